@@ -1,0 +1,195 @@
+"""The small interfaces that plug-ins fill, and the look-up that finds a plug-in by its file's name.
+
+Shape letters, used in names (`logits_EK`) and docstrings throughout the package:
+
+    B  images in a batch            V  views: B times the views that a task takes of each image
+    E  examples (rows of the loss)  K  classes
+    F  features of the extractor    C H W  channels (always RGB), height, width
+
+A plug-in is a file: its name is its key on the command line, its docstring's first line its line in `--help`, and its
+one public dataclass holds its settings and fills one of the protocols below. Of lens itself it imports this file and
+`draws` only; heavy libraries are imported inside functions, so that `--help` and bad input answer at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import PIL.Image
+    from torch import Tensor, nn
+
+    from lens.draws import Draws
+
+Question = dict[str, "Tensor"]
+
+
+class BadInput(ValueError):
+    """A mistake of the person at the keyboard: shown as one line, exit code 2, no traceback."""
+
+
+class Task(Protocol):
+    """A pretext task in three parts, because some tasks cut and standardise *after* the lens.
+
+    `views` is the number of views of each image: `pose` is handed every image that many times, image by image, with
+    `draws.view` counting them. `spatial` tells whether `head` reads the feature map (V, F, h, w) or pooled features
+    (V, F). `classes` is K, or None where the target is not a class.
+    """
+
+    views: ClassVar[int]
+    spatial: ClassVar[bool]
+    classes: ClassVar[int | None]
+
+    def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
+        """Images (V, C, H, W) in [0, 1] → views the lens may edit, same range, and what is asked about them.
+
+        With classes the question holds `target` (E,) int64. Everything else that `present` and `loss` need is there
+        too, one row a view or an example: a regression's target comes from the images given here, never from the lens.
+        """
+
+    def present(self, views: Tensor, question: Question) -> Tensor:
+        """Views (V, C, H, W) in [0, 1], raw or lensed → the extractor's input: cut, standardised, scaled."""
+
+    def head(self, features: int) -> nn.Module:
+        """The network on top of the extractor's features, from F features to what `loss` reads."""
+
+    def loss(self, outputs: Tensor, question: Question) -> Tensor:
+        """The head's outputs → one loss per example (E,)."""
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """The head's outputs → class logits (E, K); asked only where `classes` is not None."""
+
+
+class Shortcut(Protocol):
+    """A cue that can be planted in images.
+
+    `plants` is False only for the shortcut that plants nothing.
+    """
+
+    plants: ClassVar[bool]
+
+    def plant(self, images: Tensor, theta: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] and the cue's parameter (V,) in [0, 1) → planted images, same range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One image of a source: a name unique in the source, its label, split and group, and what changes if it does.
+
+    `split` is "train", "val" or "test", or None where the source leaves splitting to `data`. Images of one `group`
+    (a patient) never fall into two splits, and intervals treat them as one draw. `stamp` goes into the cache's key.
+    """
+
+    name: str
+    label: int | None = None
+    split: str | None = None
+    group: str | None = None
+    stamp: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What a source holds: its records in a fixed order, the class names (empty where there are no labels)."""
+
+    records: Sequence[Record]
+    classes: Sequence[str]
+
+
+class Source(Protocol):
+    """A place where images come from.
+
+    A source that is read from a path has the settings `path`, `image_column` and `label_column` and a static
+    `accepts(path)`; a built-in source has no settings and is called by its name.
+    """
+
+    def listing(self) -> Listing:
+        """Names, labels and splits, without decoding an image. Raises BadInput where there is nothing to read."""
+
+    def read(self, position: int) -> PIL.Image.Image:
+        """Open image `position` of the listing, decoded lazily; any exception counts as a bad image."""
+
+
+KINDS = {"task": "tasks", "shortcut": "shortcuts", "source": "sources"}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The ending of an error line: the nearest known word, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    shown = ", ".join(known) if len(known) <= 12 else f"{len(known)} of them"
+    return f"{hint}(known: {shown})"
+
+
+def names(kind: str) -> list[str]:
+    """The keys of all plug-ins of a kind ("task", "shortcut", "source"), by their files' names."""
+    folder = Path(__file__).parent / KINDS[kind]
+    return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+
+
+def summary_line(kind: str, name: str) -> str:
+    """The first line of a plug-in's docstring, read without importing it."""
+    return first_docstring_line(Path(__file__).parent / KINDS[kind] / f"{name}.py")
+
+
+def first_docstring_line(file: Path) -> str:
+    """The first line of a Python file's docstring, read without importing it."""
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.split("\n", 1)[0]
+
+
+def is_file_key(key: str) -> bool:
+    """Whether a plug-in's key names a file outside the package (`./my_task.py`)."""
+    return key.endswith(".py") or "/" in key
+
+
+def key_name(key: str) -> str:
+    """The name under which a plug-in's settings stand: `./my_task.py` → `my_task`."""
+    return Path(key).stem if is_file_key(key) else key
+
+
+def find(kind: str, key: str) -> type[Any]:
+    """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
+
+    Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass.
+    """
+    if is_file_key(key):
+        path = Path(key)
+        if not path.is_file():
+            raise BadInput(f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}")
+        spec = importlib.util.spec_from_file_location(f"lens_plugin_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif key in names(kind):
+        module = importlib.import_module(f"lens.{KINDS[kind]}.{key}")
+    else:
+        raise BadInput(f"unknown {kind} {key!r}: {nearest(key, names(kind))}")
+    found = [
+        member
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and inspect.isclass(member)
+        and dataclasses.is_dataclass(member)
+        and member.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise BadInput(f"--{kind} {key}: expected one public dataclass in the file, found {len(found)}")
+    return found[0]
+
+
+def check_number(name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False) -> None:
+    """Raise BadInput unless `value` is finite and within [low, high], or (low, high] with `open_low`."""
+    if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
+        below = f"above {low:g}" if open_low else f"at least {low:g}"
+        above = "" if math.isinf(high) else f" and at most {high:g}"
+        raise BadInput(f"--{name} is {value}: it must be a finite number, {below}{above}")

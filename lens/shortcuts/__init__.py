@@ -1,0 +1,1 @@
+"""Shortcuts that can be planted: one file each, found by the file's name."""

@@ -1,0 +1,1 @@
+"""Pretext tasks: one file each, found by the file's name."""
