@@ -59,6 +59,9 @@ class Task(Protocol):
     def present(self, views: Tensor, question: Question) -> Tensor:
         """Views (V, C, H, W) in [0, 1], raw or lensed → the extractor's input: cut, standardised, scaled."""
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """Upright images (B, C, H, W) in [0, 1] → the input for downstream features, as many rows for each image."""
+
     def head(self, features: int) -> nn.Module:
         """The network on top of the extractor's features, from F features to what `loss` reads."""
 

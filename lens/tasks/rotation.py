@@ -39,6 +39,10 @@ class Rotation:
         """Scale [0, 1] to [−1, 1], as the published code does."""
         return views * 2 - 1
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """Upright images, scaled in the same way."""
+        return images * 2 - 1
+
     def head(self, features: int) -> nn.Module:
         """One linear layer: pooled features (V, F) → logits (V, 4)."""
         from torch import nn

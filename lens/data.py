@@ -1,0 +1,371 @@
+"""Splits, the uint8 cache on disk, and batches that are a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lens.draws import Draws, generator
+from lens.protocols import BadInput, Listing, Source, find, names, nearest
+
+CACHE_VERSION = 1
+SPLITS = ("train", "val", "test")
+
+
+# --- from a flag to a source -----------------------------------------------------------------------------------------
+
+
+def open_source(key: str, image_column: str | None = None, label_column: str | None = None) -> Source:
+    """The source that `--data` or `--probe` names: a name is a built-in source, a path has a slash.
+
+    Raises BadInput for an unknown name (with the nearest one) or a path that no source reads.
+    """
+    readers = {name: find("source", name) for name in names("source")}
+    built_in = [name for name, reader in readers.items() if not hasattr(reader, "accepts")]
+    if "/" not in key:
+        if key in built_in:
+            source: Source = readers[key]()
+            return source
+        hint = f"; for a path write ./{key}" if Path(key).exists() else "; a path has a slash"
+        raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
+    path = Path(key)
+    if not path.exists():
+        raise BadInput(f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}")
+    for reader in readers.values():
+        if hasattr(reader, "accepts") and reader.accepts(path):
+            source = reader(str(path), image_column, label_column)
+            return source
+    raise BadInput(f"{key} is neither a folder of images nor a parquet file")
+
+
+# --- one image -------------------------------------------------------------------------------------------------------
+
+
+def to_square(image: PIL.Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Any PIL image → (size, size, 3) uint8: upright by EXIF, RGB, centre square, antialiased resize.
+
+    Square comes before everything else, so that no later turn can grow bars. 16-bit images keep their top 8 bits,
+    transparent pixels are laid on white.
+    """
+    image = PIL.ImageOps.exif_transpose(image)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if image.mode.startswith("I"):
+        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        values = np.asarray(image)
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+        image = PIL.Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+def default_cache_dir() -> Path:
+    """`$LENS_CACHE`, else `lens` in the user's cache directory."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LENS_CACHE") or Path(home) / "lens")
+
+
+def cached(
+    key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Callable[[int, int], None]
+) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], list[int], list[Skipped]]:
+    """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once; the listing's positions they hold.
+
+    The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts.
+    Raises BadInput where the disk is too small or cannot be written.
+    """
+    stamp = hashlib.blake2b(digest_size=16)
+    identity = key if "/" not in key else str(Path(key).resolve())
+    stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
+    for record in listing.records:
+        stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
+    place = folder / f"{key_name(key)}-{size}-{stamp.hexdigest()}"
+    if not (place / "meta.json").exists():
+        _build_cache(place, source, listing, size, progress)
+    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    images = np.load(place / "images.npy", mmap_mode="r")
+    return images, meta["kept"], [Skipped(**entry) for entry in meta["skipped"]]
+
+
+def key_name(key: str) -> str:
+    """A short name for a source: a built-in's name, a path's last part."""
+    return Path(key).resolve().stem if "/" in key else key
+
+
+def _build_cache(
+    place: Path, source: Source, listing: Listing, size: int, progress: Callable[[int, int], None]
+) -> None:
+    count = len(listing.records)
+    need = count * size * size * 3
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place.parent).free
+        if need > free:
+            raise BadInput(
+                f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
+                f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
+            )
+        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+    except OSError as error:
+        raise BadInput(f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir") from error
+    try:
+        images = np.lib.format.open_memmap(
+            temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
+        )
+        skipped: list[Skipped] = []
+        kept: list[int] = []
+
+        def decode(position: int) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
+            try:
+                with source.read(position) as image:
+                    return to_square(image, size)
+            except Exception as error:
+                return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+        # Threads: decoding and resizing release the interpreter's lock.
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, count, 1024):
+                chunk = range(start, min(start + 1024, count))
+                for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
+                    if isinstance(result, str):
+                        skipped.append(Skipped(listing.records[position].name, result))
+                    else:
+                        images[len(kept)] = result
+                        kept.append(position)
+                progress(chunk.stop, count)
+        images.flush()
+        del images
+        meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
+        (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        try:
+            temporary.rename(place)
+        except OSError:
+            # Another process finished the same cache first: theirs is as good.
+            if not (place / "meta.json").exists():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def _unit(text: str) -> float:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
+
+
+def split_of(listing: Listing) -> list[str]:
+    """The split of each record, in its group's hash where the source does not give one.
+
+    No splits: 70 % train, 10 % val, 20 % test. Train and test: a tenth of train becomes val. Train and val: val is
+    the test split (ImageNet's habit), and a tenth of train becomes val.
+    """
+    given = {record.split for record in listing.records}
+    result = []
+    for record in listing.records:
+        place = _unit(record.group or record.name)
+        if record.split is None or "train" not in given:
+            result.append("train" if place < 0.7 else "val" if place < 0.8 else "test")
+        elif record.split == "train" and not {"val", "test"} <= given:
+            result.append("val" if place < 0.1 and len(given) > 1 else "train")
+        elif record.split == "val" and "test" not in given:
+            result.append("test")
+        else:
+            result.append(record.split)
+    return result
+
+
+# --- the images of a run ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of one or more sources, at cache size; an image's index counts through all of them."""
+
+    keys: list[str]
+    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]]
+    offsets: list[int]
+    names: list[str]
+    label: np.ndarray[Any, np.dtype[np.int64]]
+    group: np.ndarray[Any, np.dtype[np.int64]]
+    source: np.ndarray[Any, np.dtype[np.int64]]
+    split: np.ndarray[Any, np.dtype[np.str_]]
+    classes: list[list[str]]
+    skipped: list[Skipped]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def indices(self, split: str, source: int | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The indices of a split ("train", "val", "test"), of all sources or one."""
+        chosen = self.split == split
+        return np.flatnonzero(chosen if source is None else chosen & (self.source == source))
+
+    def fetch(self, index: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+        """Images (B, C, H, W) uint8 at cache size, in channels-last memory."""
+        if len(self.arrays) == 1:
+            rows = self.arrays[0][index]
+        else:
+            rows = np.empty((len(index), *self.arrays[0].shape[1:]), np.uint8)
+            for number, array in enumerate(self.arrays):
+                mine = self.source[index] == number
+                rows[mine] = array[index[mine] - self.offsets[number]]
+        return torch.from_numpy(rows).permute(0, 3, 1, 2)
+
+    def describe(self) -> str:
+        """One line for each source: how many images each split holds, and how many were skipped."""
+        lines = []
+        for number, key in enumerate(self.keys):
+            sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in SPLITS)
+            lines.append(f"{key}: {sizes} images, {len(self.classes[number]) or 'no'} classes")
+        if self.skipped:
+            lines.append(f"skipped {len(self.skipped)} unreadable images, listed in skipped.json")
+        return "\n".join(lines)
+
+    def write_splits(self, file: Path) -> None:
+        """Write every image's source, name, split and label, one JSON object a line, gzipped."""
+        with gzip.GzipFile(file, "wb", mtime=0) as stream:
+            for i, name in enumerate(self.names):
+                source = int(self.source[i])
+                label = self.classes[source][self.label[i]] if self.label[i] >= 0 else None
+                entry = {"source": self.keys[source], "name": name, "split": str(self.split[i]), "label": label}
+                stream.write((json.dumps(entry) + "\n").encode())
+
+
+def load(
+    keys: list[str],
+    size: int,
+    cache_dir: Path,
+    max_bad_fraction: float,
+    image_column: str | None,
+    label_column: str | None,
+    progress: Callable[[int, int], None],
+) -> Images:
+    """Open, list, split and cache the sources that `keys` name, squares of `size` px.
+
+    Raises BadInput for sources that cannot be read, or of which more than `max_bad_fraction` of the images cannot.
+    """
+    arrays, offsets, all_names, labels, groups, sources, splits, classes = [], [], [], [], [], [], [], []
+    skipped: list[Skipped] = []
+    group_number: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        source = open_source(key, image_column, label_column)
+        listing = source.listing()
+        array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
+        if len(bad) > max_bad_fraction * len(listing.records) or not kept:
+            first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
+            raise BadInput(
+                f"{len(bad)} of {len(listing.records)} images of {key} cannot be read "
+                f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
+                "mend them or raise --max_bad_fraction"
+            )
+        split = split_of(listing)
+        offsets.append(len(all_names))
+        arrays.append(array)
+        classes.append(list(listing.classes))
+        skipped += bad
+        for position in kept:
+            record = listing.records[position]
+            all_names.append(record.name)
+            labels.append(-1 if record.label is None else record.label)
+            groups.append(group_number.setdefault(f"{number}/{record.group or record.name}", len(group_number)))
+            sources.append(number)
+            splits.append(split[position])
+    return Images(
+        keys, arrays, offsets, all_names, np.array(labels), np.array(groups), np.array(sources), np.array(splits),
+        classes, skipped,
+    )  # fmt: skip
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Images (B, C, H, W) uint8 at cache size, their indices and sources (B,) int64, and the epoch they belong to."""
+
+    images: Tensor
+    index: Tensor
+    source: Tensor
+    epoch: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        moved = [x.to(device, non_blocking=True) for x in (self.images, self.index, self.source)]
+        return Batch(moved[0], moved[1], moved[2], self.epoch)
+
+    def draws(self, seed: int) -> Draws:
+        """The draws of this batch's images."""
+        return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
+
+
+class _Steps(Dataset[Batch]):
+    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers."""
+
+    def __init__(self, images: Images, index: np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int) -> None:
+        self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
+        self.steps_per_epoch = len(index) // batch_size
+        self.order: tuple[int, Tensor] | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self.order is None or self.order[0] != epoch:
+            self.order = (epoch, torch.randperm(len(self.index), generator=generator(self.seed, epoch, "order")))
+        rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        return gather(self.images, self.index[rows.numpy()], epoch)
+
+
+def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
+    """The batch that holds the images at `index`."""
+    return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
+
+
+def steps_per_epoch(images: Images, batch_size: int) -> int:
+    """Full batches in one pass over the training split. Raises BadInput where there is not even one."""
+    count = len(images.indices("train"))
+    if count < batch_size:
+        raise BadInput(f"the training split holds {count} images, fewer than one batch of {batch_size}: lower --batch_size")
+    return count // batch_size
+
+
+def training_batches(
+    images: Images, batch_size: int, seed: int, first: int, last: int, workers: int
+) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out."""
+    steps = _Steps(images, images.indices("train"), batch_size, seed)
+    loader: DataLoader[Batch] = DataLoader(
+        steps, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False
+    )
+    return iter(loader)

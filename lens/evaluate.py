@@ -1,0 +1,281 @@
+"""Held-out measurements of a trained pair: pretext accuracies, what the lens changed, downstream probes, edits."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens import data, measure, networks
+from lens.augment import centre
+from lens.draws import EVALUATION, Draws, generator
+from lens.experiment import Experiment, load_images, new_extractor
+from lens.planting import plant
+from lens.protocols import BadInput
+from lens.settings import Settings
+
+Array = np.ndarray[Any, Any]
+MAP_IMAGES = 1280
+"""Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
+
+
+@dataclasses.dataclass
+class Pretext:
+    """Sums per image over a split. `score` counts correct answers, or adds up losses where a task has no classes."""
+
+    score: dict[str, Array]
+    count: Array
+    squared_error: Array
+    planted_squared_error: Array
+    planted_views: Array
+    ssim: Array
+    group: Array
+    pixels: int
+    views: int
+
+
+@torch.no_grad()
+def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pretext:
+    """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
+
+    Clean and raw are the same views where nothing is planted, and are then asked once.
+    """
+    parts: list[dict[str, Tensor]] = []
+    task, lens, extractor = experiment.task, experiment.lens, experiment.extractor
+    extractor.eval()
+    if lens is not None:
+        lens.eval()
+    pixels = 0
+    for batch in experiment.batches(index, max(1, 128 // task.views)):
+        count = len(batch.index)
+
+        def per_image(values: Tensor, count: int = count) -> Tensor:
+            return values.double().reshape(count, -1).sum(dim=1)
+
+        def score(views: Tensor, question: dict[str, Tensor], lensed: bool) -> Tensor:
+            with experiment.fabric.autocast():
+                outputs = extractor(task.present(views, question), lensed=lensed)
+            outputs = outputs.float()
+            if task.classes is None:
+                return task.loss(outputs, question)
+            return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
+
+        views, question, carriers = experiment.views(batch, training=False)
+        raw = score(views, question, lensed=False)
+        part = {"raw": per_image(raw), "count": per_image(torch.ones_like(raw)), "clean": per_image(raw)}
+        if experiment.shortcut.plants:
+            clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
+            part["clean"] = per_image(score(clean_views, clean_question, lensed=False))
+        if lens is not None:
+            with experiment.fabric.autocast():
+                lensed = measure.to_8_bits(lens(views).float())
+            part["lensed"] = per_image(score(lensed, question, lensed=True))
+            error = (lensed - views).square().mean(dim=(1, 2, 3))
+            part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
+            part["planted"] = per_image(carriers.float())
+            if with_ssim:
+                part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
+        pixels = views[0].numel()
+        parts.append({name: value.cpu() for name, value in part.items()})
+
+    def joined(name: str) -> Array:
+        return torch.cat([part[name] for part in parts]).numpy() if name in parts[0] else np.zeros(len(index))
+
+    kinds = ("raw", "lensed", "clean") if lens is not None else ("raw", "clean")
+    return Pretext(
+        {kind: joined(kind) for kind in kinds},
+        joined("count"), joined("error"), joined("planted_error"), joined("planted"), joined("ssim"),
+        experiment.images.group[index], pixels, task.views,
+    )  # fmt: skip
+
+
+def pretext_summary(result: Pretext, classes: int | None, seed: int) -> dict[str, Any]:
+    """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed."""
+    summary: dict[str, Any] = {"metric": "accuracy" if classes else "loss", "images": len(result.group)}
+    summary["chance"] = 1 / classes if classes else None
+    for kind in ("raw", "lensed", "clean"):
+        if kind not in result.score:
+            summary[kind] = summary[f"{kind}_ci"] = None
+        elif classes:
+            summary[kind], summary[f"{kind}_ci"] = measure.proportion(result.score[kind], result.count, result.group)
+        else:
+            summary[kind] = float(result.score[kind].sum() / result.count.sum())
+            summary[f"{kind}_ci"] = measure.bootstrap(result.score[kind], result.count, result.group, seed)
+    summary["gap"] = summary["gap_ci"] = None
+    if "lensed" in result.score:
+        difference = result.score["raw"] - result.score["lensed"]
+        summary["gap"] = float(difference.sum() / result.count.sum())
+        summary["gap_ci"] = measure.bootstrap(difference, result.count, result.group, seed)
+    return summary
+
+
+def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
+    """What the lens changed, at 8 bits: pooled mean squared error, PSNR in dB and SSIM, each with a 95 % interval.
+
+    The figures are over the views that carry the planted cue, where some do; `all_psnr` is over every view.
+    """
+    if "lensed" not in result.score:
+        return {"mse": None, "psnr": None, "psnr_ci": None, "ssim": None, "ssim_ci": None, "all_psnr": None}
+    every = np.full(len(result.group), float(result.views))
+    planted = bool(result.planted_views.sum())
+    error, views = (result.planted_squared_error, result.planted_views) if planted else (result.squared_error, every)
+    mse = float(error.sum() / views.sum())
+    low, high = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
+    return {
+        "mse": mse,
+        "mse_ci": [low, high],
+        "psnr": measure.psnr(mse),
+        "psnr_ci": [measure.psnr(high), measure.psnr(low)],
+        "ssim": float(result.ssim.sum() / every.sum()),
+        "ssim_ci": measure.bootstrap(result.ssim, every, result.group, seed),
+        "all_psnr": measure.psnr(float(result.squared_error.sum() / every.sum())),
+    }
+
+
+@torch.no_grad()
+def features(experiment: Experiment, extractor: networks.Extractor, images: data.Images, index: Array, lensed_statistics: bool = False) -> Array:
+    """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one)."""
+    extractor.eval()
+    found = []
+    for batch in experiment.batches(index, 128, images):
+        inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+            pooled = measure.pooled(extractor.features(inputs).float(), len(batch.index))
+        found.append(pooled.cpu().numpy())
+    return np.concatenate(found)
+
+
+def probe_splits(images: data.Images, source: int, key: str, limit: int | None, seed: int) -> dict[str, Array]:
+    """The indices of a labelled source's splits, train cut to `limit` images at random.
+
+    Raises BadInput where a probe has nothing to learn: no labels, one class, an empty split.
+    """
+    if not images.classes[source]:
+        raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
+    splits = {split: images.indices(split, source) for split in data.SPLITS}
+    for split, index in splits.items():
+        present = len(np.unique(images.label[index]))
+        if len(index) == 0 or (split == "train" and present < 2):
+            what = "no images" if len(index) == 0 else "one class"
+            raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
+    if limit is not None and len(splits["train"]) > limit:
+        order = torch.randperm(len(splits["train"]), generator=generator(seed, 0, "probe")).numpy()
+        splits["train"] = np.sort(splits["train"][order[:limit]])
+    return splits
+
+
+def downstream(experiment: Experiment, images: data.Images, source: int, key: str) -> dict[str, Any]:
+    """Linear and k-NN accuracy of the frozen features on a labelled source, beside an untrained extractor's."""
+    settings = experiment.settings
+    splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
+    labels = {split: images.label[index] for split, index in splits.items()}
+    group = images.group[splits["test"]]
+    ones = np.ones(len(group))
+
+    def extracted(extractor: networks.Extractor, lensed_statistics: bool = False) -> dict[str, Array]:
+        return {s: features(experiment, extractor, images, index, lensed_statistics) for s, index in splits.items()}
+
+    trained = extracted(experiment.extractor)
+    correct, fit = measure.linear_probe(trained, labels, settings.seed)
+    result: dict[str, Any] = {}
+    result["linear"], result["linear_ci"] = measure.proportion(correct.astype(float), ones, group)
+    result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
+    torch.manual_seed(settings.seed)
+    untrained = new_extractor(settings, experiment.task).to(experiment.fabric.device)
+    experiment.reestimate_statistics(untrained)
+    floor, _ = measure.linear_probe(extracted(untrained), labels, settings.seed)
+    result["untrained"], result["untrained_ci"] = measure.proportion(floor.astype(float), ones, group)
+    if experiment.lensed_statistics_only and experiment.extractor.norms:
+        other, _ = measure.linear_probe(extracted(experiment.extractor, True), labels, settings.seed)
+        name = "linear_lensed_statistics"
+        result[name], result[f"{name}_ci"] = measure.proportion(other.astype(float), ones, group)
+    result["chance"] = measure.chance(labels["test"])
+    result["n_train"], result["n_test"] = len(labels["train"]), len(labels["test"])
+    return result | {"fit": fit}
+
+
+@torch.no_grad()
+def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
+    """The lens's edits of upright held-out images: some pictures (uint8, NHWC) and the mean edit map (H, W).
+
+    The map is the mean over up to 1,280 test images of the per-pixel squared error, averaged over channels.
+    """
+    assert experiment.lens is not None
+    experiment.lens.eval()
+    index = experiment.images.indices("test")
+    order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
+    chosen = index[order[:MAP_IMAGES]]
+    total: Tensor | None = None
+    pictures: dict[str, list[Array]] = {"clean": [], "original": [], "lensed": []}
+    for batch in experiment.batches(chosen, 64):
+        clean = centre(batch.images, experiment.settings.image_size)
+        draws = Draws(experiment.settings.seed, EVALUATION, batch.index, torch.zeros_like(batch.index))
+        sources = len(experiment.images.keys)
+        images, _ = plant(experiment.shortcut, experiment.settings.shortcut_key, clean, draws, batch.source, sources)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with experiment.fabric.autocast():
+            lensed = measure.to_8_bits(experiment.lens(images).float())
+        error = (lensed - images).square().mean(dim=1).double().sum(dim=0).cpu()
+        total = error if total is None else total + error
+        have = len(pictures["clean"])
+        for name, tensor in (("clean", clean), ("original", images), ("lensed", lensed)):
+            pixels = (tensor[: shown - have].permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+            pictures[name] += list(pixels)
+    assert total is not None
+    arrays = {name: np.stack(values) for name, values in pictures.items()}
+    return arrays | {"map": (total / len(chosen)).numpy(), "map_images": np.array(len(chosen))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A labelled source that a probe is fitted on: the images it lies in, and which source of them it is."""
+
+    key: str
+    images: data.Images
+    source: int
+
+
+def load_probes(settings: Settings, images: data.Images) -> list[Probe]:
+    """The sources of --probe, else the training sources that a probe can be fitted on.
+
+    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
+    """
+    if not settings.probes:
+        own = enumerate(images.keys)
+        return [Probe(key, images, i) for i, key in own if len(np.unique(images.label[images.indices("train", i)])) > 1]
+    probes = []
+    for key in settings.probes:
+        known = images.keys.index(key) if key in images.keys else None
+        where = images if known is not None else load_images(settings, [key])
+        probes.append(Probe(key, where, known or 0))
+        probe_splits(where, known or 0, key, None, 0)
+    return probes
+
+
+def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
+    """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits."""
+    settings = experiment.settings
+    index = experiment.images.indices("test")
+    if settings.test_images is not None and len(index) > settings.test_images:
+        order = torch.randperm(len(index), generator=generator(settings.seed, 0, "test")).numpy()
+        index = np.sort(index[order[: settings.test_images]])
+    result = pretext(experiment, index)
+    found = {
+        "pretext": pretext_summary(result, experiment.task.classes, settings.seed),
+        "reconstruction": reconstruction_summary(result, settings.seed),
+    }
+    # The pretext sums on the lensed statistics, where training only ever updated those.
+    if experiment.lensed_statistics_only and experiment.extractor.norms:
+        with experiment.extractor.statistics(True):
+            other = pretext_summary(pretext(experiment, index, with_ssim=False), experiment.task.classes, settings.seed)
+        found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
+    found["downstream"] = {
+        Path(probe.key).name if "/" in probe.key else probe.key: downstream(experiment, probe.images, probe.source, probe.key)
+        for probe in probes
+    }
+    return found

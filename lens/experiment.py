@@ -1,0 +1,159 @@
+"""What a run is made of: the images, the task, the shortcut and the two players, built from its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens import data, networks
+from lens.adversary import Rules
+from lens.augment import augment, centre
+from lens.draws import EVALUATION, generator
+from lens.planting import plant
+from lens.protocols import BadInput, Question, Shortcut, Task, key_name
+from lens.run import Bar
+from lens.settings import Parsed, Settings
+
+STATISTICS_BATCHES = 24
+"""Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
+
+
+@dataclasses.dataclass
+class Experiment:
+    """The parts of a run. `lens` is None under `--adversary none`."""
+
+    settings: Settings
+    task: Task
+    shortcut: Shortcut
+    rules: Rules
+    images: data.Images
+    extractor: networks.Extractor
+    lens: networks.Lens | None
+    fabric: lightning_fabric.Fabric
+
+    def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
+        """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
+        settings = self.settings
+        draws = batch.draws(settings.seed)
+        if training:
+            images = augment(settings.augment, batch.images, settings.image_size, draws)
+        else:
+            images = centre(batch.images, settings.image_size)
+        count = self.task.views
+        images, source = images.repeat_interleave(count, dim=0), batch.source.repeat_interleave(count)
+        draws = draws.repeat(count)
+        carriers = torch.full_like(source, False, dtype=torch.bool)
+        if planted:
+            images, carriers = plant(
+                self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys)
+            )
+        views, question = self.task.pose(images, draws)
+        # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
+        return views.contiguous(memory_format=torch.channels_last), question, carriers
+
+    def batches(self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None) -> Iterator[data.Batch]:
+        """Held-out batches of `size` images on the device, in order, the last one shorter."""
+        for start in range(0, len(index), size):
+            yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
+
+    @property
+    def lensed_statistics_only(self) -> bool:
+        """Whether training never updates the raw set of statistics (`--feed lensed`)."""
+        return self.lens is not None and self.settings.feed == "lensed"
+
+    def reestimate_statistics(self, extractor: networks.Extractor) -> None:
+        """Estimate the raw set of batch-norm statistics on unlensed training views."""
+        index = self.images.indices("train")
+        size = max(1, 64 // self.task.views)
+        order = torch.randperm(len(index), generator=generator(self.settings.seed, 0, "statistics")).numpy()
+        chosen = index[order[: STATISTICS_BATCHES * size]]
+        if len(chosen) > size:  # a last batch of a few views would be noise
+            chosen = chosen[: len(chosen) // size * size]
+
+        def inputs() -> Iterator[Tensor]:
+            for batch in self.batches(chosen, size):
+                views, question, _ = self.views(batch, training=True)
+                yield self.task.present(views, question)
+
+        with self.fabric.autocast():
+            networks.reestimate_statistics(extractor, inputs())
+
+
+def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
+    """Lightning Fabric on one device. Raises BadInput for a device that is not there."""
+    device = settings.device
+    if device.startswith("cuda"):
+        number = int(device.partition(":")[2] or 0)
+        if number >= torch.cuda.device_count():
+            raise BadInput(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; try --device auto")
+        accelerator, devices = "cuda", [number]
+    else:
+        accelerator, devices = device, 1  # type: ignore[assignment]
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    precision: Any = "32-true" if settings.precision == 32 else "bf16-mixed"
+    return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
+
+
+def load_images(settings: Settings, keys: list[str]) -> data.Images:
+    """The sources that `keys` name, cached at the run's size, with a bar while they are decoded."""
+
+    def progress(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = Bar("decoding", total, "images").__enter__()
+        bar.advance(done)
+
+    bar: Bar | None = None
+    try:
+        return data.load(
+            keys,
+            settings.resolved_cache_size,
+            Path(settings.cache_dir) if settings.cache_dir else data.default_cache_dir(),
+            settings.max_bad_fraction,
+            settings.image_column,
+            settings.label_column,
+            progress,
+        )
+    finally:
+        if bar is not None:
+            bar.__exit__()
+
+
+def build(parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric) -> Experiment:
+    """Both players, freshly initialised from the seed (then from weight files, where given), on the device."""
+    settings, task, shortcut = parsed.settings, parsed.plugins["task"], parsed.plugins["shortcut"]
+    rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
+    rules.check(task, key_name(settings.task))
+    with_lens = settings.adversary != "none"
+    torch.manual_seed(settings.seed)
+    extractor = new_extractor(settings, task)
+    lens = networks.Lens(settings.lens_encoder, settings.lens_depth) if with_lens else None
+    if settings.extractor_weights:
+        networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
+    if settings.lens_weights:
+        if lens is None:
+            raise BadInput("--lens_weights has no meaning with --adversary none: there is no lens")
+        networks.load_weights(lens, settings.lens_weights, "--lens_weights")
+    place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
+    extractor.to(**place)
+    if lens is not None:
+        lens.to(**place)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric)
+
+
+def new_extractor(settings: Settings, task: Task) -> networks.Extractor:
+    """An extractor with its head as the settings describe it, from torch's current seed."""
+    # Where the extractor only ever sees lensed images, the raw set still has to be kept apart: it is re-estimated.
+    separate = settings.adversary != "none" and (settings.batch_norm == "separate" or settings.feed == "lensed")
+    return networks.build_extractor(
+        task, settings.extractor, settings.image_size, settings.extractor_stem, settings.extractor_args,
+        settings.pretrained, separate,
+    )  # fmt: skip

@@ -1,0 +1,148 @@
+"""Every picture and table, from saved numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_numbers(file: Path, numbers: dict[str, Array]) -> None:
+    """Save the arrays that pictures are drawn from, whole or not at all."""
+    temporary = file.with_name(f".{file.name}")
+    with open(temporary, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **numbers)
+    temporary.replace(file)
+
+
+def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
+    """Draw a run's pictures into `figures/`, from `figures/edits.npz` (where there is a lens) and the metrics."""
+    folder = directory / "figures"
+    folder.mkdir(exist_ok=True)
+    if (folder / "edits.npz").exists():
+        with np.load(folder / "edits.npz", allow_pickle=False) as numbers:
+            edits(dict(numbers), folder / "edits.png")
+            edit_map(dict(numbers), folder / "edit_map.png")
+    curves(metrics, folder / "curves.png")
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    """Print a summary's figures as a table, each with its 95 % interval."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}")
+    for column in ("measure", "value", "95 % interval", "note"):
+        table.add_column(column, justify="left" if column in ("measure", "note") else "right")
+
+    def row(name: str, part: dict[str, Any], key: str, note: str = "", percent: bool = True, unit: str = "") -> None:
+        if part.get(key) is None:
+            return
+        form = (lambda x: f"{100 * x:.1f} %") if percent else (lambda x: "∞" if x is None else f"{x:.2f}{unit}")
+        interval = part.get(f"{key}_ci")
+        table.add_row(name, form(part[key]), f"{form(interval[0])} – {form(interval[1])}" if interval else "", note)
+
+    pretext = summary["pretext"]
+    percent = pretext["metric"] == "accuracy"
+    what = f"{summary['task']} {pretext['metric']}"
+    about = f"chance {100 * pretext['chance']:.0f} %, {pretext['images']} images" if percent else f"{pretext['images']} images"
+    row(f"{what}, raw", pretext, "raw", about, percent)
+    row(f"{what}, lensed", pretext, "lensed", "asked of the adversary itself", percent)
+    row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
+    row("gap, raw − lensed", pretext, "gap", "paired", percent)
+    row("PSNR of the lens", summary["reconstruction"], "psnr", "at 8 bits", False, " dB")
+    row("SSIM of the lens", summary["reconstruction"], "ssim", "", False)
+    for name, probe in summary["downstream"].items():
+        about = f"chance {100 * probe['chance']:.1f} %, {probe['n_train']} train, {probe['n_test']} test"
+        row(f"{name}: linear", probe, "linear", about)
+        row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
+        row(f"{name}: linear, lensed statistics", probe, "linear_lensed_statistics", "batch norm not re-estimated")
+        row(f"{name}: k-NN", probe, "knn", "k = 20, cosine")
+    table.add_row("images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training")
+    Console().print(table)
+
+
+def amplification(original: Array, lensed: Array) -> float:
+    """The factor that brings the 99.5th percentile of the change to half of the range."""
+    change = np.abs(lensed.astype(float) - original.astype(float))
+    return float(np.clip(127 / max(float(np.quantile(change, 0.995)), 1.0), 1, 30))
+
+
+def edits(numbers: dict[str, Array], file: Path) -> None:
+    """Held-out images in rows: original | lensed | amplified difference (grey is no change); clean, where planted."""
+    plt = _pyplot()
+    original, lensed = numbers["original"], numbers["lensed"]
+    factor = amplification(original, lensed)
+    difference = (127.5 + factor * (lensed.astype(float) - original.astype(float))).clip(0, 255).astype(np.uint8)
+    rows = [("original", original), ("lensed", lensed), (f"difference × {factor:.1f}", difference)]
+    if not np.array_equal(numbers["clean"], original):
+        rows = [("clean", numbers["clean"]), ("planted", original), *rows[1:]]
+    count = len(original)
+    figure, axes = plt.subplots(len(rows), count, figsize=(1.3 * count + 0.6, 1.3 * len(rows) + 0.2), squeeze=False)
+    for axis_row, (title, pictures) in zip(axes, rows, strict=True):
+        for axis, picture in zip(axis_row, pictures, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        axis_row[0].set_ylabel(title, fontsize=8)
+    figure.tight_layout(pad=0.3)
+    _save(plt, figure, file)
+
+
+def edit_map(numbers: dict[str, Array], file: Path) -> None:
+    """The mean edit map, clipped at its 95th percentile, beside the mean image that it lies on."""
+    plt = _pyplot()
+    mean_edit = numbers["map"]
+    figure, axis = plt.subplots(figsize=(4.4, 3.6))
+    shown = axis.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(f"mean squared edit over {int(numbers['map_images'])} test images\n(clipped at the 95th percentile)", fontsize=9)
+    figure.colorbar(shown, ax=axis)
+    figure.tight_layout()
+    _save(plt, figure, file)
+
+
+def curves(metrics: list[dict[str, Any]], file: Path) -> None:
+    """Losses, reconstruction weight and PSNR, and held-out accuracies, against the step."""
+    plt = _pyplot()
+    training = [line for line in metrics if line["kind"] == "train"]
+    held_out = [line for line in metrics if line["kind"] == "val"]
+    panels: list[tuple[str, list[dict[str, Any]], list[str]]] = [
+        ("training loss", training, ["extractor", "adversarial"]),
+        ("PSNR, dB", training, ["psnr"]),
+        ("reconstruction weight λ", training, ["recon_weight"]),
+        ("validation", held_out, ["raw", "lensed", "clean"]),
+    ]
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3))
+    for axis, (title, lines, keys) in zip(axes, panels, strict=True):
+        for key in keys:
+            points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=key, marker="." if len(points) < 30 else None)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=7)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(fontsize=7)
+        else:
+            axis.text(0.5, 0.5, "no lens", ha="center", va="center", transform=axis.transAxes, color="grey")
+    figure.tight_layout()
+    _save(plt, figure, file)
+
+
+def _save(plt: Any, figure: Any, file: Path) -> None:
+    temporary = file.with_name(f".{file.name}")
+    figure.savefig(temporary, dpi=130, format="png")
+    plt.close(figure)
+    temporary.replace(file)

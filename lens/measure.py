@@ -1,0 +1,127 @@
+"""Probes, intervals and image quality: sums divided once at the end, padding excluded."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+PENALTIES = tuple(10.0**power for power in range(-4, 3))
+"""Inverse penalties C of the logistic regression, of which validation chooses one."""
+NEIGHBOURS = 20
+
+
+def proportion(correct: Array, count: Array, group: Array | None = None) -> tuple[float, list[float]]:
+    """Accuracy and its 95 % interval from each image's number of correct and of all answers.
+
+    Answers about one image, or one group of images, come together: the interval is Wilson's (1927) at the effective
+    sample size, the number of independent answers that would spread as much as the groups do (Kish 1965, section 8.2),
+    and never more than the number of answers.
+    """
+    if group is not None:
+        _, member = np.unique(group, return_inverse=True)
+        correct, count = np.bincount(member, correct), np.bincount(member, count)
+    total = float(count.sum())
+    p = float(correct.sum()) / total
+    groups = len(count)
+    variance = float(((correct - p * count) ** 2).sum()) / total**2 * groups / max(groups - 1, 1)
+    # Where every group agrees the spread is zero and says nothing: each group then counts as one answer.
+    effective = min(p * (1 - p) / variance, total) if variance > 0 else groups
+    return p, wilson(p, effective)
+
+
+def wilson(p: float, n: float) -> list[float]:
+    """Wilson's 95 % score interval for a proportion `p` of `n` independent answers."""
+    z = 1.959963984540054
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return [max(0.0, centre - half), min(1.0, centre + half)]
+
+
+def bootstrap(values: Array, weights: Array, group: Array | None, seed: int, resamples: int = 2000) -> list[float]:
+    """The 95 % percentile interval of sum(values) / sum(weights), resampling groups of images."""
+    if group is not None:
+        _, member = np.unique(group, return_inverse=True)
+        values, weights = np.bincount(member, values), np.bincount(member, weights)
+    rng = np.random.default_rng(seed)
+    ratios = []
+    for start in range(0, resamples, 100):  # in parts: each holds 100 × groups draws
+        chosen = rng.integers(0, len(values), size=(min(100, resamples - start), len(values)))
+        ratios.append(values[chosen].sum(axis=1) / weights[chosen].sum(axis=1))
+    low, high = np.quantile(np.concatenate(ratios), [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def psnr(mse: float) -> float | None:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]; None where nothing changed (it would be infinite)."""
+    return -10 * math.log10(mse) if mse > 0 else None
+
+
+def to_8_bits(images: Tensor) -> Tensor:
+    """Clamp to [0, 1] and round to 8 bits: what a file would hold, so that no cue hides below the last bit."""
+    return (images.clamp(0, 1) * 255).round() / 255
+
+
+def ssim(images: Tensor, others: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004, 11 px Gaussian window) of each pair in [0, 1]: (B, C, H, W) → (B,)."""
+    from kornia.metrics import ssim as ssim_map
+
+    return ssim_map(images, others, window_size=11).mean(dim=(1, 2, 3))  # type: ignore[no-any-return]
+
+
+def linear_probe(features: dict[str, Array], labels: dict[str, Array], seed: int) -> tuple[Array, dict[str, Any]]:
+    """Multinomial logistic regression on standardised features (n, F); which test images it gets right (n_test,).
+
+    The penalty is chosen by validation accuracy (the strongest of equals), the test split is opened once.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    mean = features["train"].mean(axis=0)
+    scale = features["train"].std(axis=0)
+    scale[scale < 1e-6] = 1
+    standard = {split: ((x - mean) / scale).astype(np.float32) for split, x in features.items()}
+    best: tuple[float, float, Any] | None = None
+    # One solver goes through all penalties, each from the solution of the stronger one before it.
+    model = LogisticRegression(max_iter=1000, warm_start=True, random_state=seed)
+    unconverged = []
+    for c in PENALTIES:
+        model.set_params(C=c)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(standard["train"], labels["train"])
+        if int(model.n_iter_.max()) >= 1000:
+            unconverged.append(c)
+        accuracy = float((model.predict(standard["val"]) == labels["val"]).mean())
+        if best is None or accuracy > best[0]:
+            best = (accuracy, c, (model.coef_.copy(), model.intercept_.copy()))
+    assert best is not None
+    model.coef_, model.intercept_ = best[2]
+    correct = model.predict(standard["test"]) == labels["test"]
+    return correct, {"penalty": 1 / best[1], "validation": best[0], "converged": best[1] not in unconverged}
+
+
+def knn_probe(features: dict[str, Array], labels: dict[str, Array]) -> Array:
+    """Majority of the 20 nearest training images by cosine similarity; which test images it gets right (n_test,)."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    unit = {s: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for s, x in features.items()}
+    # On unit vectors the Euclidean order is the cosine order.
+    model = KNeighborsClassifier(min(NEIGHBOURS, len(unit["train"])), algorithm="brute")
+    model.fit(unit["train"], labels["train"])
+    return np.asarray(model.predict(unit["test"]) == labels["test"])
+
+
+def chance(labels: Array) -> float:
+    """The share of the most frequent class: what answering it always would get right."""
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def pooled(features: Tensor, images: int) -> Tensor:
+    """Average the features (rows, F) of each image where a task cuts an image into several rows: (B, F)."""
+    return features.reshape(images, -1, features.shape[-1]).mean(dim=1)

@@ -1,0 +1,214 @@
+"""The two players: the lens (a U-Net that starts as the identity) and the extractor (any timm model with a head)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.protocols import BadInput, Task, nearest
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+class Lens(nn.Module):
+    """x → x + δ(x) (Minderer et al. 2020, section 3), δ a U-Net whose last layer starts at zero: exactly the identity.
+
+    Takes and gives images (V, C, H, W) on the scale of [0, 1]; the output is not clamped (see `adversary`). Sizes
+    that the U-Net cannot halve evenly are padded by reflection and cropped again.
+    """
+
+    def __init__(self, encoder: str, depth: int) -> None:
+        import segmentation_models_pytorch as smp
+        import timm
+
+        super().__init__()
+        try:
+            with warnings.catch_warnings():
+                # Names like timm-mobilenetv3_… still work, and are what the literature's code uses.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.unet = smp.Unet(
+                    encoder,
+                    encoder_depth=depth,
+                    encoder_weights=None,
+                    decoder_channels=(256, 128, 64, 32, 16)[-depth:],
+                    in_channels=3,
+                    classes=3,
+                )
+        except (KeyError, RuntimeError) as error:
+            known = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+            raise BadInput(f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}") from error
+        self.multiple = 2**depth
+        last = self.unet.segmentation_head[0]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape, not clamped."""
+        height, width = images.shape[-2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        padded = images * 2 - 1
+        if bottom or right:
+            # Reflection needs more pixels than it adds; small images repeat their edge instead.
+            mode = "reflect" if bottom < height and right < width else "replicate"
+            padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
+        delta: Tensor = self.unet(padded)[..., :height, :width]
+        return images + delta.to(images.dtype)
+
+
+class Extractor(nn.Module):
+    """A timm backbone with the task's head, and with two sets of batch-norm statistics where asked for.
+
+    The backbone's own buffers are the raw set: raw, clean and downstream images use it. The second set belongs to
+    lensed images (`--batch_norm separate`).
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, spatial: bool, separate: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.spatial = spatial
+        self.norms = [m for m in [*backbone.modules(), *head.modules()] if getattr(m, "running_mean", None) is not None]
+        self.lensed_statistics = nn.ModuleList(_Statistics(norm) for norm in (self.norms if separate else []))
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """The extractor's input → pooled features (V, F): what downstream probes read."""
+        pooled: Tensor = self.backbone(inputs)
+        return pooled
+
+    def forward(self, inputs: Tensor, lensed: bool = False) -> Tensor:
+        """The extractor's input → the head's outputs, with the lensed set of statistics if there is one and asked."""
+        with self.statistics(lensed):
+            if self.spatial:
+                maps = self.backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)  # type: ignore[operator]
+                return self.head(maps[-1])  # type: ignore[no-any-return]
+            return self.head(self.backbone(inputs))  # type: ignore[no-any-return]
+
+    @contextmanager
+    def statistics(self, lensed: bool) -> Iterator[None]:
+        """Within this context the norms read and update the lensed set."""
+        if lensed:
+            self._swap()
+        try:
+            yield
+        finally:
+            if lensed:
+                self._swap()
+
+    def _swap(self) -> None:
+        for norm, other in zip(self.norms, self.lensed_statistics, strict=False):
+            for name in STATISTICS:
+                norm._buffers[name], other._buffers[name] = other._buffers[name], norm._buffers[name]
+
+
+class _Statistics(nn.Module):
+    """A second set of a norm's running statistics."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        for name in STATISTICS:
+            buffer = norm._buffers[name]
+            assert buffer is not None
+            self.register_buffer(name, buffer.clone())
+
+
+@torch.no_grad()
+def reestimate_statistics(extractor: Extractor, inputs: Iterator[Tensor]) -> None:
+    """Replace the raw set of statistics by plain averages over batches of the extractor's input.
+
+    With `--feed lensed` the running statistics have only ever seen lensed images; before unlensed images are
+    measured, the raw set is estimated on them.
+    """
+    momenta = [norm.momentum for norm in extractor.norms]
+    was_training = extractor.training
+    extractor.eval()
+    for norm in extractor.norms:
+        norm.reset_running_stats()  # type: ignore[operator]
+        norm.momentum = None  # type: ignore[assignment] # a cumulative average
+        norm.train()
+    for batch in inputs:
+        extractor(batch)
+    for norm, momentum in zip(extractor.norms, momenta, strict=True):
+        norm.momentum = momentum
+    extractor.train(was_training)
+
+
+def build_extractor(
+    task: Task, name: str, image_size: int, stem: str, arguments: dict[str, Any], pretrained: bool, separate: bool
+) -> Extractor:
+    """A timm model without classifier, with the task's head. Raises BadInput for names and stems that do not exist."""
+    import timm
+
+    if not timm.is_model(name):
+        raise BadInput(f"unknown --extractor {name!r}: {nearest(name, timm.list_models())}")
+    try:
+        backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    except TypeError as error:
+        raise BadInput(f"--extractor {name} does not take --extractor_args {arguments}: {error}") from error
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise BadInput(f"--pretrained: no weights for {name} could be had ({str(error).splitlines()[0]})") from error
+    if hasattr(backbone, "set_input_size"):
+        backbone.set_input_size(img_size=(image_size, image_size))
+    if stem == "small":
+        _small_stem(backbone, name)
+    return Extractor(backbone, task.head(backbone.num_features), task.spatial, separate)
+
+
+def _small_stem(backbone: nn.Module, name: str) -> None:
+    """A 3×3 root with stride 1 and no max-pool, as CIFAR's ResNets have it (He et al. 2016, section 4.2)."""
+    from timm.layers import StdConv2d
+    from timm.models.resnet import ResNet
+    from timm.models.resnetv2 import ResNetV2
+
+    def root(channels: int, kind: type[nn.Conv2d] = nn.Conv2d) -> nn.Conv2d:
+        conv = kind(3, channels, 3, padding=1, bias=False)
+        if kind is nn.Conv2d:
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        return conv
+
+    if isinstance(backbone, ResNet):
+        backbone.conv1 = root(backbone.bn1.num_features)
+        backbone.maxpool = nn.Identity()
+    elif isinstance(backbone, ResNetV2):
+        convolutions = [m for m in backbone.stem.modules() if isinstance(m, nn.Conv2d)]
+        kind = StdConv2d if isinstance(convolutions[-1], StdConv2d) else nn.Conv2d
+        parts = {"conv": root(convolutions[-1].out_channels, kind)}
+        if hasattr(backbone.stem, "norm"):
+            parts["norm"] = backbone.stem.norm
+        backbone.stem = nn.Sequential()
+        for key, part in parts.items():
+            backbone.stem.add_module(key, part)
+    else:
+        raise BadInput(f"--extractor_stem small is for ResNets (resnet*, resnetv2_*); {name} has no root to replace")
+
+
+def without_backbone(extractor: Extractor) -> nn.Module:
+    """The parts of an extractor beside its backbone, under their names in `head.safetensors`."""
+    return nn.ModuleDict({"head": extractor.head, "lensed_statistics": extractor.lensed_statistics})
+
+
+def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
+    """Load a safetensors file into `module`, strictly. Raises BadInput where it is none or does not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(file).is_file():
+        raise BadInput(f"{flag} {file}: there is no such file")
+    try:
+        state = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{flag} {file} is no safetensors file ({error})") from error
+    own = module.state_dict()
+    wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
+    wrong += [key for key in state if key not in own]
+    if wrong:
+        raise BadInput(f"{flag} {file} does not fit: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}")
+    module.load_state_dict(state)

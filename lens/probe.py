@@ -1,0 +1,97 @@
+"""Measure a finished run again: linear and k-NN probes on labelled sources, pretext accuracies."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from lens.protocols import BadInput, check_number
+from lens.run import Run
+from lens.settings import guard, parse, parse_simple, refuse_foreign_code
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeSettings:
+    """Settings of a probe; everything else is the run's own."""
+
+    run: str
+    """Run directory."""
+    probe: list[str] | str = dataclasses.field(default_factory=list)
+    """Labelled sources; default: the training sources that have labels."""
+    weights: str = "last"
+    """last, or best (by validation accuracy on clean images during training)."""
+    image_column: str | None = None
+    """Column of the images, where a parquet file leaves it open."""
+    label_column: str | None = None
+    """Column of the labels, where a parquet file leaves it open."""
+    probe_images: int | None = None
+    """Training images that a probe is fitted on, at most; default as the run."""
+    device: str | None = None
+    """Device; default as the run."""
+    threads: int | None = None
+    """CPU threads; default as the run."""
+    task: str | None = None
+    """The task file of the run, named again where the run's task is a file."""
+    shortcut: str | None = None
+    """The shortcut file of the run, named again where the run's shortcut is a file."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for a value outside its range."""
+        if self.weights not in ("last", "best"):
+            raise BadInput(f"--weights {self.weights!r} is unknown: give last or best")
+        for flag in ("probe_images", "threads"):
+            if getattr(self, flag) is not None:
+                check_number(flag, getattr(self, flag), low=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m lens.probe` and `lens probe`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guard(lambda: probe(arguments))
+
+
+def probe(argv: list[str]) -> int:
+    """Measure the run's weights on test splits, print the table, add the figures to its summary."""
+    asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
+    run = Run.open(Path(asked.run))
+    summary = run.summary()
+    if summary is None:
+        raise BadInput(f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}")
+    stored = run.settings()
+    refuse_foreign_code(stored, argv, run.directory)
+    for name in ("probe", "image_column", "label_column", "probe_images", "device", "threads"):
+        if getattr(asked, name):
+            stored[name] = getattr(asked, name)
+    # A probe of other sources never reads the training columns again, so its own columns may differ.
+    parsed = parse([], "lens.train", stored)
+
+    from lens import evaluate, experiment, figures, networks
+
+    settings = parsed.settings
+    fabric = experiment.make_fabric(settings)
+    images = experiment.load_images(settings, settings.sources)
+    probes = evaluate.load_probes(settings, images)
+    if not probes:
+        raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
+    players = experiment.build(parsed, images, fabric)
+    folder = run.directory / "best" if asked.weights == "best" else run.directory
+    networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
+    networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
+    if players.lens is not None:
+        networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+    found = evaluate.everything(players, probes)
+    if asked.weights == "last":
+        downstream = summary["downstream"] | found["downstream"]
+        run.write_json("summary.json", summary | found | {"downstream": downstream})
+        place = run.directory / "summary.json"
+    else:
+        run.write_json("summary-best.json", summary | found)
+        place = run.directory / "summary-best.json"
+    figures.print_table(summary | found)
+    print(f"written to {place}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""A run's directory: settings, metrics, checkpoints and summary; whatever is written is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lens.protocols import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINTS_KEPT = 2
+
+
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Write a file under another name, flush it to disk, then rename it into place."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = file.with_name(f".{file.name}.tmp")
+    with open(temporary, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+
+
+def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    from safetensors.torch import save
+
+    write_atomically(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+class Run:
+    """One run's directory.
+
+    It holds `settings.yaml` from its first moment on (it is made under another name and renamed into place), then
+    `metrics.jsonl`, `checkpoint/` (the last two, each renamed into place), the players' weights and `summary.json`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @staticmethod
+    def refuse_occupied(directory: Path) -> None:
+        """Raise BadInput where a directory holds a run, or anything else."""
+        if (directory / "settings.yaml").exists():
+            state = "a finished" if (directory / "summary.json").exists() else "an unfinished"
+            raise BadInput(f"{directory} holds {state} run: continue it with --resume {directory}, or choose another --out")
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
+
+    @classmethod
+    def create(cls, directory: Path, plain: dict[str, Any]) -> Run:
+        """A new run directory. Raises BadInput where one is there already, or where nothing can be written."""
+        cls.refuse_occupied(directory)
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+            temporary.chmod(0o755)
+            write_atomically(temporary / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+            temporary.rename(directory)
+        except OSError as error:
+            raise BadInput(f"cannot write the run directory {directory} ({error.strerror}): choose another --out") from error
+        return cls(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Run:
+        """An existing run directory. Raises BadInput where it is none."""
+        if not (directory / "settings.yaml").is_file():
+            what = "has no settings.yaml" if directory.is_dir() else "does not exist"
+            raise BadInput(f"{directory} is no run directory: it {what}")
+        return cls(directory)
+
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
+        try:
+            plain = yaml.safe_load((self.directory / "settings.yaml").read_text(encoding="utf-8"))
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{self.directory}/settings.yaml cannot be read: {' '.join(str(error).split())}") from error
+        if not isinstance(plain, dict):
+            raise BadInput(f"{self.directory}/settings.yaml holds no settings")
+        return plain
+
+    def record_command(self, command: str) -> None:
+        """Append a command to commands.txt: the first started the run, later ones resumed it."""
+        with open(self.directory / "commands.txt", "a", encoding="utf-8") as stream:
+            stream.write(" ".join(command.split()) + "\n")
+
+    def commands(self) -> list[str]:
+        """The commands that started and resumed the run."""
+        return (self.directory / "commands.txt").read_text(encoding="utf-8").splitlines()
+
+    def update_settings(self, plain: dict[str, Any]) -> None:
+        """Record the settings that a resumed run may change."""
+        write_atomically(
+            self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        )
+
+    # --- metrics -----------------------------------------------------------------------------------------------------
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl, which is the record."""
+        with open(self.directory / "metrics.jsonl", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl that are whole."""
+        file = self.directory / "metrics.jsonl"
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, and a last line that a kill left incomplete."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        write_atomically(self.directory / "metrics.jsonl", "".join(kept))
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+        """Write `checkpoint/step-<step>` as a new directory renamed into place; keep the last two."""
+        folder = self.directory / "checkpoint"
+        place = folder / f"step-{step:08d}"
+        folder.mkdir(exist_ok=True)
+        if not place.exists():
+            temporary = folder / f".step-{step:08d}"
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            write_tensors(temporary / "players.safetensors", tensors)
+            write_atomically(temporary / "state.json", json.dumps({"step": step, **state}))
+            temporary.rename(place)
+            _sync_directory(folder)
+        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
+            shutil.rmtree(old)
+        return place
+
+    def last_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and the state of the last whole checkpoint, or None before the first."""
+        from safetensors.torch import load_file
+
+        found = self._checkpoints()
+        if not found:
+            return None
+        return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
+
+    def last_checkpoint_path(self) -> Path | None:
+        """Where the last whole checkpoint lies, or None before the first."""
+        return self._checkpoints()[-1] if self._checkpoints() else None
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.directory / "checkpoint").glob("step-*"))
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file, whole or not at all; NaN is refused."""
+        write_atomically(self.directory / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def summary(self) -> dict[str, Any] | None:
+        """The summary of a finished run, or None."""
+        file = self.directory / "summary.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def folder(self, name: str) -> Path:
+        """A subfolder, made if it is not there."""
+        (self.directory / name).mkdir(exist_ok=True)
+        return self.directory / name
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+# --- what is recorded beside the figures -----------------------------------------------------------------------------
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of this package and of the libraries that results depend on."""
+    from lens import __version__
+
+    found = {"python": sys.version.split()[0], "lens": __version__}
+    for package in ("torch", "torchvision", "timm", "segmentation-models-pytorch", "kornia", "lightning-fabric", "scikit-learn"):
+        found[package] = metadata.version(package)
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the package's checkout, "-dirty" where files differ from it, None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True)  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
+
+
+# --- the live bar and clean stops ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of dying of them; a second one stops at once."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Bar:
+    """A live bar with rate and time left on a terminal; elsewhere a plain line every ten seconds."""
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
+        from rich.console import Console
+
+        self.title, self.total, self.unit, self.first, self.done = title, total, unit, done, done
+        self.start = self.last_line = time.monotonic()
+        self.note = ""
+        self.console = Console(stderr=True)
+        self.live: Any = None
+
+    def __enter__(self) -> Bar:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self.console.is_terminal:
+            columns = [
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            ]  # fmt: skip
+            self.live = Progress(*columns, console=self.console)
+            self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", note="")
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+        elif self.done > self.first:
+            self._line()
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Show that `done` of the total are done."""
+        self.done, self.note = done, note or self.note
+        if self.live is not None:
+            self.live.update(self.row, completed=done, rate=self._rate(), note=self.note)
+        elif time.monotonic() - self.last_line > 10:
+            self._line()
+
+    def _rate(self) -> str:
+        seconds = max(time.monotonic() - self.start, 1e-6)
+        return f"{(self.done - self.first) / seconds:.2f} {self.unit}/s"
+
+    def _line(self) -> None:
+        self.last_line = time.monotonic()
+        seconds = self.last_line - self.start
+        left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
+        line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {left:.0f} s left  {self.note}"
+        print(line.rstrip(), file=sys.stderr, flush=True)

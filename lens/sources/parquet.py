@@ -1,0 +1,167 @@
+"""A parquet file, or a folder of them, with one image column, as on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens.protocols import BadInput, Listing, Record, nearest
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_SPLIT = re.compile(r"(train|test|val)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parquet:
+    """Rows of parquet files; an image is a struct with `bytes` (or plain bytes), a label a class, a number or a word.
+
+    A file whose name starts with train, test or val belongs to that split.
+    """
+
+    path: str
+    image_column: str | None = None
+    label_column: str | None = None
+
+    @staticmethod
+    def accepts(path: Path) -> bool:
+        """A .parquet file, or a folder that holds one."""
+        return path.suffix == ".parquet" if path.is_file() else next(path.rglob("*.parquet"), None) is not None
+
+    def listing(self) -> Listing:
+        """Rows in the order of the files. Raises BadInput for files that are no parquet or columns that are unclear."""
+        import pyarrow.compute
+
+        label_column, names = self._label_column
+        records: list[Record] = []
+        labels: list[Any] = []
+        for file, reader in zip(self._files, self._readers, strict=True):
+            split = _SPLIT.match(file.name)
+            stat = file.stat()
+            count = reader.metadata.num_rows
+            stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{self._image_column}"
+            records += [
+                Record(f"{file.name}:{row}", split=split.group().lower() if split else None, stamp=stamp)
+                for row in range(count)
+            ]
+            if label_column:
+                labels += reader.read(columns=[label_column]).column(label_column).to_pylist()
+        if not records:
+            raise BadInput(f"{self.path} holds no rows")
+        if not label_column:
+            return Listing(records, [])
+        if any(label is None for label in labels):
+            raise BadInput(f"{self.path}: column {label_column!r} has {labels.count(None)} rows without a label")
+        if not names:
+            values = sorted(set(labels))
+            names = [str(value) for value in values]
+            labels = [values.index(label) for label in labels]
+        return Listing([dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)], names)
+
+    def read(self, position: int) -> PIL.Image.Image:
+        """Open image `position` of the listing."""
+        import bisect
+
+        import PIL.Image
+
+        group = bisect.bisect_right(self._starts, position) - 1
+        value = self._images(group)[position - self._starts[group]].as_py()
+        return PIL.Image.open(io.BytesIO(value["bytes"] if isinstance(value, dict) else value))
+
+    @functools.cached_property
+    def _files(self) -> list[Path]:
+        path = Path(self.path)
+        return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+
+    @functools.cached_property
+    def _readers(self) -> list[Any]:
+        import pyarrow
+        import pyarrow.parquet
+
+        readers = []
+        for file in self._files:
+            try:
+                readers.append(pyarrow.parquet.ParquetFile(file))
+            except (pyarrow.ArrowException, OSError) as error:
+                raise BadInput(f"{file} is no parquet file: {str(error).splitlines()[0]}") from error
+        return readers
+
+    @functools.cached_property
+    def _schema(self) -> Any:
+        return self._readers[0].schema_arrow
+
+    @functools.cached_property
+    def _features(self) -> dict[str, Any]:
+        """The columns' Hugging Face features, from the schema's metadata where it has them."""
+        from datasets import Features
+
+        return dict(Features.from_arrow_schema(self._schema))
+
+    @functools.cached_property
+    def _image_column(self) -> str:
+        import pyarrow.types as types
+
+        def holds_images(name: str) -> bool:
+            kind = self._schema.field(name).type
+            struct = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+            return struct or types.is_binary(kind) or types.is_large_binary(kind)
+
+        found = [name for name in self._schema.names if holds_images(name)]
+        return self._choose("image", self.image_column, found)
+
+    @functools.cached_property
+    def _label_column(self) -> tuple[str | None, list[str]]:
+        """The label column, if there is one, and the class names that its feature carries."""
+        import pyarrow.types as types
+
+        def names_of(column: str) -> list[str]:
+            return list(getattr(self._features[column], "names", None) or [])
+
+        def holds_labels(name: str) -> bool:
+            kind = self._schema.field(name).type
+            return name != self._image_column and (types.is_integer(kind) or types.is_string(kind))
+
+        found = [name for name in self._schema.names if names_of(name)]
+        found = found or [name for name in self._schema.names if holds_labels(name)]
+        if not found and not self.label_column:
+            return None, []
+        column = self._choose("label", self.label_column, found)
+        return column, names_of(column)
+
+    def _choose(self, kind: str, wanted: str | None, found: list[str]) -> str:
+        if wanted:
+            if wanted not in self._schema.names:
+                raise BadInput(f"{self.path} has no column {wanted!r}: {nearest(wanted, self._schema.names)}")
+            return wanted
+        if len(found) != 1:
+            what = f"{len(found)} columns that could hold the {kind}s ({', '.join(found) or 'none'})"
+            raise BadInput(f"{self.path} has {what}: name one with --{kind}_column")
+        return found[0]
+
+    @functools.cached_property
+    def _groups(self) -> list[tuple[int, int]]:
+        """All row groups: (number of the file, number of the row group in it)."""
+        return [(f, g) for f, reader in enumerate(self._readers) for g in range(reader.metadata.num_row_groups)]
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """The position at which each row group starts."""
+        starts, position = [], 0
+        for file, group in self._groups:
+            starts.append(position)
+            position += self._readers[file].metadata.row_group(group).num_rows
+        return starts
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - images are read in order, so a few row groups serve all threads
+    def _images(self, group: int) -> Any:
+        import pyarrow.parquet
+
+        file, number = self._groups[group]
+        # A reader of its own: ParquetFile is not safe to share between threads.
+        with pyarrow.parquet.ParquetFile(self._files[file]) as reader:
+            return reader.read_row_group(number, columns=[self._image_column]).column(self._image_column)

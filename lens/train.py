@@ -1,0 +1,397 @@
+"""Train a lens against an extractor on a pretext task, then measure what it removed and what it cost."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens.protocols import BadInput, key_name
+from lens.run import Bar, Run, stop_signals
+from lens.settings import Parsed, Settings, differing, guard, parse, refuse_foreign_code
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from lens.adversary import Losses
+    from lens.data import Batch
+    from lens.experiment import Experiment
+
+DEFAULT_STEPS = 200
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m lens.train` and `lens train`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guard(lambda: start(arguments))
+
+
+def start(argv: list[str]) -> int:
+    """Read the settings, open or plan the run directory, train."""
+    resume = _value_of("--resume", argv)
+    if resume is None:
+        parsed = parse(argv, "lens.train")
+        name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        directory = Path(parsed.settings.out or Path("runs") / name)
+        Run.refuse_occupied(directory)
+        return train(parsed, directory, None, argv)
+    run = Run.open(Path(resume))
+    stored = run.settings()
+    refuse_foreign_code(stored, argv, run.directory)
+    base = dict(stored)
+    for given, other in (("--steps", "epochs"), ("--epochs", "steps")):
+        if _value_of(given, argv) is not None:
+            base[other] = None
+    parsed = parse(argv, "lens.train", base)
+    if changed := differing(stored, parsed.plain):
+        key = changed[0]
+        raise BadInput(
+            f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
+            "device and workers may differ: start a new run with another --out"
+        )
+    return train(parsed, run.directory, run, argv)
+
+
+def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> int:
+    """The whole story: data, players, loop, measurement. Returns the process's exit code."""
+    import torch
+
+    from lens import data, evaluate, experiment, figures
+
+    settings = parsed.settings
+    fabric = experiment.make_fabric(settings)
+    images = experiment.load_images(settings, settings.sources)
+    probes = evaluate.load_probes(settings, images)
+    total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
+    players = experiment.build(parsed, images, fabric)
+    trainer = Trainer(players, total)
+    if run is None:
+        run = Run.create(directory, parsed.plain)
+        images.write_splits(run.directory / "splits.jsonl.gz")
+        run.write_json("skipped.json", [vars(entry) for entry in images.skipped])
+    else:
+        trainer.restore(run)
+        run.update_settings(parsed.plain)
+    run.record_command("python -m lens.train " + shlex.join(argv))
+    say(f"run directory: {run.directory}")
+    say(images.describe())
+
+    with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
+        first = trainer.step
+        for batch in data.training_batches(images, settings.batch_size, settings.seed, first, total, settings.workers):
+            losses = trainer.train_step(batch.to(fabric.device))
+            trainer.remember(losses)
+            at_end = trainer.step == total or bool(stops)
+            to_save = at_end or trainer.step % settings.checkpoint_every == 0
+            if to_save or trainer.step % settings.log_every == 0:
+                bar.advance(trainer.step, trainer.log(run))
+            if trainer.step % settings.eval_every == 0 or trainer.step == total:
+                trainer.evaluate(run)
+            if to_save:
+                trainer.save(run)
+            if stops:
+                break
+    if trainer.step < total:
+        say(f"stopped by a signal; step {trainer.step} is saved. Continue with: python -m lens.train --resume {run.directory}")
+        return 128 + stops[0]
+
+    try:
+        say("measuring on held-out images …")
+        if players.lensed_statistics_only:
+            players.reestimate_statistics(players.extractor)
+        trainer.save_weights(run.directory)
+        summary = trainer.summary(run) | evaluate.everything(players, probes)
+        if players.lens is not None:
+            figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(players))
+        figures.draw(run.directory, run.metrics())
+        run.write_json("summary.json", summary)
+    except KeyboardInterrupt:
+        say(f"interrupted while measuring; the training is saved. Measure with: python -m lens.train --resume {run.directory}")
+        return 130
+    figures.print_table(summary)
+    say(f"pictures: {run.directory / 'figures'}")
+    if fabric.device.type == "cuda":
+        say(f"peak GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
+    return 0
+
+
+class Trainer:
+    """The players' optimisers and the state of the loop: everything that a checkpoint holds."""
+
+    def __init__(self, players: Experiment, total: int) -> None:
+        import torch
+
+        settings = players.settings
+        self.players, self.settings, self.total = players, settings, total
+        self.fabric = players.fabric
+        self.step = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        self.window: list[dict[str, Tensor]] = []
+        self.recon_weight = torch.tensor(settings.recon_weight, device=self.fabric.device)
+        extractor, lens = players.extractor, players.lens
+        if settings.optimizer == "sgd":
+            self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                extractor.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay
+            )
+        else:
+            self.extractor_optimizer = torch.optim.AdamW(
+                extractor.parameters(), settings.lr, weight_decay=settings.weight_decay
+            )
+        self.extractor_parameters = list(extractor.parameters())
+        self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
+        self.lens: nn.Module | None = None
+        self.lens_parameters: list[nn.Parameter] = []
+        if lens is not None:
+            self.lens_parameters = list(lens.parameters())
+            self.lens, self.lens_optimizer = self.fabric.setup(lens, torch.optim.Adam(lens.parameters(), settings.lens_lr))
+
+    # --- one step ----------------------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Batch) -> Losses:
+        """Pose the batch, take both players' gradients at the same point, move both."""
+        import torch
+
+        from lens.adversary import adversarial_step, plain_step, steer
+        from lens.draws import step_seed
+
+        started = time.monotonic()
+        settings, task, rules = self.settings, self.players.task, self.players.rules
+        torch.manual_seed(step_seed(settings.seed, self.step, "dropout"))
+        self._set_rates()
+        self.extractor.train()
+        self.extractor_optimizer.zero_grad()
+        if self.lens is not None:
+            self.lens.train()
+            self.lens_optimizer.zero_grad()
+        views, question, _ = self.players.views(batch, training=True)
+        parts = []
+        share = 1 / settings.accumulate
+        for part in range(settings.accumulate):
+            views_part = views.chunk(settings.accumulate)[part]
+            question_part = {name: value.chunk(settings.accumulate)[part] for name, value in question.items()}
+            if self.lens is None:
+                losses = plain_step(self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share)
+            else:
+                losses = adversarial_step(
+                    self.lens, self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
+                    question_part, rules, self.recon_weight, self._backward, share,
+                )  # fmt: skip
+            parts.append(losses)
+        self.norms = {"extractor_gradient": _norm(self.extractor_parameters)}
+        self.extractor_optimizer.step()
+        if self.lens is not None:
+            self.norms["lens_gradient"] = _norm(self.lens_parameters)
+            self.lens_optimizer.step()
+        mean = _mean_of(parts)
+        if self.lens is not None and settings.target_psnr is not None:
+            assert mean.clamped_mse is not None
+            self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.target_psnr)
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        return mean
+
+    def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
+        self.fabric.backward(loss, inputs=inputs, retain_graph=keep)
+
+    def _set_rates(self) -> None:
+        share = rate_share(self.step, self.total, self.settings.warmup)
+        for group in self.extractor_optimizer.param_groups:
+            group["lr"] = self.settings.lr * share
+        if self.lens is not None:
+            for group in self.lens_optimizer.param_groups:
+                group["lr"] = self.settings.lens_lr * share
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    def remember(self, losses: Losses) -> None:
+        """Keep this step's losses and gradient norms on the device until they are logged."""
+        self.window.append(losses.parts() | self.norms)
+
+    def log(self, run: Run) -> str:
+        """Write the means since the last line; stop the run where a loss is not finite. Returns a note for the bar."""
+        import torch
+
+        if not self.window:
+            return ""
+        names = list(self.window[0])
+        values = torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
+        bad = (~torch.isfinite(values)).any(dim=1).nonzero()
+        if len(bad):
+            row = int(bad[0])
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[row].tolist(), strict=True))
+            saved = run.last_checkpoint_path()
+            raise NotFiniteError(
+                f"step {self.step - len(self.window) + row + 1} is not finite ({shown}); last good checkpoint: "
+                f"{saved or 'none yet'}; try a lower --lr or --lens_lr, a larger --recon_weight, or --precision 32"
+            )
+        line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": len(values)}
+        line |= dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+        if self.lens is not None:
+            line["recon_weight"] = float(self.recon_weight)
+            line["psnr"] = -10 * math.log10(max(line["clamped_mse"], 1e-12))
+        line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
+        line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
+        run.log(line)
+        self.window.clear()
+        psnr = f", PSNR {line['psnr']:.1f} dB" if "psnr" in line else ""
+        return f"loss {line['extractor']:.3f}{psnr}"
+
+    def evaluate(self, run: Run) -> None:
+        """Ask the task about held-out validation images; keep the weights that do best on clean ones."""
+        from lens import evaluate, measure
+
+        if self.players.lensed_statistics_only:
+            self.players.reestimate_statistics(self.players.extractor)
+        index = self.players.images.indices("val")[: self.settings.eval_images]
+        result = evaluate.pretext(self.players, index, with_ssim=False)
+        line: dict[str, Any] = {"kind": "val", "step": self.step}
+        line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}
+        if self.lens is not None:
+            line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
+        run.log(line)
+        better = line["clean"] if self.players.task.classes else -line["clean"]
+        if self.best is None or better > self.best["score"]:
+            self.best = {"score": better, "step": self.step}
+            self.save_weights(run.folder("best"))
+
+    # --- what is kept ------------------------------------------------------------------------------------------------
+
+    def save(self, run: Run) -> None:
+        """Write a checkpoint: both players, both optimisers, λ; nothing else is needed to continue bit by bit."""
+        tensors = {f"extractor.{name}": value for name, value in self.players.extractor.state_dict().items()}
+        tensors |= _optimizer_tensors("extractor_optimizer", self.extractor_optimizer)
+        if self.players.lens is not None:
+            tensors |= {f"lens.{name}": value for name, value in self.players.lens.state_dict().items()}
+            tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
+        tensors["recon_weight"] = self.recon_weight
+        run.save_checkpoint(self.step, tensors, {"seconds": self.seconds, "best": self.best})
+
+    def restore(self, run: Run) -> None:
+        """Continue from the last checkpoint, or from the start where there is none; cut later lines of the record."""
+        saved = run.last_checkpoint()
+        if saved is not None:
+            tensors, state = saved
+            if state["step"] > self.total:
+                raise BadInput(f"{run.directory} has already trained {state['step']} steps, more than the {self.total} asked for")
+            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+            self.players.extractor.load_state_dict(_below("extractor.", tensors))
+            _load_optimizer(self.extractor_optimizer, _below("extractor_optimizer.", tensors))
+            if self.players.lens is not None:
+                self.players.lens.load_state_dict(_below("lens.", tensors))
+                _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
+            self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
+        run.cut_metrics(self.step)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
+        from lens.run import write_tensors
+
+        extractor = self.players.extractor
+        write_tensors(folder / "extractor.safetensors", extractor.backbone.state_dict())
+        rest = {k: v for k, v in extractor.state_dict().items() if not k.startswith("backbone.")}
+        write_tensors(folder / "head.safetensors", rest)
+        if self.players.lens is not None:
+            write_tensors(folder / "lens.safetensors", self.players.lens.state_dict())
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """What was run and how fast, for summary.json."""
+        from lens.run import git_commit, versions
+
+        settings = self.settings
+        images_seen = self.step * settings.batch_size
+        commands = run.commands()
+        return {
+            "task": key_name(settings.task),
+            "data": "+".join(settings.sources),
+            "shortcut": key_name(settings.shortcut),
+            "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
+            "adversary": settings.adversary,
+            "recon_weight": float(self.recon_weight) if self.players.lens is not None else None,
+            "seed": settings.seed,
+            "steps": self.step,
+            "images_seen": images_seen,
+            "seconds": self.seconds,
+            "images_per_second": images_seen / max(self.seconds, 1e-9),
+            "skipped_images": len(self.players.images.skipped),
+            "best": self.best,
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "command": commands[0],
+            "resumed": len(commands) - 1,
+        }
+
+
+class NotFiniteError(BadInput):
+    """A loss that is not a finite number."""
+
+
+def total_steps(settings: Settings, steps_per_epoch: int) -> int:
+    """--steps, or as many as --epochs need, or the default."""
+    if settings.epochs is not None:
+        return max(1, round(settings.epochs * steps_per_epoch))
+    return settings.steps or DEFAULT_STEPS
+
+
+def rate_share(step: int, total: int, warmup: float) -> float:
+    """The share of the peak rate at a step: a linear rise over the first `warmup` of the run, then a cosine to zero."""
+    rising = round(total * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+
+
+def say(text: str) -> None:
+    """One line for the person who waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _value_of(flag: str, argv: list[str]) -> str | None:
+    for i, word in enumerate(argv):
+        if word == flag and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    import torch
+
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _mean_of(parts: list[Losses]) -> Losses:
+    """The mean of the losses of a batch's parts, which are of equal size."""
+    import torch
+
+    from lens.adversary import Losses
+
+    names = parts[0].parts()
+    return Losses(**{name: torch.stack([part.parts()[name] for part in parts]).mean() for name in names})
+
+
+def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}.{i}.{name}": value for i, entry in state.items() for name, value in entry.items() if value is not None}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
