@@ -156,7 +156,9 @@ def build_extractor(
             raise
         raise BadInput(f"--pretrained: no weights for {name} could be had ({str(error).splitlines()[0]})") from error
     if hasattr(backbone, "set_input_size"):
-        backbone.set_input_size(img_size=(image_size, image_size))
+        # What the task presents need not be the image: patches are smaller.
+        presented = task.prepare(torch.zeros(1, 3, image_size, image_size))
+        backbone.set_input_size(img_size=tuple(presented.shape[-2:]))
     if stem == "small":
         _small_stem(backbone, name)
     return Extractor(backbone, task.head(backbone.num_features), task.spatial, separate)

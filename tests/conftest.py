@@ -1,0 +1,46 @@
+"""Small images of our own making, and settings that make a run last seconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+TINY = [
+    "--extractor", "test_resnet", "--lens_depth", "3", "--image_size", "32", "--cache_size", "36", "--batch_size", "4",
+    "--steps", "6", "--log_every", "2", "--eval_every", "3", "--checkpoint_every", "2", "--eval_images", "8",
+    "--threads", "1", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["LENS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def picture(rng: np.random.Generator, label: int, size: tuple[int, int] = (40, 48)) -> PIL.Image.Image:
+    """A picture that is brighter at the top (so that a turn shows) and redder or bluer (so that a class shows)."""
+    height, width = size
+    pixels = np.empty((height, width, 3))
+    pixels[:] = np.linspace(220, 30, height)[:, None, None]
+    pixels[..., 0 if label else 2] += 40
+    pixels += rng.normal(0, 15, pixels.shape)
+    return PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def write_folder(root: Path, per_class: int = 30, classes: int = 2, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    for label in range(classes):
+        (root / f"class{label}").mkdir(parents=True)
+        for i in range(per_class):
+            picture(rng, label).save(root / f"class{label}" / f"{i:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pictures of two classes in class folders."""
+    return write_folder(tmp_path_factory.mktemp("data") / "photos")

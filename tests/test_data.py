@@ -1,0 +1,294 @@
+"""Sources, splits and the cache: every image form, every layout, nothing substituted."""
+
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import picture, write_folder
+
+from lens import data
+from lens.protocols import BadInput, Listing, Record
+
+
+def load(keys, tmp_path, size=16, bad=0.01, **columns):
+    columns = {"image_column": None, "label_column": None} | columns
+    return data.load([str(key) for key in keys], size, tmp_path / "cache", bad, progress=lambda done, total: None, **columns)
+
+
+# --- one image -------------------------------------------------------------------------------------------------------
+
+
+def red(mode):
+    image = PIL.Image.new("RGB", (20, 10), (200, 40, 40))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr"])
+def test_colour_modes_become_the_same_rgb(mode):
+    square = data.to_square(red(mode), 8)
+    assert square.shape == (8, 8, 3)
+    assert np.abs(square.astype(int) - [200, 40, 40]).max() < 40  # palette and CMYK round
+
+
+def test_grey_bilevel_16_bit_and_float_images_keep_their_brightness():
+    ramp = np.tile(np.linspace(0, 1, 16), (16, 1))
+    expected = data.to_square(PIL.Image.fromarray((ramp * 255).astype(np.uint8)), 16)
+    sixteen = PIL.Image.fromarray((ramp * 65535).astype(np.uint16))
+    buffer = io.BytesIO()
+    sixteen.save(buffer, "PNG")
+    for image in (sixteen, PIL.Image.open(buffer), PIL.Image.fromarray(ramp.astype(np.float32))):
+        assert np.abs(data.to_square(image, 16).astype(int) - expected).max() <= 2
+    assert set(np.unique(data.to_square(PIL.Image.fromarray(ramp > 0.5), 16))) == {0, 255}
+
+
+def test_transparent_pixels_are_laid_on_white():
+    assert (data.to_square(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 8) == 255).all()
+    palette = PIL.Image.new("P", (8, 8), 0)
+    palette.info["transparency"] = 0
+    assert (data.to_square(palette, 8) == 255).all()
+
+
+def test_exif_orientation_is_applied():
+    image = PIL.Image.new("L", (20, 20), 0)
+    image.paste(255, (0, 0, 20, 10))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the top is stored at the left
+    buffer = io.BytesIO()
+    image.rotate(90).save(buffer, "PNG", exif=exif)
+    square = data.to_square(PIL.Image.open(buffer), 20)
+    assert square[2].mean() > 250
+    assert square[-3].mean() < 5
+
+
+def test_a_photo_is_cut_square_before_anything_else():
+    wide = PIL.Image.new("RGB", (30, 10), (0, 0, 255))
+    wide.paste((255, 0, 0), (10, 0, 20, 10))
+    assert (data.to_square(wide, 10) == [255, 0, 0]).all()
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_chest_xray_splits_share_no_patient(tmp_path):
+    listing = data.open_source("chest_xray").listing()
+    assert len(listing.records) == 3166
+    assert listing.classes == ("NORMAL", "PNEUMONIA")
+    split = data.split_of(listing)
+    groups = {name: {r.group for r, s in zip(listing.records, split, strict=True) if s == name} for name in data.SPLITS}
+    assert not groups["train"] & groups["test"]
+    assert not groups["train"] & groups["val"]
+    assert not groups["val"] & groups["test"]
+    assert sum(map(len, groups.values())) == len({r.group for r in listing.records}) == 2457
+    shares = [split.count(name) / len(split) for name in data.SPLITS]
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
+
+
+def test_class_folders_without_splits(tmp_path):
+    images = load([write_folder(tmp_path / "a", 40)], tmp_path)
+    assert images.classes == [["class0", "class1"]]
+    assert len(images) == 80
+    assert all(len(images.indices(split)) > 0 for split in data.SPLITS)
+    assert sum(len(images.indices(split)) for split in data.SPLITS) == 80
+
+
+def test_train_and_test_folders_are_kept_and_val_is_cut_from_train(tmp_path):
+    write_folder(tmp_path / "a" / "train", 40)
+    write_folder(tmp_path / "a" / "test", 5, seed=1)
+    images = load([tmp_path / "a"], tmp_path)
+    test = [images.names[i] for i in images.indices("test")]
+    assert len(test) == 10
+    assert all(name.startswith("test/") for name in test)
+    assert 0 < len(images.indices("val")) < 20
+
+
+def test_train_and_val_folders_make_val_the_test_split(tmp_path):
+    write_folder(tmp_path / "a" / "train", 40)
+    write_folder(tmp_path / "a" / "val", 5, seed=1)
+    images = load([tmp_path / "a"], tmp_path)
+    assert all(images.names[i].startswith("val/") for i in images.indices("test"))
+    assert len(images.indices("test")) == 10
+    assert len(images.indices("val")) > 0
+
+
+def test_a_flat_folder_has_no_labels(tmp_path):
+    (tmp_path / "flat").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        picture(rng, 0).save(tmp_path / "flat" / f"ä {i}.jpg")
+    (tmp_path / "flat" / "notes.txt").write_text("no image")
+    images = load([tmp_path / "flat"], tmp_path)
+    assert len(images) == 30
+    assert images.classes == [[]]
+    assert (images.label == -1).all()
+
+
+def test_images_beside_class_folders_are_refused(tmp_path):
+    write_folder(tmp_path / "a", 2)
+    picture(np.random.default_rng(0), 0).save(tmp_path / "a" / "stray.png")
+    with pytest.raises(BadInput, match="1 images beside class folders"):
+        load([tmp_path / "a"], tmp_path)
+
+
+def test_a_loop_of_links_ends(tmp_path):
+    write_folder(tmp_path / "a", 3)
+    (tmp_path / "a" / "class0" / "loop").symlink_to(tmp_path / "a" / "class0")
+    assert len(load([tmp_path / "a"], tmp_path)) <= 9
+
+
+def write_parquet(file, count, features=None, extra=None, start=0):
+    import datasets
+
+    rng = np.random.default_rng(start)
+    rows = {"img": [], "label": []}
+    for i in range(count):
+        buffer = io.BytesIO()
+        picture(rng, i % 2, (20, 20)).save(buffer, "PNG")
+        rows["img"].append({"bytes": buffer.getvalue(), "path": None})
+        rows["label"].append(i % 2)
+    rows |= extra or {}
+    features = features or {"img": datasets.Image(), "label": datasets.ClassLabel(names=["blue", "red"])}
+    for name in extra or {}:
+        features[name] = datasets.Value("int64")
+    datasets.Dataset.from_dict(rows, features=datasets.Features(features)).to_parquet(file, batch_size=7)
+
+
+def test_a_parquet_folder_as_on_the_hub(tmp_path):
+    (tmp_path / "p").mkdir()
+    write_parquet(tmp_path / "p" / "train-00000-of-00001.parquet", 40)
+    write_parquet(tmp_path / "p" / "test-00000-of-00001.parquet", 10, start=1)
+    images = load([tmp_path / "p"], tmp_path)
+    assert images.classes == [["blue", "red"]]
+    assert len(images.indices("test")) == 10
+    pixels = images.fetch(np.arange(len(images))).float()
+    redder = (pixels[:, 0] - pixels[:, 2]).mean(dim=(1, 2)) > 0
+    assert (redder.numpy() == (images.label == 1)).all()  # every row's image still has its own label
+
+
+def test_parquet_columns_are_chosen_or_asked_for(tmp_path):
+    write_parquet(tmp_path / "a.parquet", 12, extra={"other": list(range(12))})
+    assert load([f"{tmp_path}/a.parquet"], tmp_path).classes == [["blue", "red"]]  # a class label beats a plain number
+    assert len(load([f"{tmp_path}/a.parquet"], tmp_path, label_column="other").classes[0]) == 12
+    with pytest.raises(BadInput, match=r"no column 'lable': did you mean 'label'"):
+        load([f"{tmp_path}/a.parquet"], tmp_path, label_column="lable")
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(BadInput, match="is no parquet file"):
+        load([f"{tmp_path}/a.parquet"], tmp_path)
+
+
+def test_a_name_is_a_built_in_and_a_path_has_a_slash(tmp_path, monkeypatch):
+    write_folder(tmp_path / "chest", 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"did you mean 'chest_xray'.*write \./chest"):
+        data.open_source("chest")
+    assert len(data.open_source("./chest").listing().records) == 4
+    with pytest.raises(BadInput, match="does not exist"):
+        data.open_source("./nothing")
+
+
+def test_several_sources_are_pooled_and_told_apart(tmp_path):
+    first, second = write_folder(tmp_path / "a", 20), write_folder(tmp_path / "b", 10, seed=1)
+    images = load([first, second], tmp_path)
+    assert np.bincount(images.source).tolist() == [40, 20]
+    alone = load([second], tmp_path)
+    index = np.array([41, 3, 59, 40])
+    assert np.array_equal(images.fetch(index).numpy()[[0, 2, 3]], alone.fetch(np.array([1, 19, 0])).numpy())
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_the_cache_is_decoded_once_and_again_when_a_file_changes(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "a", 10)
+    load([folder], tmp_path)
+    built = []
+    real = data._build_cache
+    monkeypatch.setattr(data, "_build_cache", lambda *a: built.append(1) or real(*a))
+    load([folder], tmp_path)
+    assert not built
+    PIL.Image.new("RGB", (9, 9), "white").save(folder / "class0" / "000.png")
+    images = load([folder], tmp_path)
+    assert built
+    assert (images.fetch(np.array([0])).numpy() == 255).all()
+
+
+def test_unreadable_images_are_skipped_counted_and_never_replaced(tmp_path):
+    folder = write_folder(tmp_path / "a", 30)
+    names = ["000.png", "007.png", "011.png"]
+    (folder / "class0" / names[0]).write_bytes(b"")
+    (folder / "class0" / names[1]).write_text("no image")
+    whole = (folder / "class0" / names[2]).read_bytes()
+    (folder / "class0" / names[2]).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match=r"3 of 60 images .* cannot be read \(5\.0%, allowed 1\.0%\)"):
+        load([folder], tmp_path)
+    images = load([folder], tmp_path, bad=0.1)
+    assert [entry.name for entry in images.skipped] == [f"class0/{name}" for name in names]
+    assert len(images) == 57
+    last = np.flatnonzero(np.array(images.names) == "class1/029.png")
+    expected = data.to_square(PIL.Image.open(folder / "class1" / "029.png"), 16)
+    assert np.array_equal(images.fetch(last)[0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_full_disk_is_refused_before_decoding(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "a", 5)
+    usage = data.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda path: usage._replace(free=100))
+    with pytest.raises(BadInput, match=r"needs .* GB .* choose another --cache_dir"):
+        load([folder], tmp_path)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path):
+    folder = write_folder(tmp_path / "a", 5)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.load([str(folder)], 16, tmp_path / "cache", 0.01, None, None, interrupt)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+# --- splits and batches ----------------------------------------------------------------------------------------------
+
+
+def test_a_group_never_falls_into_two_splits():
+    listing = Listing([Record(f"{i}", group=f"g{i // 5}") for i in range(500)], [])
+    split = data.split_of(listing)
+    for start in range(0, 500, 5):
+        assert len(set(split[start : start + 5])) == 1
+
+
+def test_the_batch_of_a_step_depends_on_seed_and_step_alone(tmp_path):
+    images = load([write_folder(tmp_path / "a", 30)], tmp_path)
+    whole = list(data.training_batches(images, 8, 0, 0, 12, 0))
+    later = list(data.training_batches(images, 8, 0, 9, 12, 0))
+    workers = list(data.training_batches(images, 8, 0, 0, 12, 2))
+    other = list(data.training_batches(images, 8, 1, 0, 12, 0))
+    assert [b.index.tolist() for b in whole[9:]] == [b.index.tolist() for b in later]
+    assert [b.index.tolist() for b in whole] == [b.index.tolist() for b in workers]
+    assert [b.index.tolist() for b in whole] != [b.index.tolist() for b in other]
+    per_epoch = data.steps_per_epoch(images, 8)
+    seen = np.concatenate([b.index.numpy() for b in whole[:per_epoch]])
+    assert len(set(seen.tolist())) == per_epoch * 8
+    assert set(seen.tolist()) <= set(images.indices("train").tolist())
+
+
+def test_fewer_images_than_a_batch_are_refused(tmp_path):
+    images = load([write_folder(tmp_path / "a", 5)], tmp_path)
+    with pytest.raises(BadInput, match="fewer than one batch of 64"):
+        data.steps_per_epoch(images, 64)
+
+
+def test_splits_are_written_with_every_image(tmp_path):
+    import gzip
+
+    images = load([write_folder(tmp_path / "a", 10)], tmp_path)
+    images.write_splits(tmp_path / "splits.jsonl.gz")
+    lines = [json.loads(line) for line in gzip.open(tmp_path / "splits.jsonl.gz", "rt")]
+    assert len(lines) == 20
+    assert lines[0] == {"source": images.keys[0], "name": "class0/000.png", "split": images.split[0], "label": "class0"}
