@@ -46,7 +46,9 @@ def open_source(key: str, image_column: str | None = None, label_column: str | N
         raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
     path = Path(key)
     if not path.exists():
-        raise BadInput(f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}")
+        raise BadInput(
+            f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}"
+        )
     for reader in readers.values():
         if hasattr(reader, "accepts") and reader.accepts(path):
             source = reader(str(path), image_column, label_column)
@@ -138,7 +140,9 @@ def _build_cache(
             )
         temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
     except OSError as error:
-        raise BadInput(f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir") from error
+        raise BadInput(
+            f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
+        ) from error
     try:
         images = np.lib.format.open_memmap(
             temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
@@ -277,7 +281,14 @@ def load(
 
     Raises BadInput for sources that cannot be read, or of which more than `max_bad_fraction` of the images cannot.
     """
-    arrays, offsets, all_names, labels, groups, sources, splits, classes = [], [], [], [], [], [], [], []
+    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+    offsets: list[int] = []
+    all_names: list[str] = []
+    labels: list[int] = []
+    groups: list[int] = []
+    sources: list[int] = []
+    splits: list[str] = []
+    classes: list[list[str]] = []
     skipped: list[Skipped] = []
     group_number: dict[str, int] = {}
     for number, key in enumerate(keys):
@@ -356,7 +367,9 @@ def steps_per_epoch(images: Images, batch_size: int) -> int:
     """Full batches in one pass over the training split. Raises BadInput where there is not even one."""
     count = len(images.indices("train"))
     if count < batch_size:
-        raise BadInput(f"the training split holds {count} images, fewer than one batch of {batch_size}: lower --batch_size")
+        raise BadInput(
+            f"the training split holds {count} images, fewer than one batch of {batch_size}: lower --batch_size"
+        )
     return count // batch_size
 
 

@@ -137,7 +137,13 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def features(experiment: Experiment, extractor: networks.Extractor, images: data.Images, index: Array, lensed_statistics: bool = False) -> Array:
+def features(
+    experiment: Experiment,
+    extractor: networks.Extractor,
+    images: data.Images,
+    index: Array,
+    lensed_statistics: bool = False,
+) -> Array:
     """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one)."""
     extractor.eval()
     found = []
@@ -275,7 +281,9 @@ def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
             other = pretext_summary(pretext(experiment, index, with_ssim=False), experiment.task.classes, settings.seed)
         found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
     found["downstream"] = {
-        Path(probe.key).name if "/" in probe.key else probe.key: downstream(experiment, probe.images, probe.source, probe.key)
+        Path(probe.key).name if "/" in probe.key else probe.key: downstream(
+            experiment, probe.images, probe.source, probe.key
+        )
         for probe in probes
     }
     return found

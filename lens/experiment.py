@@ -51,14 +51,14 @@ class Experiment:
         draws = draws.repeat(count)
         carriers = torch.full_like(source, False, dtype=torch.bool)
         if planted:
-            images, carriers = plant(
-                self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys)
-            )
+            images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
         views, question = self.task.pose(images, draws)
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
         return views.contiguous(memory_format=torch.channels_last), question, carriers
 
-    def batches(self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None) -> Iterator[data.Batch]:
+    def batches(
+        self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
+    ) -> Iterator[data.Batch]:
         """Held-out batches of `size` images on the device, in order, the last one shorter."""
         for start in range(0, len(index), size):
             yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
@@ -105,13 +105,14 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
 def load_images(settings: Settings, keys: list[str]) -> data.Images:
     """The sources that `keys` name, cached at the run's size, with a bar while they are decoded."""
 
+    bar: Bar | None = None
+
     def progress(done: int, total: int) -> None:
         nonlocal bar
         if bar is None:
             bar = Bar("decoding", total, "images").__enter__()
         bar.advance(done)
 
-    bar: Bar | None = None
     try:
         return data.load(
             keys,

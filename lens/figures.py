@@ -33,8 +33,9 @@ def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
     folder.mkdir(exist_ok=True)
     if (folder / "edits.npz").exists():
         with np.load(folder / "edits.npz", allow_pickle=False) as numbers:
-            edits(dict(numbers), folder / "edits.png")
-            edit_map(dict(numbers), folder / "edit_map.png")
+            drawn = {name: numbers[name] for name in numbers.files}
+            edits(drawn, folder / "edits.png")
+            edit_map(drawn, folder / "edit_map.png")
     curves(metrics, folder / "curves.png")
 
 
@@ -50,14 +51,21 @@ def print_table(summary: dict[str, Any]) -> None:
     def row(name: str, part: dict[str, Any], key: str, note: str = "", percent: bool = True, unit: str = "") -> None:
         if part.get(key) is None:
             return
-        form = (lambda x: f"{100 * x:.1f} %") if percent else (lambda x: "∞" if x is None else f"{x:.2f}{unit}")
+
+        def form(x: float | None) -> str:
+            return "∞" if x is None else f"{100 * x:.1f} %" if percent else f"{x:.2f}{unit}"
+
         interval = part.get(f"{key}_ci")
         table.add_row(name, form(part[key]), f"{form(interval[0])} – {form(interval[1])}" if interval else "", note)
 
     pretext = summary["pretext"]
     percent = pretext["metric"] == "accuracy"
     what = f"{summary['task']} {pretext['metric']}"
-    about = f"chance {100 * pretext['chance']:.0f} %, {pretext['images']} images" if percent else f"{pretext['images']} images"
+    about = (
+        f"chance {100 * pretext['chance']:.0f} %, {pretext['images']} images"
+        if percent
+        else f"{pretext['images']} images"
+    )
     row(f"{what}, raw", pretext, "raw", about, percent)
     row(f"{what}, lensed", pretext, "lensed", "asked of the adversary itself", percent)
     row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
@@ -70,7 +78,9 @@ def print_table(summary: dict[str, Any]) -> None:
         row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
         row(f"{name}: linear, lensed statistics", probe, "linear_lensed_statistics", "batch norm not re-estimated")
         row(f"{name}: k-NN", probe, "knn", "k = 20, cosine")
-    table.add_row("images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training")
+    table.add_row(
+        "images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training"
+    )
     Console().print(table)
 
 
@@ -107,7 +117,9 @@ def edit_map(numbers: dict[str, Array], file: Path) -> None:
     figure, axis = plt.subplots(figsize=(4.4, 3.6))
     shown = axis.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
     axis.set(xticks=[], yticks=[])
-    axis.set_title(f"mean squared edit over {int(numbers['map_images'])} test images\n(clipped at the 95th percentile)", fontsize=9)
+    axis.set_title(
+        f"mean squared edit over {int(numbers['map_images'])} test images\n(clipped at the 95th percentile)", fontsize=9
+    )
     figure.colorbar(shown, ax=axis)
     figure.tight_layout()
     _save(plt, figure, file)

@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +70,7 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
     """Structural similarity (Wang et al. 2004, 11 px Gaussian window) of each pair in [0, 1]: (B, C, H, W) → (B,)."""
     from kornia.metrics import ssim as ssim_map
 
-    return ssim_map(images, others, window_size=11).mean(dim=(1, 2, 3))  # type: ignore[no-any-return]
+    return ssim_map(images, others, window_size=11).mean(dim=(1, 2, 3))
 
 
 def linear_probe(features: dict[str, Array], labels: dict[str, Array], seed: int) -> tuple[Array, dict[str, Any]]:

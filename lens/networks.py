@@ -43,7 +43,9 @@ class Lens(nn.Module):
                 )
         except (KeyError, RuntimeError) as error:
             known = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
-            raise BadInput(f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}") from error
+            raise BadInput(
+                f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
+            ) from error
         self.multiple = 2**depth
         last = self.unet.segmentation_head[0]
         nn.init.zeros_(last.weight)
@@ -145,6 +147,7 @@ def build_extractor(
     """A timm model without classifier, with the task's head. Raises BadInput for names and stems that do not exist."""
     import timm
 
+    backbone: Any
     if not timm.is_model(name):
         raise BadInput(f"unknown --extractor {name!r}: {nearest(name, timm.list_models())}")
     try:
@@ -164,9 +167,9 @@ def build_extractor(
     return Extractor(backbone, task.head(backbone.num_features), task.spatial, separate)
 
 
-def _small_stem(backbone: nn.Module, name: str) -> None:
+def _small_stem(model: nn.Module, name: str) -> None:
     """A 3×3 root with stride 1 and no max-pool, as CIFAR's ResNets have it (He et al. 2016, section 4.2)."""
-    from timm.layers import StdConv2d
+    from timm.layers.std_conv import StdConv2d
     from timm.models.resnet import ResNet
     from timm.models.resnetv2 import ResNetV2
 
@@ -176,13 +179,14 @@ def _small_stem(backbone: nn.Module, name: str) -> None:
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         return conv
 
-    if isinstance(backbone, ResNet):
+    backbone: Any = model  # timm's attributes are not typed
+    if isinstance(model, ResNet):
         backbone.conv1 = root(backbone.bn1.num_features)
         backbone.maxpool = nn.Identity()
-    elif isinstance(backbone, ResNetV2):
+    elif isinstance(model, ResNetV2):
         convolutions = [m for m in backbone.stem.modules() if isinstance(m, nn.Conv2d)]
         kind = StdConv2d if isinstance(convolutions[-1], StdConv2d) else nn.Conv2d
-        parts = {"conv": root(convolutions[-1].out_channels, kind)}
+        parts: dict[str, nn.Module] = {"conv": root(convolutions[-1].out_channels, kind)}
         if hasattr(backbone.stem, "norm"):
             parts["norm"] = backbone.stem.norm
         backbone.stem = nn.Sequential()
@@ -212,5 +216,7 @@ def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
     wrong += [key for key in state if key not in own]
     if wrong:
-        raise BadInput(f"{flag} {file} does not fit: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}")
+        raise BadInput(
+            f"{flag} {file} does not fit: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}"
+        )
     module.load_state_dict(state)

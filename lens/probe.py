@@ -57,7 +57,9 @@ def probe(argv: list[str]) -> int:
     run = Run.open(Path(asked.run))
     summary = run.summary()
     if summary is None:
-        raise BadInput(f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}")
+        raise BadInput(
+            f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}"
+        )
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
     for name in ("probe", "image_column", "label_column", "probe_images", "device", "threads"):

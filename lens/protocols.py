@@ -20,6 +20,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -168,10 +169,14 @@ def find(kind: str, key: str) -> type[Any]:
     if is_file_key(key):
         path = Path(key)
         if not path.is_file():
-            raise BadInput(f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}")
+            raise BadInput(
+                f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}"
+            )
         spec = importlib.util.spec_from_file_location(f"lens_plugin_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
         spec.loader.exec_module(module)
     elif key in names(kind):
         module = importlib.import_module(f"lens.{KINDS[kind]}.{key}")

@@ -60,7 +60,9 @@ class Run:
         """Raise BadInput where a directory holds a run, or anything else."""
         if (directory / "settings.yaml").exists():
             state = "a finished" if (directory / "summary.json").exists() else "an unfinished"
-            raise BadInput(f"{directory} holds {state} run: continue it with --resume {directory}, or choose another --out")
+            raise BadInput(
+                f"{directory} holds {state} run: continue it with --resume {directory}, or choose another --out"
+            )
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
 
@@ -75,7 +77,9 @@ class Run:
             write_atomically(temporary / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
             temporary.rename(directory)
         except OSError as error:
-            raise BadInput(f"cannot write the run directory {directory} ({error.strerror}): choose another --out") from error
+            raise BadInput(
+                f"cannot write the run directory {directory} ({error.strerror}): choose another --out"
+            ) from error
         return cls(directory)
 
     @classmethod
@@ -107,9 +111,7 @@ class Run:
 
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
-        write_atomically(
-            self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        )
+        write_atomically(self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 
@@ -195,7 +197,15 @@ def versions() -> dict[str, str]:
     from lens import __version__
 
     found = {"python": sys.version.split()[0], "lens": __version__}
-    for package in ("torch", "torchvision", "timm", "segmentation-models-pytorch", "kornia", "lightning-fabric", "scikit-learn"):
+    for package in (
+        "torch",
+        "torchvision",
+        "timm",
+        "segmentation-models-pytorch",
+        "kornia",
+        "lightning-fabric",
+        "scikit-learn",
+    ):
         found[package] = metadata.version(package)
     return found
 
@@ -206,7 +216,9 @@ def git_commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        commit = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
         status = subprocess.run(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True)  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -147,7 +147,9 @@ class Settings:
         for flag in ("batch_size", "accumulate", "log_every", "eval_every", "checkpoint_every", "eval_images"):
             check_number(flag, getattr(self, flag), low=1)
         if self.batch_size % self.accumulate:
-            raise BadInput(f"--batch_size {self.batch_size} does not divide into --accumulate {self.accumulate} equal parts")
+            raise BadInput(
+                f"--batch_size {self.batch_size} does not divide into --accumulate {self.accumulate} equal parts"
+            )
         for flag in ("lr", "lens_lr"):
             check_number(flag, getattr(self, flag), low=0, open_low=True)
         check_number("weight_decay", self.weight_decay, low=0)
@@ -202,7 +204,9 @@ class _Parser(ArgumentParser):
         raise BadInput(_one_line(message, self.known_keys()))
 
     def known_keys(self) -> list[str]:
-        return sorted({option[2:] for action in self._actions for option in action.option_strings if option[:2] == "--"})
+        return sorted(
+            {option[2:] for action in self._actions for option in action.option_strings if option[:2] == "--"}
+        )
 
 
 def _one_line(message: str, keys: list[str]) -> str:
@@ -250,7 +254,7 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
         elif pending is not None:
             lists[pending].append(word)
         elif name and not equals and fields.get(name) == "bool":
-            following = rest and argv[argv.index(word) + 1 : argv.index(word) + 2] or argv[argv.index(word) + 1 :][:1]
+            following = (rest and argv[argv.index(word) + 1 : argv.index(word) + 2]) or argv[argv.index(word) + 1 :][:1]
             rest.append(word if following and following[0].lower() in ("true", "false") else f"{word}=true")
         else:
             rest.append(word)
@@ -345,9 +349,15 @@ def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path)
     """
     for kind in ("task", "shortcut"):
         key = str(plain.get(kind, ""))
-        named = [word for i, word in enumerate(argv) if word == f"--{kind}={key}" or argv[i - 1 : i + 1] == [f"--{kind}", key]]
+        named = [
+            word
+            for i, word in enumerate(argv)
+            if word == f"--{kind}={key}" or argv[i - 1 : i + 1] == [f"--{kind}", key]
+        ]
         if protocols.is_file_key(key) and not named:
-            raise BadInput(f"{directory} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}")
+            raise BadInput(
+                f"{directory} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}"
+            )
 
 
 def guard(body: Any) -> int:

@@ -97,7 +97,9 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
             if stops:
                 break
     if trainer.step < total:
-        say(f"stopped by a signal; step {trainer.step} is saved. Continue with: python -m lens.train --resume {run.directory}")
+        say(
+            f"stopped by a signal; step {trainer.step} is saved. Continue with: python -m lens.train --resume {run.directory}"
+        )
         return 128 + stops[0]
 
     try:
@@ -111,7 +113,9 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
         figures.draw(run.directory, run.metrics())
         run.write_json("summary.json", summary)
     except KeyboardInterrupt:
-        say(f"interrupted while measuring; the training is saved. Measure with: python -m lens.train --resume {run.directory}")
+        say(
+            f"interrupted while measuring; the training is saved. Measure with: python -m lens.train --resume {run.directory}"
+        )
         return 130
     figures.print_table(summary)
     say(f"pictures: {run.directory / 'figures'}")
@@ -149,7 +153,9 @@ class Trainer:
         self.lens_parameters: list[nn.Parameter] = []
         if lens is not None:
             self.lens_parameters = list(lens.parameters())
-            self.lens, self.lens_optimizer = self.fabric.setup(lens, torch.optim.Adam(lens.parameters(), settings.lens_lr))
+            self.lens, self.lens_optimizer = self.fabric.setup(
+                lens, torch.optim.Adam(lens.parameters(), settings.lens_lr)
+            )
 
     # --- one step ----------------------------------------------------------------------------------------------------
 
@@ -176,7 +182,9 @@ class Trainer:
             views_part = views.chunk(settings.accumulate)[part]
             question_part = {name: value.chunk(settings.accumulate)[part] for name, value in question.items()}
             if self.lens is None:
-                losses = plain_step(self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share)
+                losses = plain_step(
+                    self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share
+                )
             else:
                 losses = adversarial_step(
                     self.lens, self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
@@ -220,7 +228,9 @@ class Trainer:
         if not self.window:
             return ""
         names = list(self.window[0])
-        values = torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
+        values = (
+            torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
+        )
         bad = (~torch.isfinite(values)).any(dim=1).nonzero()
         if len(bad):
             row = int(bad[0])
@@ -278,7 +288,9 @@ class Trainer:
         if saved is not None:
             tensors, state = saved
             if state["step"] > self.total:
-                raise BadInput(f"{run.directory} has already trained {state['step']} steps, more than the {self.total} asked for")
+                raise BadInput(
+                    f"{run.directory} has already trained {state['step']} steps, more than the {self.total} asked for"
+                )
             self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
             self.players.extractor.load_state_dict(_below("extractor.", tensors))
             _load_optimizer(self.extractor_optimizer, _below("extractor_optimizer.", tensors))
@@ -378,7 +390,12 @@ def _mean_of(parts: list[Losses]) -> Losses:
 
 def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{prefix}.{i}.{name}": value for i, entry in state.items() for name, value in entry.items() if value is not None}
+    return {
+        f"{prefix}.{i}.{name}": value
+        for i, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -57,14 +57,26 @@ def backward(loss, inputs, keep):
 
 
 def gradients(module):
-    return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in module.parameters()])
+    return torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in module.parameters()]
+    )
 
 
 def run_step(lens, extractor, views, question, adversary, feed, batch_norm, share=1.0):
     lens_parameters, extractor_parameters = list(lens.parameters()), list(extractor.parameters())
     rules = Rules(adversary, feed, batch_norm)
     return adversarial_step(
-        lens, extractor, lens_parameters, extractor_parameters, ROTATION, views, question, rules, LAMBDA, backward, share
+        lens,
+        extractor,
+        lens_parameters,
+        extractor_parameters,
+        ROTATION,
+        views,
+        question,
+        rules,
+        LAMBDA,
+        backward,
+        share,
     )
 
 

@@ -14,7 +14,9 @@ from lens.protocols import BadInput, Listing, Record
 
 def load(keys, tmp_path, size=16, bad=0.01, **columns):
     columns = {"image_column": None, "label_column": None} | columns
-    return data.load([str(key) for key in keys], size, tmp_path / "cache", bad, progress=lambda done, total: None, **columns)
+    return data.load(
+        [str(key) for key in keys], size, tmp_path / "cache", bad, progress=lambda done, total: None, **columns
+    )
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
@@ -289,6 +291,7 @@ def test_splits_are_written_with_every_image(tmp_path):
 
     images = load([write_folder(tmp_path / "a", 10)], tmp_path)
     images.write_splits(tmp_path / "splits.jsonl.gz")
-    lines = [json.loads(line) for line in gzip.open(tmp_path / "splits.jsonl.gz", "rt")]
+    with gzip.open(tmp_path / "splits.jsonl.gz", "rt") as stream:
+        lines = [json.loads(line) for line in stream]
     assert len(lines) == 20
     assert lines[0] == {"source": images.keys[0], "name": "class0/000.png", "split": images.split[0], "label": "class0"}

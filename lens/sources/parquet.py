@@ -35,7 +35,6 @@ class Parquet:
 
     def listing(self) -> Listing:
         """Rows in the order of the files. Raises BadInput for files that are no parquet or columns that are unclear."""
-        import pyarrow.compute
 
         label_column, names = self._label_column
         records: list[Record] = []
@@ -109,7 +108,7 @@ class Parquet:
         def holds_images(name: str) -> bool:
             kind = self._schema.field(name).type
             struct = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-            return struct or types.is_binary(kind) or types.is_large_binary(kind)
+            return bool(struct or types.is_binary(kind) or types.is_large_binary(kind))
 
         found = [name for name in self._schema.names if holds_images(name)]
         return self._choose("image", self.image_column, found)

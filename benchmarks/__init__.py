@@ -1,0 +1,1 @@
+"""Experiments and measurements that README's figures come from."""

@@ -1,0 +1,117 @@
+"""Intervals and probes against known values."""
+
+import numpy as np
+import pytest
+import torch
+
+from lens import measure
+
+
+def test_wilson_matches_the_published_example():
+    # Newcombe 1998, table I, method 3: 81 of 263 → 0.2553 to 0.3662; 0 of 20 → 0 to 0.1611.
+    assert measure.wilson(81 / 263, 263) == pytest.approx([0.2553, 0.3662], abs=5e-5)
+    assert measure.wilson(0, 20) == pytest.approx([0, 0.1611], abs=5e-5)
+
+
+def test_independent_answers_give_the_plain_wilson_interval():
+    rng = np.random.default_rng(0)
+    correct = (rng.random(4000) < 0.3).astype(float)
+    p, interval = measure.proportion(correct, np.ones(4000))
+    assert p == correct.mean()
+    assert interval == pytest.approx(measure.wilson(p, 4000), abs=1e-4)
+
+
+def test_answers_that_come_together_widen_the_interval():
+    """Four copies of each answer carry no more than one: the interval is that of the groups."""
+    rng = np.random.default_rng(0)
+    correct = (rng.random(500) < 0.6).astype(float)
+    _, once = measure.proportion(correct, np.ones(500))
+    _, copied = measure.proportion(4 * correct, np.full(500, 4.0))
+    assert copied == pytest.approx(once, abs=1e-9)
+    _, grouped = measure.proportion(np.repeat(correct, 3), np.ones(1500), np.repeat(np.arange(500), 3))
+    assert grouped == pytest.approx(once, abs=1e-9)
+
+
+def test_unanimous_answers_still_have_an_interval():
+    p, (low, high) = measure.proportion(np.full(50, 4.0), np.full(50, 4.0))
+    assert p == 1
+    assert low == pytest.approx(measure.wilson(1, 50)[0])
+    assert high == 1
+
+
+def test_a_short_last_batch_does_not_bias_an_accuracy():
+    assert measure.proportion(np.array([4.0, 0.0, 0.0]), np.array([4.0, 1.0, 1.0]))[0] == pytest.approx(4 / 6)
+
+
+def test_the_bootstrap_covers_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for trial in range(100):
+        values = rng.normal(1.0, 1.0, 60)
+        low, high = measure.bootstrap(values, np.ones(60), None, seed=trial, resamples=400)
+        hits += low <= 1.0 <= high
+    assert 87 <= hits <= 100
+
+
+def test_psnr_and_8_bits():
+    assert measure.psnr(0.01) == pytest.approx(20)
+    assert measure.psnr(0.0) is None
+    values = torch.tensor([-0.2, 0.5, 0.5 + 0.4 / 255, 1.3])
+    assert torch.allclose(measure.to_8_bits(values), torch.tensor([0, 128, 128, 255]) / 255)
+
+
+def test_ssim_is_one_for_equal_images_and_falls_with_noise():
+    images = torch.rand(3, 3, 32, 32)
+    assert measure.ssim(images, images).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    assert measure.ssim(images, torch.rand(3, 3, 32, 32)).max() < 0.5
+
+
+def clusters(n, rng, spread=0.3):
+    labels = rng.integers(0, 3, n)
+    return np.eye(3)[labels] * 2 + rng.normal(0, spread, (n, 3)), labels
+
+
+def make(rng, spread=0.3):
+    parts = {split: clusters(n, rng, spread) for split, n in (("train", 300), ("val", 100), ("test", 200))}
+    return {s: f for s, (f, _) in parts.items()}, {s: y for s, (_, y) in parts.items()}
+
+
+def test_probes_read_features_that_carry_the_label():
+    features, labels = make(np.random.default_rng(0))
+    correct, fit = measure.linear_probe(features, labels, 0)
+    assert correct.mean() > 0.98
+    assert fit["converged"]
+    assert measure.knn_probe(features, labels).mean() > 0.98
+
+
+def test_probes_are_at_chance_on_shuffled_labels():
+    rng = np.random.default_rng(0)
+    features, labels = make(rng)
+    labels = {split: rng.permutation(y) for split, y in labels.items()}
+    assert abs(measure.linear_probe(features, labels, 0)[0].mean() - 1 / 3) < 0.12
+    assert abs(measure.knn_probe(features, labels).mean() - 1 / 3) < 0.12
+
+
+def test_the_penalty_is_chosen_on_validation_not_on_test():
+    """Test labels that contradict must not move the choice."""
+    rng = np.random.default_rng(0)
+    features, labels = make(rng, spread=1.5)
+    _, fit = measure.linear_probe(features, labels, 0)
+    _, other = measure.linear_probe(features, labels | {"test": (labels["test"] + 1) % 3}, 0)
+    assert fit == other
+
+
+def test_the_probe_ignores_the_scale_of_features():
+    features, labels = make(np.random.default_rng(0), spread=1.0)
+    scaled = {split: x * np.array([1e4, 1.0, 1e-4]) + 5 for split, x in features.items()}
+    correct = measure.linear_probe(features, labels, 0)[0]
+    assert (correct == measure.linear_probe(scaled, labels, 0)[0]).mean() > 0.97
+
+
+def test_chance_is_a_frequency_not_an_index():
+    assert measure.chance(np.array([2, 2, 2, 0])) == 0.75
+
+
+def test_features_of_several_rows_are_averaged_per_image():
+    rows = torch.arange(12.0).reshape(6, 2)
+    assert measure.pooled(rows, 2).tolist() == [[2.0, 3.0], [8.0, 9.0]]

@@ -1,0 +1,137 @@
+"""Settings cannot lie: typed, no unknown keys, file then flags, plug-ins' own settings."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lens.protocols import BadInput, find
+from lens.settings import Settings, differing, parse, refuse_foreign_code
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def settings(*argv):
+    return parse(list(argv), "lens.train").settings
+
+
+def test_flags_override_the_file(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("lr: 0.5\nbatch_size: 7\nprecision: 32\nshortcut: arrow\narrow:\n  size: 0.3\ndata: chest_xray\n")
+    parsed = parse(["--config", str(file), "--lr", "0.25", "--arrow.strength", "0.5"], "lens.train")
+    assert (parsed.settings.lr, parsed.settings.batch_size, parsed.settings.precision) == (0.25, 7, 32)
+    assert (parsed.plugins["shortcut"].size, parsed.plugins["shortcut"].strength) == (0.3, 0.5)
+
+
+def test_what_is_written_reads_back_the_same(tmp_path):
+    first = parse(
+        [
+            "--shortcut",
+            "arrow",
+            "--arrow.size",
+            "0.4",
+            "--extractor_args.channels",
+            "[8,8,8,8]",
+            "--data",
+            "./a",
+            "./b",
+        ],
+        "lens.train",
+    )
+    again = parse([], "lens.train", yaml.safe_load(yaml.safe_dump(first.plain)))
+    assert again.settings == first.settings
+    assert again.plugins == first.plugins
+    assert differing(first.plain, again.plain) == []
+
+
+@pytest.mark.parametrize(
+    "argv", [["--data", "./a", "--data", "./b"], ["--data", "./a", "./b"], ["--data=./a", "--data=./b"]]
+)
+def test_lists_are_taken_however_people_write_them(argv):
+    assert settings(*argv, "--seed", "3").sources == ["./a", "./b"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "value"),
+    [
+        (["--pretrained"], True),
+        (["--pretrained", "false"], False),
+        ([], False),
+        (["--pretrained", "--seed", "1"], True),
+        (["--pretrained=true"], True),
+    ],
+)
+def test_a_switch_can_be_turned_on_and_off(argv, value):
+    assert settings(*argv).pretrained is value
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--tsk", "rotation"], "unknown setting 'tsk': did you mean 'task'"),
+        (["--task", "rotatoin"], "unknown task 'rotatoin': did you mean 'rotation'"),
+        (["--shortcut", "arow"], "unknown shortcut 'arow': did you mean 'arrow'"),
+        (["--shortcut_key", "constnt"], "shortcut_key is 'constnt'"),
+        (["--arrow.size", "0.2"], "arrow is not selected"),
+        (["--shortcut", "arrow", "--arrow.sise", "0.2"], "did you mean 'arrow.size'"),
+        (["--lr", "fast"], "--lr is 'fast'"),
+        (["--steps", "1.5"], "--steps is '1.5'"),
+        (["--recon_weight", "-1"], "--recon_weight is -1.0"),
+        (["--recon_weight", ".nan"], "--recon_weight is nan"),
+        (["--recon_weight", "nan"], "--recon_weight is 'nan'"),
+        (["--lr", ".inf"], "--lr is inf"),
+        (["--steps", "5", "--epochs", "2"], "contradict"),
+        (["--steps", "0"], "at least 1"),
+        (["--batch_size", "10", "--accumulate", "3"], "equal parts"),
+        (["--cache_size", "90"], "at least 96"),
+        (["--device", "tpu9"], "unknown"),
+        (["--shortcut", "arrow", "--shortcut_key", "source"], "two or more --data"),
+        (["--task", "./nothing.py"], "there is no such file"),
+        (["--config", "./nothing.yaml"], "does not exist"),
+        (["--data"], "--data needs a value"),
+        (["--lr"], "expected one argument"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(argv, message):
+    with pytest.raises(BadInput) as caught:
+        settings(*argv)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path):
+    (tmp_path / "c.yaml").write_text("recon_wieght: 3\n")
+    with pytest.raises(BadInput, match="did you mean 'recon_weight'"):
+        settings("--config", str(tmp_path / "c.yaml"))
+
+
+def test_a_task_from_a_file_outside_the_package(tmp_path):
+    source = Path(find("task", "rotation").__module__.replace(".", "/") + ".py")
+    text = (Path(__file__).parent.parent / source).read_text()
+    (tmp_path / "my_task.py").write_text(
+        text.replace("views: ClassVar[int] = 4", "views: ClassVar[int] = 4\n    angle: int = 90")
+    )
+    parsed = parse(["--task", f"{tmp_path}/my_task.py", "--my_task.angle", "45"], "lens.train")
+    assert parsed.plugins["task"].angle == 45
+    with pytest.raises(BadInput, match="if you trust that file"):
+        refuse_foreign_code(parsed.plain, ["--resume", "x"], Path("x"))
+    refuse_foreign_code(parsed.plain, ["--task", f"{tmp_path}/my_task.py"], Path("x"))
+
+
+def test_a_file_without_one_dataclass_is_refused(tmp_path):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(BadInput, match="expected one public dataclass"):
+        settings("--task", f"{tmp_path}/empty.py")
+
+
+def test_only_some_settings_may_differ_on_resume():
+    stored = parse(["--steps", "5"], "lens.train").plain
+    given = parse(["--steps", "9", "--device", "cpu", "--workers", "1", "--seed", "4"], "lens.train").plain
+    assert differing(stored, given) == ["seed"]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_config_is_valid_and_says_what_it_shows_and_costs(file):
+    assert isinstance(settings("--config", str(file)), Settings)
+    header = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    assert len(header) >= 3

@@ -1,0 +1,365 @@
+"""Whole runs: what they leave behind, and that a run killed at any moment ends as if nothing had happened."""
+
+import contextlib
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, write_folder
+from safetensors.torch import load_file
+
+from lens import probe, train
+from lens.train import rate_share
+
+WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
+
+
+def run(out, photos, *more):
+    argv = [*TINY, "--data", str(photos), "--out", str(out), *more]
+    return train.main(argv)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, photos):
+    """One small run with a planted arrow, uninterrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(out, photos, "--shortcut", "arrow", "--target_psnr", "20") == 0
+    return out
+
+
+def same_weights(a, b):
+    for name in WEIGHTS:
+        first, second = load_file(a / name), load_file(b / name)
+        assert first.keys() == second.keys()
+        for key in first:
+            assert torch.equal(first[key], second[key]), (name, key)
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert {"settings.yaml", "metrics.jsonl", "summary.json", "checkpoint", "best", "figures", "commands.txt"} <= names
+    assert set(WEIGHTS) <= names
+    assert {p.name for p in (finished / "checkpoint").iterdir()} == {"step-00000004", "step-00000006"}
+    assert {p.name for p in (finished / "best").iterdir()} == set(WEIGHTS)
+    assert {"edits.png", "edit_map.png", "curves.png", "edits.npz"} <= {
+        p.name for p in (finished / "figures").iterdir()
+    }
+    assert not [path for path in finished.rglob("*") if path.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
+    with gzip.open(finished / "splits.jsonl.gz", "rt") as stream:
+        assert len(stream.readlines()) == 60
+
+
+def test_the_summary_has_every_figure_with_its_interval(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    for key in ("task", "data", "shortcut", "adversary", "recon_weight", "seed", "steps", "images_seen", "seconds", "images_per_second", "versions", "git_commit", "command"):  # fmt: skip
+        assert key in summary, key
+    assert summary["images_seen"] == 24
+    probes = list(summary["downstream"].values())
+    assert set(summary["downstream"]) == {"photos"}
+    assert {"linear", "knn", "untrained", "chance", "n_train", "n_test"} <= set(probes[0])
+    parts = [(summary["pretext"], ("raw", "lensed", "clean", "gap")), (probes[0], ("linear", "knn", "untrained")), (summary["reconstruction"], ("mse", "psnr", "ssim"))]  # fmt: skip
+    for part, keys in parts:
+        for key in keys:
+            low, high = part[f"{key}_ci"]
+            assert low <= part[key] <= high, key
+    assert summary["command"].startswith("python -m lens.train --extractor test_resnet")
+
+
+def test_the_record_has_losses_norms_and_held_out_figures(finished):
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    training = [line for line in lines if line["kind"] == "train"]
+    assert [line["step"] for line in training] == [2, 4, 6]
+    for key in (
+        "extractor",
+        "adversarial",
+        "reconstruction",
+        "extractor_gradient",
+        "lens_gradient",
+        "recon_weight",
+        "lr",
+    ):
+        assert all(np.isfinite(line[key]) for line in training), key
+    assert training[0]["recon_weight"] != training[-1]["recon_weight"]  # steered
+    assert [line["step"] for line in lines if line["kind"] == "val"] == [3, 6]
+
+
+def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):
+    assert run(tmp_path / "r", photos, "--adversary", "none") == 0
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["pretext"]["lensed"] is None
+    assert summary["reconstruction"]["psnr"] is None
+    assert summary["pretext"]["raw"] == summary["pretext"]["clean"]
+    assert not (tmp_path / "r" / "lens.safetensors").exists()
+
+
+@pytest.mark.parametrize("mode", [["--feed", "both"], ["--feed", "both", "--batch_norm", "joint"], ["--adversary", "full", "--accumulate", "2"], ["--adversary", "uniform", "--optimizer", "sgd"], ["--precision", "bf16", "--augment", "inception"]])  # fmt: skip
+def test_every_mode_trains(tmp_path, photos, mode):
+    assert run(tmp_path / "r", photos, "--steps", "2", *mode) == 0
+    assert (tmp_path / "r" / "summary.json").exists()
+
+
+def test_the_same_seed_gives_the_same_weights_with_any_workers(tmp_path, photos, finished):
+    more = ("--shortcut", "arrow", "--target_psnr", "20")
+    assert run(tmp_path / "again", photos, *more, "--workers", "2") == 0
+    same_weights(finished, tmp_path / "again")
+    assert run(tmp_path / "other", photos, *more, "--seed", "1") == 0
+    with pytest.raises(AssertionError):
+        same_weights(finished, tmp_path / "other")
+
+
+def test_initial_weights_come_from_files(tmp_path, photos, finished):
+    files = (
+        "--extractor_weights",
+        str(finished / "extractor.safetensors"),
+        "--lens_weights",
+        str(finished / "lens.safetensors"),
+    )
+    assert (
+        run(
+            tmp_path / "r", photos, "--lr", "1e-12", "--lens_lr", "1e-12", "--weight_decay", "0", "--steps", "1", *files
+        )
+        == 0
+    )
+    for name in ("extractor", "lens"):
+        before, after = (load_file(d / f"{name}.safetensors") for d in (finished, tmp_path / "r"))
+        for key, value in before.items():
+            if "running" not in key and "num_batches" not in key:
+                assert torch.allclose(after[key], value, atol=1e-6), key
+
+
+def test_rates_rise_then_fall_along_a_cosine():
+    shares = [rate_share(step, 100, 0.1) for step in range(100)]
+    assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert shares[55] == pytest.approx(0.5)
+    assert shares[-1] < 0.001
+
+
+# --- probe -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_gives_the_runs_own_figures_again_and_adds_other_sources(tmp_path, photos, finished, capsys):
+    before = json.loads((finished / "summary.json").read_text())
+    other = write_folder(tmp_path / "other", 25, classes=3, seed=5)
+    assert probe.main([str(finished), "--probe", str(photos), str(other)]) == 0
+    after = json.loads((finished / "summary.json").read_text())
+    assert after["downstream"]["photos"] == before["downstream"]["photos"]
+    assert after["pretext"] == before["pretext"]
+    assert after["reconstruction"] == before["reconstruction"]
+    assert after["downstream"]["other"]["chance"] < 0.6
+    assert probe.main([str(finished), "--weights", "best"]) == 0
+    assert "linear" in capsys.readouterr().out
+
+
+# --- stopping and resuming -------------------------------------------------------------------------------------------
+
+SERVER = """
+import json, os, signal, sys
+import lens.train, lens.experiment, lens.evaluate, lens.figures, timm, segmentation_models_pytorch, sklearn.linear_model
+import sklearn.neighbors, kornia.metrics, kornia.color, matplotlib.pyplot
+for line in sys.stdin:  # each line is a command; a fork runs it, so that the imports are paid once
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os._exit(lens.train.main(json.loads(line)))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Server:
+    """Runs `python -m lens.train` in forks of one process, each as killable as a process of its own."""
+
+    def __init__(self, log):
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def start(self, argv):
+        self.process.stdin.write(json.dumps(argv) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def wait(self):
+        return int(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with open(tmp_path_factory.mktemp("server") / "log", "w") as log:
+        server = Server(log)
+        yield server
+        server.close()
+
+
+KILLED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, photos, server):
+    folder = tmp_path_factory.mktemp("runs")
+    out = folder / "uninterrupted"
+    server.start([*TINY, "--data", str(photos), "--out", str(folder / "warm"), *KILLED])  # imports, cache
+    assert server.wait() == 0
+    started = time.monotonic()
+    server.start([*TINY, "--data", str(photos), "--out", str(out), *KILLED])
+    assert server.wait() == 0
+    return out, time.monotonic() - started
+
+
+def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path, photos, server, uninterrupted):
+    whole, seconds = uninterrupted
+    rng = random.Random(0)
+    seen = set()
+    for trial in range(10):
+        out = tmp_path / f"run{trial}"
+        argv = [*TINY, "--data", str(photos), "--out", str(out), *KILLED]
+        child = server.start(argv)
+        # Spread over the whole run: start, steps, writes, measuring.
+        time.sleep(seconds * (trial + rng.random()) / 10)
+        with contextlib.suppress(ProcessLookupError):  # it may just have finished: that is a moment too
+            os.kill(child, signal.SIGKILL)
+        server.wait()
+        steps = sorted((out / "checkpoint").glob("step-*"))
+        seen.add("finished" if (out / "summary.json").exists() else steps[-1].name if steps else out.exists())
+        server.start(["--resume", str(out)] if out.exists() else argv)
+        assert server.wait() == 0, (trial, seen)
+        same_weights(whole, out)
+        expected, got = ([json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()] for d in (whole, out))
+        for a, b in zip(expected, got, strict=True):
+            for key in a.keys() - {"images_per_second"}:
+                assert a[key] == b[key], (trial, key)
+    assert len(seen) >= 3, seen  # the moments were really different ones
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_cleanly(tmp_path, photos, server, number):
+    out = tmp_path / "r"
+    child = server.start(
+        [*TINY, "--data", str(photos), "--out", str(out), *KILLED, "--steps", "100000", "--checkpoint_every", "100000"]
+    )
+    metrics = out / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(child, number)
+    assert server.wait() == 128 + number
+    saved = sorted((out / "checkpoint").glob("step-*"))
+    assert len(saved) == 1
+    step = json.loads((saved[0] / "state.json").read_text())["step"]
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert max(line["step"] for line in lines) == step > 0
+
+
+def test_a_resumed_run_may_train_longer_but_not_otherwise(tmp_path, photos, capsys):
+    assert run(tmp_path / "r", photos) == 0
+    assert train.main(["--resume", str(tmp_path / "r"), "--lr", "0.5"]) == 2
+    assert "lr was 0.001 and is now 0.5" in capsys.readouterr().err
+    assert train.main(["--resume", str(tmp_path / "r"), "--steps", "3"]) == 2
+    assert "already trained 6 steps" in capsys.readouterr().err
+    assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 0
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["steps"] == 8
+    assert summary["resumed"] == 1
+
+
+def test_later_lines_and_a_torn_last_line_are_cut(tmp_path, photos):
+    assert run(tmp_path / "r", photos) == 0
+    with open(tmp_path / "r" / "metrics.jsonl", "a") as stream:
+        stream.write('{"kind": "train", "step": 7}\n{"kind": "tra')
+    assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_a_run_is_never_overwritten(tmp_path, photos, finished, capsys, state):
+    out = finished
+    if state == "unfinished":
+        out = tmp_path / "r"
+        out.mkdir()
+        (out / "settings.yaml").write_text((finished / "settings.yaml").read_text())
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert run(out, photos) == 2
+    message = capsys.readouterr().err
+    assert state in message
+    assert "--resume" in message
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, photos, capsys, monkeypatch):
+    real = train.Trainer.train_step
+
+    def poisoned(self, batch):
+        losses = real(self, batch)
+        if self.step == 5:
+            losses = type(losses)(
+                losses.extractor * float("nan"),
+                losses.adversarial,
+                losses.reconstruction,
+                losses.clamped_mse,
+                losses.lens,
+            )
+        return losses
+
+    monkeypatch.setattr(train.Trainer, "train_step", poisoned)
+    assert run(tmp_path / "r", photos) == 2
+    message = capsys.readouterr().err
+    assert "step 5 is not finite (extractor nan, adversarial" in message
+    assert "step-00000004" in message
+    assert (tmp_path / "r" / "checkpoint" / "step-00000004").exists()
+    assert not (tmp_path / "r" / "checkpoint" / "step-00000006").exists()
+
+
+def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, photos):
+    """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
+    import timm
+
+    from lens import evaluate, experiment
+    from lens.settings import parse
+
+    parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
+    images = experiment.load_images(parsed.settings, parsed.settings.sources)
+    players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
+    players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
+    index = images.indices("test")[:5]
+    got = evaluate.features(players, players.extractor, images, index)
+    backbone = timm.create_model(
+        "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
+    ).eval()
+    pixels = images.fetch(index)[:, :, 2:34, 2:34].float() / 255
+    with torch.no_grad():
+        expected = backbone(pixels * 2 - 1)
+    assert np.allclose(got, expected.numpy(), atol=1e-5)
+
+
+def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
+    """A run directory exists only with its settings in it."""
+    from lens.run import Run
+
+    monkeypatch.setattr(
+        Path, "rename", lambda self, target: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    assert run(tmp_path / "r", photos) == 2
+    assert not (tmp_path / "r").exists()
+    monkeypatch.undo()
+    assert Run.create(tmp_path / "r", {"a": 1}).settings() == {"a": 1}
