@@ -51,7 +51,7 @@ def open_source(key: str, image_column: str | None = None, label_column: str | N
         )
     for reader in readers.values():
         if hasattr(reader, "accepts") and reader.accepts(path):
-            source = reader(str(path), image_column, label_column)
+            source = reader(key, image_column, label_column)
             return source
     raise BadInput(f"{key} is neither a folder of images nor a parquet file")
 

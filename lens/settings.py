@@ -70,10 +70,10 @@ class Settings:
 
     adversary: Literal["least_likely", "full", "uniform", "none"] = "least_likely"
     """What the lens wants the task's answer to be; none trains the extractor alone, without a lens."""
-    recon_weight: float = 100.0
-    """Weight λ of the mean squared error on [0, 1]; with --target_psnr the value it starts from."""
+    recon_weight: float | None = None
+    """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = None
-    """PSNR in dB that λ is steered to, 5 to 60; default: λ stays at --recon_weight."""
+    """PSNR in dB that λ is steered to, 5 to 60; default 25, unless --recon_weight is given."""
     feed: Literal["both", "lensed"] = "lensed"
     """What the extractor learns from: lensed images, or raw and lensed ones in equal parts (the paper)."""
     batch_norm: Literal["separate", "joint"] = "separate"
@@ -135,7 +135,8 @@ class Settings:
             check_number("cache_size", self.cache_size, low=self.image_size)
         check_number("max_bad_fraction", self.max_bad_fraction, low=0, high=1)
         check_number("lens_depth", self.lens_depth, low=3, high=5)
-        check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
+        if self.recon_weight is not None:
+            check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
         if self.target_psnr is not None:
             check_number("target_psnr", self.target_psnr, low=5, high=60)
         if self.steps is not None and self.epochs is not None:
@@ -177,6 +178,16 @@ class Settings:
     def probes(self) -> list[str]:
         """`probe` as a list."""
         return _as_list(self.probe)
+
+    @property
+    def first_recon_weight(self) -> float:
+        """λ at the first step."""
+        return 100.0 if self.recon_weight is None else self.recon_weight
+
+    @property
+    def steered_psnr(self) -> float | None:
+        """The PSNR that λ is steered to, or None where λ is fixed."""
+        return 25.0 if self.recon_weight is None and self.target_psnr is None else self.target_psnr
 
     @property
     def resolved_cache_size(self) -> int:
@@ -292,7 +303,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     argv = normalise_arguments(argv, Settings)
     chosen = _selected(argv, base or {})
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
-    parser = _Parser(prog=prog, description=_description(prog))
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings; later flags override it")
     parser.add_class_arguments(Settings, None)
     for kind, plugin in plugins.items():
@@ -311,7 +322,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
 def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str) -> T:
     """Settings of a small verb: a frozen dataclass whose field `positional` is the first argument."""
     argv = normalise_arguments(argv, settings)
-    parser = _Parser(prog=prog, description=_description(prog))
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
     parser.add_argument(positional, type=str, help=f"the {positional} directory")
     parser.add_class_arguments(settings, None, skip={positional})
     parsed = parser.instantiate(parser.parse_args(argv))

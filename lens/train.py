@@ -137,7 +137,7 @@ class Trainer:
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.window: list[dict[str, Tensor]] = []
-        self.recon_weight = torch.tensor(settings.recon_weight, device=self.fabric.device)
+        self.recon_weight = torch.tensor(settings.first_recon_weight, device=self.fabric.device)
         extractor, lens = players.extractor, players.lens
         if settings.optimizer == "sgd":
             self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
@@ -197,9 +197,9 @@ class Trainer:
             self.norms["lens_gradient"] = _norm(self.lens_parameters)
             self.lens_optimizer.step()
         mean = _mean_of(parts)
-        if self.lens is not None and settings.target_psnr is not None:
+        if self.lens is not None and settings.steered_psnr is not None:
             assert mean.clamped_mse is not None
-            self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.target_psnr)
+            self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.steered_psnr)
         self.step += 1
         self.seconds += time.monotonic() - started
         return mean

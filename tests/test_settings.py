@@ -23,6 +23,19 @@ def test_flags_override_the_file(tmp_path):
     assert (parsed.plugins["shortcut"].size, parsed.plugins["shortcut"].strength) == (0.3, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("argv", "first", "steered"),
+    [
+        ([], 100, 25),
+        (["--recon_weight", "30"], 30, None),
+        (["--target_psnr", "20"], 100, 20),
+        (["--recon_weight", "30", "--target_psnr", "20"], 30, 20),
+    ],
+)
+def test_a_weight_that_is_given_stays_fixed_unless_a_psnr_is_asked_for(argv, first, steered):
+    assert (settings(*argv).first_recon_weight, settings(*argv).steered_psnr) == (first, steered)
+
+
 def test_what_is_written_reads_back_the_same(tmp_path):
     first = parse(
         [
@@ -68,6 +81,7 @@ def test_a_switch_can_be_turned_on_and_off(argv, value):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--extracto", "resnet18"], "did you mean 'extractor'"),
         (["--tsk", "rotation"], "unknown setting 'tsk': did you mean 'task'"),
         (["--task", "rotatoin"], "unknown task 'rotatoin': did you mean 'rotation'"),
         (["--shortcut", "arow"], "unknown shortcut 'arow': did you mean 'arrow'"),

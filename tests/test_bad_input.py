@@ -1,0 +1,123 @@
+"""Every mistake gets one clear line and exit code 2, no traceback, and leaves nothing half-written."""
+
+import os
+
+import numpy as np
+import pytest
+from conftest import TINY, picture, write_folder
+
+from lens import probe, train
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "good", 20)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "only_text").mkdir()
+    (tmp_path / "only_text" / "a.txt").write_text("no image")
+    write_folder(tmp_path / "few", 2)
+    write_folder(tmp_path / "one_class", 20, classes=1)
+    (tmp_path / "flat").mkdir()
+    for i in range(40):
+        picture(np.random.default_rng(i), 0).save(tmp_path / "flat" / f"{i}.png")
+    for name, content in (("zero", b""), ("text", b"no image"), ("cut", None)):
+        folder = write_folder(tmp_path / name, 20)
+        file = folder / "class0" / "003.png"
+        file.write_bytes(file.read_bytes()[:200] if content is None else content)
+    (tmp_path / "a_file").write_text("x")
+    (tmp_path / "no_run").mkdir()
+    (tmp_path / "torn_run").mkdir()
+    (tmp_path / "torn_run" / "settings.yaml").write_text("task: [rot")
+    return tmp_path
+
+
+GOOD = [*TINY, "--data", "./good"]
+ROWS = [
+    ([*TINY, "--data", "./missing"], "./missing does not exist"),
+    ([*TINY, "--data", "./empty"], "./empty holds no image file"),
+    ([*TINY, "--data", "./only_text/"], "holds no image file"),
+    ([*TINY, "--data", "good"], "a path has a slash|write ./good"),
+    ([*TINY, "--data", "./zero"], "1 of 40 images of ./zero cannot be read (2.5%, allowed 1.0%): 'class0/003.png'"),
+    ([*TINY, "--data", "./text"], "cannot be read"),
+    ([*TINY, "--data", "./cut"], "cannot be read"),
+    ([*TINY, "--data", "./few", "--batch_size", "16"], "fewer than one batch of 16"),
+    ([*GOOD, "--probe", "./one_class"], "a probe needs two classes and ./one_class has one class in its train split"),
+    ([*GOOD, "--probe", "./flat"], "a probe needs labels and ./flat has none"),
+    ([*GOOD, "--probe", "./missing"], "./missing does not exist"),
+    ([*GOOD, "--task", "rotatoin"], "did you mean 'rotation'"),
+    ([*GOOD, "--shortcut", "arow"], "did you mean 'arrow'"),
+    ([*GOOD, "--shortcut_key", "constnt"], "'constant'"),
+    ([*GOOD, "--extractor", "resnet_18"], "did you mean 'resnet18'"),
+    ([*GOOD, "--extractor", "test_vit", "--extractor_stem", "small"], "is for ResNets"),
+    ([*GOOD, "--lens_encoder", "resnet81"], "did you mean 'resnet18'"),
+    ([*GOOD, "--lens_weights", "./a_file"], "no safetensors file"),
+    ([*GOOD, "--adversary", "none", "--lens_weights", "./a_file"], "there is no lens"),
+    ([*GOOD, "--recon_weight", "-1"], "--recon_weight is -1.0"),
+    ([*GOOD, "--recon_weight", ".nan"], "--recon_weight is nan"),
+    ([*GOOD, "--device", "cuda:99"], "--device cuda:99: torch sees"),
+    ([*GOOD, "--image_column", "img"], "belong to parquet files"),
+    ([*GOOD, "--out", "./a_file"], "a_file exists and is no empty directory"),
+    ([*GOOD, "--out", "./a_file/run"], "cannot write the run directory"),
+    ([*GOOD, "--cache_dir", "./a_file/cache"], "cannot write the image cache"),
+    ([*GOOD, "--out", "./flat"], "exists and is no empty directory"),
+    (["--resume", "./no_run"], "no_run is no run directory: it has no settings.yaml"),
+    (["--resume", "./missing"], "missing is no run directory: it does not exist"),
+    (["--resume", "./torn_run"], "settings.yaml cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), ROWS, ids=[message[:40] for _, message in ROWS])
+def test_a_mistake_gets_one_line_and_leaves_nothing(place, capsys, argv, message):
+    before = {path for path in place.rglob("*")}
+    out = [] if "--out" in argv or "--resume" in argv else ["--out", "./out"]
+    assert train.main([*argv, *out]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("decoding")]
+    assert len(error) == 1, error
+    assert error[0].startswith("lens: error: ")
+    assert any(part in error[0] for part in message.split("|")), error[0]
+    assert "Traceback" not in error[0]
+    assert {path for path in place.rglob("*")} == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_output_is_refused(place, capsys):
+    (place / "locked").mkdir(mode=0o500)
+    assert train.main([*GOOD, "--out", "./locked/run"]) == 2
+    assert "cannot write the run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["./no_run"], "is no run directory"),
+        (["./missing"], "is no run directory"),
+        ([], "run"),
+        (["./missing", "--weights", "worst"], "give last or best"),
+        (["./missing", "--prob", "x"], "did you mean 'probe'"),
+    ],
+)
+def test_a_probes_mistakes(place, capsys, argv, message):
+    assert probe.main(argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_one_bad_image_among_many_is_skipped_counted_and_listed(place, capsys):
+    assert train.main([*TINY, "--steps", "1", "--data", "./zero", "--max_bad_fraction", "0.05", "--out", "./run"]) == 0
+    assert "skipped 1 unreadable images" in capsys.readouterr().err
+    import json
+
+    skipped = json.loads((place / "run" / "skipped.json").read_text())
+    assert [entry["name"] for entry in skipped] == ["class0/003.png"]
+    assert json.loads((place / "run" / "summary.json").read_text())["skipped_images"] == 1
+
+
+def test_a_run_on_images_without_labels_has_no_probe(place):
+    import json
+
+    assert train.main([*TINY, "--steps", "1", "--data", "./flat", "--out", "./run"]) == 0
+    assert json.loads((place / "run" / "summary.json").read_text())["downstream"] == {}
+    assert probe.main(["./run"]) == 2
+    assert probe.main(["./run", "--probe", "./good"]) == 0
