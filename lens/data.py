@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import gzip
 import hashlib
 import json
 import os
@@ -258,14 +257,15 @@ class Images:
             lines.append(f"skipped {len(self.skipped)} unreadable images, listed in skipped.json")
         return "\n".join(lines)
 
-    def write_splits(self, file: Path) -> None:
-        """Write every image's source, name, split and label, one JSON object a line, gzipped."""
-        with gzip.GzipFile(file, "wb", mtime=0) as stream:
-            for i, name in enumerate(self.names):
-                source = int(self.source[i])
-                label = self.classes[source][self.label[i]] if self.label[i] >= 0 else None
-                entry = {"source": self.keys[source], "name": name, "split": str(self.split[i]), "label": label}
-                stream.write((json.dumps(entry) + "\n").encode())
+    def splits(self) -> bytes:
+        """Every image's source, name, split and label, one JSON object a line."""
+        lines = []
+        for i, name in enumerate(self.names):
+            source = int(self.source[i])
+            label = self.classes[source][self.label[i]] if self.label[i] >= 0 else None
+            entry = {"source": self.keys[source], "name": name, "split": str(self.split[i]), "label": label}
+            lines.append(json.dumps(entry) + "\n")
+        return "".join(lines).encode()
 
 
 def load(

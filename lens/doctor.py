@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lens.settings import guard
+from lens.run import guard
 
 
 def main(argv: list[str] | None = None) -> int:

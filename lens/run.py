@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -67,7 +68,7 @@ class Run:
             raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
 
     @classmethod
-    def create(cls, directory: Path, plain: dict[str, Any]) -> Run:
+    def create(cls, directory: Path, plain: dict[str, Any], command: str) -> Run:
         """A new run directory. Raises BadInput where one is there already, or where nothing can be written."""
         cls.refuse_occupied(directory)
         try:
@@ -75,6 +76,7 @@ class Run:
             temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
             temporary.chmod(0o755)
             write_atomically(temporary / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+            cls(temporary).record_command(command)
             temporary.rename(directory)
         except OSError as error:
             raise BadInput(
@@ -108,6 +110,21 @@ class Run:
     def commands(self) -> list[str]:
         """The commands that started and resumed the run."""
         return (self.directory / "commands.txt").read_text(encoding="utf-8").splitlines()
+
+    def record_images(self, splits: bytes, skipped: list[dict[str, str]]) -> None:
+        """Write which images are in which split, and which could not be read.
+
+        Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
+        """
+        file = self.directory / "splits.jsonl.gz"
+        if file.exists() and gzip.decompress(file.read_bytes()) != splits:
+            raise BadInput(
+                f"{self.directory} was trained on other images than its sources hold now: bring them back, or start a "
+                "new run with another --out"
+            )
+        if not file.exists():
+            write_atomically(file, gzip.compress(splits, mtime=0))
+            self.write_json("skipped.json", skipped)
 
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
@@ -244,6 +261,33 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, wherever it is not collected."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def guard(body: Callable[[], int]) -> int:
+    """Run an entry point: a person's mistake becomes one line on stderr and exit code 2, an interruption 130."""
+    try:
+        with interrupt_on_sigterm():
+            return body()
+    except BadInput as error:
+        print(f"lens: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lens: interrupted", file=sys.stderr)
+        return 130
 
 
 class Bar:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -369,15 +368,3 @@ def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path)
             raise BadInput(
                 f"{directory} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}"
             )
-
-
-def guard(body: Any) -> int:
-    """Run an entry point: a person's mistake becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
-    try:
-        return int(body() or 0)
-    except BadInput as error:
-        print(f"lens: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lens: interrupted", file=sys.stderr)
-        return 130

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, key_name
-from lens.run import Bar, Run, stop_signals
-from lens.settings import Parsed, Settings, differing, guard, parse, refuse_foreign_code
+from lens.run import Bar, Run, guard, stop_signals
+from lens.settings import Parsed, Settings, differing, parse, refuse_foreign_code
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +64,7 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
     from lens import data, evaluate, experiment, figures
 
     settings = parsed.settings
+    command = "python -m lens.train " + shlex.join(argv)
     fabric = experiment.make_fabric(settings)
     images = experiment.load_images(settings, settings.sources)
     probes = evaluate.load_probes(settings, images)
@@ -71,29 +72,33 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
     players = experiment.build(parsed, images, fabric)
     trainer = Trainer(players, total)
     if run is None:
-        run = Run.create(directory, parsed.plain)
-        images.write_splits(run.directory / "splits.jsonl.gz")
-        run.write_json("skipped.json", [vars(entry) for entry in images.skipped])
+        run = Run.create(directory, parsed.plain, command)
     else:
         trainer.restore(run)
         run.update_settings(parsed.plain)
-    run.record_command("python -m lens.train " + shlex.join(argv))
+        run.record_command(command)
+    run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
     say(f"run directory: {run.directory}")
     say(images.describe())
 
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
-        first = trainer.step
-        for batch in data.training_batches(images, settings.batch_size, settings.seed, first, total, settings.workers):
+        trainer.start_clock()
+        for batch in data.training_batches(
+            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers
+        ):
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
             at_end = trainer.step == total or bool(stops)
             to_save = at_end or trainer.step % settings.checkpoint_every == 0
-            if to_save or trainer.step % settings.log_every == 0:
+            to_evaluate = trainer.step == total or trainer.step % settings.eval_every == 0
+            if to_save or to_evaluate or trainer.step % settings.log_every == 0:
                 bar.advance(trainer.step, trainer.log(run))
-            if trainer.step % settings.eval_every == 0 or trainer.step == total:
+            if to_evaluate:
                 trainer.evaluate(run)
             if to_save:
                 trainer.save(run)
+            if to_evaluate or to_save:
+                trainer.start_clock()
             if stops:
                 break
     if trainer.step < total:
@@ -166,7 +171,6 @@ class Trainer:
         from lens.adversary import adversarial_step, plain_step, steer
         from lens.draws import step_seed
 
-        started = time.monotonic()
         settings, task, rules = self.settings, self.players.task, self.players.rules
         torch.manual_seed(step_seed(settings.seed, self.step, "dropout"))
         self._set_rates()
@@ -201,7 +205,6 @@ class Trainer:
             assert mean.clamped_mse is not None
             self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.steered_psnr)
         self.step += 1
-        self.seconds += time.monotonic() - started
         return mean
 
     def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
@@ -217,6 +220,10 @@ class Trainer:
 
     # --- the record --------------------------------------------------------------------------------------------------
 
+    def start_clock(self) -> None:
+        """Count training time from here: evaluations and checkpoints are left out of it."""
+        self.clock = time.monotonic()
+
     def remember(self, losses: Losses) -> None:
         """Keep this step's losses and gradient norms on the device until they are logged."""
         self.window.append(losses.parts() | self.norms)
@@ -231,6 +238,9 @@ class Trainer:
         values = (
             torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
         )
+        # Reading the values waited for the device, so the clock is right on a GPU too.
+        self.seconds += time.monotonic() - self.clock
+        self.start_clock()
         bad = (~torch.isfinite(values)).any(dim=1).nonzero()
         if len(bad):
             row = int(bad[0])

@@ -77,7 +77,7 @@ def test_the_summary_has_every_figure_with_its_interval(finished):
 def test_the_record_has_losses_norms_and_held_out_figures(finished):
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     training = [line for line in lines if line["kind"] == "train"]
-    assert [line["step"] for line in training] == [2, 4, 6]
+    assert [line["step"] for line in training] == [2, 3, 4, 6]  # every second step, and before an evaluation
     for key in (
         "extractor",
         "adversarial",
@@ -288,7 +288,15 @@ def test_later_lines_and_a_torn_last_line_are_cut(tmp_path, photos):
         stream.write('{"kind": "train", "step": 7}\n{"kind": "tra')
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 0
     lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if line["kind"] == "train"] == [2, 4, 6, 8]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [2, 3, 4, 6, 8]
+
+
+def test_a_run_is_not_resumed_on_other_images(tmp_path, capsys):
+    folder = write_folder(tmp_path / "photos", 20)
+    assert run(tmp_path / "r", folder) == 0
+    (folder / "class0" / "000.png").rename(folder / "class0" / "other.png")
+    assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 2
+    assert "trained on other images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", ["finished", "unfinished"])
@@ -362,4 +370,5 @@ def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     assert run(tmp_path / "r", photos) == 2
     assert not (tmp_path / "r").exists()
     monkeypatch.undo()
-    assert Run.create(tmp_path / "r", {"a": 1}).settings() == {"a": 1}
+    made = Run.create(tmp_path / "r", {"a": 1}, "a command")
+    assert (made.settings(), made.commands()) == ({"a": 1}, ["a command"])
