@@ -23,9 +23,9 @@ ARMS: dict[str, list[str]] = {
     "clean, no lens": ["--adversary", "none", "--shortcut", "none"],
     "arrow, no lens": ["--adversary", "none"],
     "random key, no lens": ["--adversary", "none", "--shortcut_key", "random"],
-    "arrow, lens at 20 dB": ["--target_psnr", "20"],
-    "arrow, lens at 25 dB": ["--target_psnr", "25"],
-    "arrow, lens at 15 dB": ["--target_psnr", "15"],
+    "arrow, lens at 20 dB": ["--target_psnr", "20.25"],
+    "arrow, lens at 25 dB": ["--target_psnr", "25.25"],
+    "arrow, lens at 15 dB": ["--target_psnr", "15.25"],
 }
 
 
@@ -95,11 +95,18 @@ def arrow_contrast(run: Path, images: int = 512) -> dict[str, list[float]]:
     clean = centre(loaded.fetch(loaded.indices("test")[:images]), parsed.settings.image_size)
     planted = shortcut.plant(clean, torch.zeros(len(clean)))
     with torch.no_grad():
-        lensed = torch.cat([measure.to_8_bits(players.lens(part)) for part in planted.split(128)])
+        lensed = torch.cat(
+            [measure.to_8_bits(players.lens(part.to(players.fabric.device))).cpu() for part in planted.split(128)]
+        )
     return {
         name: (torch.einsum("bchw,khw->bk", pictures, kernel[:, 0]) / 3 * 255).mean(dim=0).tolist()
         for name, pictures in (("clean", clean), ("planted", planted), ("lensed", lensed))
     }
+
+
+def standard_error(intervals: list[list[float]]) -> float:
+    """The standard error behind 95 % intervals, mean over runs."""
+    return float(np.mean([(high - low) / 2 / 1.96 for low, high in intervals]))
 
 
 def collect(runs: Path, seeds: list[int]) -> dict[str, Any]:
@@ -110,7 +117,8 @@ def collect(runs: Path, seeds: list[int]) -> dict[str, Any]:
         downstream = [next(iter(s["downstream"].values())) for s in summaries]
         result["arms"][arm] = {
             "downstream": [d["linear"] for d in downstream],
-            "downstream_half_width": float(np.mean([(d["linear_ci"][1] - d["linear_ci"][0]) / 2 for d in downstream])),
+            "downstream_error": standard_error([d["linear_ci"] for d in downstream]),
+            "rotation_clean_error": standard_error([s["pretext"]["clean_ci"] for s in summaries]),
             "untrained": [d["untrained"] for d in downstream],
             "rotation_clean": [s["pretext"]["clean"] for s in summaries],
             "rotation_raw": [s["pretext"]["raw"] for s in summaries],
@@ -124,9 +132,7 @@ def collect(runs: Path, seeds: list[int]) -> dict[str, Any]:
         values = {arm: np.array(part[measure_name]) for arm, part in arms.items()}
         for arm in arms:
             if "lens at" in arm:
-                # 1.96 standard errors make the half width; rotation's test error is of the same size or smaller.
-                error = arms[arm]["downstream_half_width"] / 1.96
-                arms[arm][f"{measure_name}_recovered"] = recovered(values, error, arm)
+                arms[arm][f"{measure_name}_recovered"] = recovered(values, arms[arm][f"{measure_name}_error"], arm)
     for arm in arms:
         if "lens at" in arm:
             contrasts = [arrow_contrast(folder(runs, arm, seed)) for seed in seeds]

@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,11 @@ def _build_cache(
                 f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
                 f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
             )
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=place.parent))
+        for stale in place.parent.glob(f".building-{place.name}-*"):
+            # A build of this very cache that was killed; one that still runs touches its folder all the time.
+            if time.time() - (stale / "images.npy").stat().st_mtime > 3600:
+                shutil.rmtree(stale, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
     except OSError as error:
         raise BadInput(
             f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
@@ -199,10 +205,10 @@ def split_of(listing: Listing) -> list[str]:
     result = []
     for record in listing.records:
         place = _unit(record.group or record.name)
-        if record.split is None or "train" not in given:
+        if record.split is None or "train" not in given or given == {"train"}:
             result.append("train" if place < 0.7 else "val" if place < 0.8 else "test")
         elif record.split == "train" and not {"val", "test"} <= given:
-            result.append("val" if place < 0.1 and len(given) > 1 else "train")
+            result.append("val" if place < 0.1 else "train")
         elif record.split == "val" and "test" not in given:
             result.append("test")
         else:
@@ -363,8 +369,22 @@ def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: in
     return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
 
 
+def _ignore_signals(worker: int) -> None:
+    """A signal to the whole process group must not kill the workers: the main process ends them when it has saved."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def steps_per_epoch(images: Images, batch_size: int) -> int:
-    """Full batches in one pass over the training split. Raises BadInput where there is not even one."""
+    """Full batches in one pass over the training split.
+
+    Raises BadInput where there is not even one, or where nothing is left to validate or test on.
+    """
+    for split in ("val", "test"):
+        if not len(images.indices(split)):
+            raise BadInput(
+                f"{'+'.join(images.keys)} leaves no image for the {split} split: give more images, or a {split}/ folder"
+            )
     count = len(images.indices("train"))
     if count < batch_size:
         raise BadInput(
@@ -379,6 +399,6 @@ def training_batches(
     """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out."""
     steps = _Steps(images, images.indices("train"), batch_size, seed)
     loader: DataLoader[Batch] = DataLoader(
-        steps, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False
+        steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_ignore_signals
     )
     return iter(loader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from lens.settings import Settings
 Array = np.ndarray[Any, Any]
 MAP_IMAGES = 1280
 """Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
+
+
+def some(index: Array, limit: int | None, seed: int, name: str) -> Array:
+    """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
+    if limit is None or len(index) <= limit:
+        return index
+    order = torch.randperm(len(index), generator=generator(seed, 0, name)).numpy()
+    return np.sort(index[order[:limit]])
 
 
 @dataclasses.dataclass
@@ -116,7 +125,7 @@ def pretext_summary(result: Pretext, classes: int | None, seed: int) -> dict[str
 def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
     """What the lens changed, at 8 bits: pooled mean squared error, PSNR in dB and SSIM, each with a 95 % interval.
 
-    The figures are over the views that carry the planted cue, where some do; `all_psnr` is over every view.
+    Error and PSNR are over the views that carry the planted cue, where some do; `all_psnr` and SSIM are over every view.
     """
     if "lensed" not in result.score:
         return {"mse": None, "psnr": None, "psnr_ci": None, "ssim": None, "ssim_ci": None, "all_psnr": None}
@@ -169,9 +178,7 @@ def probe_splits(images: data.Images, source: int, key: str, limit: int | None, 
         if len(index) == 0 or (split == "train" and present < 2):
             what = "no images" if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    if limit is not None and len(splits["train"]) > limit:
-        order = torch.randperm(len(splits["train"]), generator=generator(seed, 0, "probe")).numpy()
-        splits["train"] = np.sort(splits["train"][order[:limit]])
+    splits["train"] = some(splits["train"], limit, seed, "probe")
     return splits
 
 
@@ -192,7 +199,9 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     result["linear"], result["linear_ci"] = measure.proportion(correct.astype(float), ones, group)
     result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
     torch.manual_seed(settings.seed)
-    untrained = new_extractor(settings, experiment.task).to(experiment.fabric.device)
+    untrained = new_extractor(dataclasses.replace(settings, pretrained=False), experiment.task).to(
+        experiment.fabric.device
+    )
     experiment.reestimate_statistics(untrained)
     floor, _ = measure.linear_probe(extracted(untrained), labels, settings.seed)
     result["untrained"], result["untrained_ci"] = measure.proportion(floor.astype(float), ones, group)
@@ -252,8 +261,17 @@ def load_probes(settings: Settings, images: data.Images) -> list[Probe]:
     Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
     """
     if not settings.probes:
-        own = enumerate(images.keys)
-        return [Probe(key, images, i) for i, key in own if len(np.unique(images.label[images.indices("train", i)])) > 1]
+        probes = []
+        for number, key in enumerate(images.keys):
+            if not images.classes[number]:
+                continue
+            try:
+                probe_splits(images, number, key, None, 0)
+            except BadInput as error:
+                print(f"no probe on {key}: {error}", file=sys.stderr)
+            else:
+                probes.append(Probe(key, images, number))
+        return probes
     probes = []
     for key in settings.probes:
         known = images.keys.index(key) if key in images.keys else None
@@ -266,10 +284,7 @@ def load_probes(settings: Settings, images: data.Images) -> list[Probe]:
 def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
     """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits."""
     settings = experiment.settings
-    index = experiment.images.indices("test")
-    if settings.test_images is not None and len(index) > settings.test_images:
-        order = torch.randperm(len(index), generator=generator(settings.seed, 0, "test")).numpy()
-        index = np.sort(index[order[: settings.test_images]])
+    index = some(experiment.images.indices("test"), settings.test_images, settings.seed, "test")
     result = pretext(experiment, index)
     found = {
         "pretext": pretext_summary(result, experiment.task.classes, settings.seed),
@@ -280,10 +295,9 @@ def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
         with experiment.extractor.statistics(True):
             other = pretext_summary(pretext(experiment, index, with_ssim=False), experiment.task.classes, settings.seed)
         found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
+    short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
     found["downstream"] = {
-        Path(probe.key).name if "/" in probe.key else probe.key: downstream(
-            experiment, probe.images, probe.source, probe.key
-        )
-        for probe in probes
+        probe.key if short.count(name) > 1 else name: downstream(experiment, probe.images, probe.source, probe.key)
+        for name, probe in zip(short, probes, strict=True)
     }
     return found

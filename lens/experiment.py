@@ -89,13 +89,17 @@ class Experiment:
 def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
     """Lightning Fabric on one device. Raises BadInput for a device that is not there."""
     device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):
         number = int(device.partition(":")[2] or 0)
         if number >= torch.cuda.device_count():
             raise BadInput(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; try --device auto")
         accelerator, devices = "cuda", [number]
+        # The same bits again on the same card: atomic additions in a backward pass would not give them.
+        torch.backends.cudnn.deterministic = True
     else:
-        accelerator, devices = device, 1  # type: ignore[assignment]
+        accelerator, devices = "cpu", 1  # type: ignore[assignment]
     if settings.threads:
         torch.set_num_threads(settings.threads)
     precision: Any = "32-true" if settings.precision == 32 else "bf16-mixed"

@@ -164,7 +164,23 @@ def build_extractor(
         backbone.set_input_size(img_size=tuple(presented.shape[-2:]))
     if stem == "small":
         _small_stem(backbone, name)
-    return Extractor(backbone, task.head(backbone.num_features), task.spatial, separate)
+    return Extractor(backbone, task.head(_features(backbone, task, name, image_size)), task.spatial, separate)
+
+
+@torch.no_grad()
+def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> int:
+    """F, by asking: not every timm model puts out its `num_features`. Raises BadInput for a size it cannot take."""
+    inputs = task.prepare(torch.zeros(1, 3, image_size, image_size))
+    backbone.eval()
+    try:
+        features = Extractor(backbone, nn.Identity(), task.spatial, False)(inputs)
+    except (AssertionError, RuntimeError) as error:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(
+            f"--extractor {name} does not take images of {inputs.shape[-1]} px ({what}): try another --image_size"
+        ) from error
+    backbone.train()
+    return int(features.shape[1])
 
 
 def _small_stem(model: nn.Module, name: str) -> None:

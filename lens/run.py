@@ -123,8 +123,8 @@ class Run:
                 "new run with another --out"
             )
         if not file.exists():
-            write_atomically(file, gzip.compress(splits, mtime=0))
             self.write_json("skipped.json", skipped)
+            write_atomically(file, gzip.compress(splits, mtime=0))
 
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
@@ -193,6 +193,11 @@ class Run:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def forget_summary(self) -> None:
+        """Remove the figures of a run that trains on: they would be those of other weights."""
+        for file in self.directory.glob("summary*.json"):
+            file.unlink()
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there."""

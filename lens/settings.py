@@ -57,7 +57,7 @@ class Settings:
     extractor_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]."""
     extractor_weights: str | None = None
-    """Safetensors or timm checkpoint file to start the extractor from."""
+    """Safetensors file to start the extractor from, as timm names the tensors."""
     pretrained: bool = False
     """Start the extractor from timm's published weights (downloads them)."""
     lens_encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
@@ -100,7 +100,7 @@ class Settings:
     seed: int = 0
     """Seed of everything random, 0 or more."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
     precision: Literal[32, "bf16"] = 32
     """32, or bf16 (mixed precision)."""
     workers: int = 0
@@ -154,7 +154,7 @@ class Settings:
             check_number(flag, getattr(self, flag), low=0, open_low=True)
         check_number("weight_decay", self.weight_decay, low=0)
         check_number("warmup", self.warmup, low=0, high=1)
-        check_number("seed", self.seed, low=0)
+        check_number("seed", self.seed, low=0, high=2**32 - 1)
         check_number("workers", self.workers, low=0)
         for flag in ("threads", "test_images", "probe_images"):
             if getattr(self, flag) is not None:
@@ -165,7 +165,7 @@ class Settings:
             raise BadInput("--data is empty: give a built-in name or a path")
         if self.shortcut_key == "source" and len(self.sources) < 2:
             raise BadInput("--shortcut_key source needs two or more --data: the first gets no cue, each other its own")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", self.device):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise BadInput(f"--device {self.device!r} is unknown: give auto, cpu, cuda or cuda:N")
 
     @property
@@ -260,9 +260,9 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
             pending = name
             lists.setdefault(name, [])
             if equals:
-                lists[name] += json.loads(value) if value.startswith("[") else [value]
+                lists[name] += _list_value(value)
         elif pending is not None:
-            lists[pending].append(word)
+            lists[pending] += _list_value(word)
         elif name and not equals and fields.get(name) == "bool":
             following = (rest and argv[argv.index(word) + 1 : argv.index(word) + 2]) or argv[argv.index(word) + 1 :][:1]
             rest.append(word if following and following[0].lower() in ("true", "false") else f"{word}=true")
@@ -273,6 +273,12 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
             raise BadInput(f"--{name} needs a value")
         rest.append(f"--{name}={json.dumps(values)}")
     return rest
+
+
+def _list_value(text: str) -> list[str]:
+    """One value of a list flag, or several written as YAML (`[a, b]`)."""
+    value = yaml.safe_load(text) if text.startswith("[") and text.endswith("]") else text
+    return [str(item) for item in value] if isinstance(value, list) else [str(text)]
 
 
 def _selected(argv: list[str], base: dict[str, Any]) -> dict[str, str]:
@@ -309,7 +315,14 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
         if any(field.init for field in dataclasses.fields(plugin)):
             parser.add_class_arguments(plugin, key_name(chosen[kind]))
     if base:
-        parser.set_defaults(_flatten(base))
+        flat = _flatten(base)
+        try:
+            # The other shortcut's settings do not matter here: that it is another one is refused by name.
+            parser.set_defaults(
+                {key: value for key, value in flat.items() if "." not in key or key in parser.known_keys()}
+            )
+        except Exception as error:
+            raise BadInput(_one_line(str(error), parser.known_keys())) from error
     parsed = parser.parse_args(argv)
     plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
     instances = parser.instantiate(parsed)
@@ -348,6 +361,8 @@ def _description(prog: str) -> str:
 
 def differing(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """The settings in which a resumed run would differ from what it was started with, those that may aside."""
+    lists = ("data", "probe")  # one source may be written as a word or as a list of one
+    stored, given = ({k: _as_list(v) if k in lists else v for k, v in plain.items()} for plain in (stored, given))
     keys = set(stored) | set(given)
     return sorted(key for key in keys - set(RESUMABLE) if stored.get(key) != given.get(key))
 

@@ -73,11 +73,14 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
     trainer = Trainer(players, total)
     if run is None:
         run = Run.create(directory, parsed.plain, command)
+        run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
     else:
+        run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
         trainer.restore(run)
         run.update_settings(parsed.plain)
         run.record_command(command)
-    run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
+        if trainer.step < total:
+            run.forget_summary()
     say(f"run directory: {run.directory}")
     say(images.describe())
 
@@ -88,20 +91,22 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
         ):
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
-            at_end = trainer.step == total or bool(stops)
-            to_save = at_end or trainer.step % settings.checkpoint_every == 0
             to_evaluate = trainer.step == total or trainer.step % settings.eval_every == 0
-            if to_save or to_evaluate or trainer.step % settings.log_every == 0:
+            to_save = trainer.step == total or trainer.step % settings.checkpoint_every == 0
+            if to_evaluate or to_save or trainer.step % settings.log_every == 0:
                 bar.advance(trainer.step, trainer.log(run))
             if to_evaluate:
                 trainer.evaluate(run)
-            if to_save:
+            # A signal can come at any moment: what is decided here is what is done.
+            stopping = bool(stops)
+            if to_save or stopping:
+                trainer.log(run)
                 trainer.save(run)
             if to_evaluate or to_save:
                 trainer.start_clock()
-            if stops:
+            if stopping:
                 break
-    if trainer.step < total:
+    if stops:
         say(
             f"stopped by a signal; step {trainer.step} is saved. Continue with: python -m lens.train --resume {run.directory}"
         )
@@ -268,7 +273,7 @@ class Trainer:
 
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
-        index = self.players.images.indices("val")[: self.settings.eval_images]
+        index = evaluate.some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
         result = evaluate.pretext(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}
@@ -409,11 +414,17 @@ def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    import torch
+
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, name = key.split(".", 1)
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if value.shape == parameter.shape:  # a moment: in its parameter's memory format, as before the save
+                entry[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
