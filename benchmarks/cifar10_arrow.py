@@ -9,6 +9,7 @@ writes the table (`cifar10_arrow.md`, `.json`), the curve and the pictures. With
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import shutil
 import subprocess
@@ -34,18 +35,24 @@ def folder(runs: Path, arm: str, seed: int) -> Path:
     return runs / f"{arm.replace(', ', '-').replace(' ', '_')}-{seed}"
 
 
-def train(config: str, data: str, runs: Path, seeds: list[int], more: list[str]) -> None:
-    """Run what is not finished, one run at a time, seed by seed."""
-    for seed in seeds:
-        for arm, flags in ARMS.items():
-            out = folder(runs, arm, seed)
-            if (out / "summary.json").exists():
-                continue
-            argv = ["--resume", str(out)]
-            if not out.exists():
-                argv = ["--config", config, "--data", data, "--seed", str(seed), "--out", str(out), *flags, *more]
-            print(f"{arm}, seed {seed}", flush=True)
-            subprocess.run([sys.executable, "-m", "lens.train", *argv], check=True)
+def train(config: str, data: str, runs: Path, seeds: list[int], jobs: int, more: list[str]) -> None:
+    """Run what is not finished, seed by seed, `jobs` runs at a time; each writes its log beside its directory."""
+    runs.mkdir(parents=True, exist_ok=True)
+
+    def one(job: tuple[int, str]) -> None:
+        seed, arm = job
+        out = folder(runs, arm, seed)
+        if (out / "summary.json").exists():
+            return
+        argv = ["--resume", str(out)]
+        if not out.exists():
+            argv = ["--config", config, "--data", data, "--seed", str(seed), "--out", str(out), *ARMS[arm], *more]
+        print(f"{arm}, seed {seed}", flush=True)
+        with open(out.with_suffix(".log"), "a") as log:
+            subprocess.run([sys.executable, "-m", "lens.train", *argv], check=True, stdout=log, stderr=log)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, [(seed, arm) for seed in seeds for arm in ARMS]))
 
 
 def recovered(values: dict[str, np.ndarray[Any, Any]], error: float, arm: str) -> tuple[float, list[float]]:
@@ -236,13 +243,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_arrow"))
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; give each --threads 1 on a small machine")
     parser.add_argument("--table", action="store_true", help="train nothing, read finished runs")
     arguments, more = parser.parse_known_args()
     if not arguments.table:
-        train(arguments.config, arguments.data, arguments.runs, arguments.seeds, more)
+        train(arguments.config, arguments.data, arguments.runs, arguments.seeds, arguments.jobs, more)
     result = collect(arguments.runs, arguments.seeds)
     name = Path(arguments.config).stem
-    command = f"python -m benchmarks.cifar10_arrow --config {arguments.config}"
+    command = " ".join(
+        ["python -m benchmarks.cifar10_arrow --config", arguments.config, f"--jobs {arguments.jobs}", *more]
+    )
     arguments.out.mkdir(exist_ok=True)
     (arguments.out / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     (arguments.out / f"{name}.md").write_text(table(result, command))
