@@ -88,7 +88,7 @@ def arrow_contrast(run: Path, images: int = 512) -> dict[str, list[float]]:
     from lens.settings import parse
 
     parsed = parse([], "lens.train", Run.open(run).settings())
-    loaded = experiment.load_images(parsed.settings, parsed.settings.sources)
+    loaded = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, loaded, experiment.make_fabric(parsed.settings))
     assert players.lens is not None
     networks.load_weights(players.lens, run / "lens.safetensors", "lens")

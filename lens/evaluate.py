@@ -255,12 +255,18 @@ class Probe:
     source: int
 
 
-def load_probes(settings: Settings, images: data.Images) -> list[Probe]:
-    """The sources of --probe, else the training sources that a probe can be fitted on.
+def load_probes(
+    settings: Settings,
+    keys: list[str],
+    images: data.Images,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> list[Probe]:
+    """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
 
     Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
     """
-    if not settings.probes:
+    if not keys:
         probes = []
         for number, key in enumerate(images.keys):
             if not images.classes[number]:
@@ -273,9 +279,10 @@ def load_probes(settings: Settings, images: data.Images) -> list[Probe]:
                 probes.append(Probe(key, images, number))
         return probes
     probes = []
-    for key in settings.probes:
-        known = images.keys.index(key) if key in images.keys else None
-        where = images if known is not None else load_images(settings, [key])
+    for key in keys:
+        asked = image_column or label_column
+        known = images.keys.index(key) if key in images.keys and not asked else None
+        where = images if known is not None else load_images(settings, [key], image_column, label_column)
         probes.append(Probe(key, where, known or 0))
         probe_splits(where, known or 0, key, None, 0)
     return probes

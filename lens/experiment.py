@@ -106,7 +106,9 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
     return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
 
 
-def load_images(settings: Settings, keys: list[str]) -> data.Images:
+def load_images(
+    settings: Settings, keys: list[str], image_column: str | None = None, label_column: str | None = None
+) -> data.Images:
     """The sources that `keys` name, cached at the run's size, with a bar while they are decoded."""
 
     bar: Bar | None = None
@@ -123,13 +125,18 @@ def load_images(settings: Settings, keys: list[str]) -> data.Images:
             settings.resolved_cache_size,
             Path(settings.cache_dir) if settings.cache_dir else data.default_cache_dir(),
             settings.max_bad_fraction,
-            settings.image_column,
-            settings.label_column,
+            image_column,
+            label_column,
             progress,
         )
     finally:
         if bar is not None:
             bar.__exit__()
+
+
+def training_images(settings: Settings) -> data.Images:
+    """The images of --data, with the columns that the settings name."""
+    return load_images(settings, settings.sources, settings.image_column, settings.label_column)
 
 
 def build(parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric) -> Experiment:

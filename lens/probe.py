@@ -22,9 +22,9 @@ class ProbeSettings:
     weights: str = "last"
     """last, or best (by validation accuracy on clean images during training)."""
     image_column: str | None = None
-    """Column of the images, where a parquet file leaves it open."""
+    """Column of the probe's images, where a parquet file leaves it open."""
     label_column: str | None = None
-    """Column of the labels, where a parquet file leaves it open."""
+    """Column of the probe's labels, where a parquet file leaves it open."""
     probe_images: int | None = None
     """Training images that a probe is fitted on, at most; default as the run."""
     device: str | None = None
@@ -62,18 +62,18 @@ def probe(argv: list[str]) -> int:
         )
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
-    for name in ("probe", "image_column", "label_column", "probe_images", "device", "threads"):
+    for name in ("probe_images", "device", "threads"):
         if getattr(asked, name):
             stored[name] = getattr(asked, name)
-    # A probe of other sources never reads the training columns again, so its own columns may differ.
     parsed = parse([], "lens.train", stored)
 
     from lens import evaluate, experiment, figures, networks
 
     settings = parsed.settings
     fabric = experiment.make_fabric(settings)
-    images = experiment.load_images(settings, settings.sources)
-    probes = evaluate.load_probes(settings, images)
+    images = experiment.training_images(settings)
+    keys = [asked.probe] if isinstance(asked.probe, str) else asked.probe
+    probes = evaluate.load_probes(settings, keys, images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
     players = experiment.build(parsed, images, fabric)

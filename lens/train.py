@@ -66,8 +66,8 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
     settings = parsed.settings
     command = "python -m lens.train " + shlex.join(argv)
     fabric = experiment.make_fabric(settings)
-    images = experiment.load_images(settings, settings.sources)
-    probes = evaluate.load_probes(settings, images)
+    images = experiment.training_images(settings)
+    probes = evaluate.load_probes(settings, settings.probes, images)
     total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
     players = experiment.build(parsed, images, fabric)
     trainer = Trainer(players, total)

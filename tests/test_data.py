@@ -168,6 +168,22 @@ def test_a_parquet_folder_as_on_the_hub(tmp_path):
     assert (redder.numpy() == (images.label == 1)).all()  # every row's image still has its own label
 
 
+def test_parquet_in_split_folders_keeps_its_splits_and_names(tmp_path):
+    for split, seed in (("train", 0), ("test", 1)):
+        (tmp_path / "p" / split).mkdir(parents=True)
+        write_parquet(tmp_path / "p" / split / "0000.parquet", 40, start=seed)
+    images = load([tmp_path / "p"], tmp_path)
+    assert len(set(images.names)) == 80
+    assert len(images.indices("test")) == 40
+    assert {images.names[i].split("/")[0] for i in images.indices("test")} == {"test"}
+
+
+def test_a_single_training_file_is_split_as_a_whole(tmp_path):
+    write_parquet(tmp_path / "train.parquet", 60)
+    images = load([f"{tmp_path}/train.parquet"], tmp_path)
+    assert all(len(images.indices(split)) for split in data.SPLITS)
+
+
 def test_parquet_columns_are_chosen_or_asked_for(tmp_path):
     write_parquet(tmp_path / "a.parquet", 12, extra={"other": list(range(12))})
     assert load([f"{tmp_path}/a.parquet"], tmp_path).classes == [["blue", "red"]]  # a class label beats a plain number
@@ -278,6 +294,12 @@ def test_the_batch_of_a_step_depends_on_seed_and_step_alone(tmp_path):
     seen = np.concatenate([b.index.numpy() for b in whole[:per_epoch]])
     assert len(set(seen.tolist())) == per_epoch * 8
     assert set(seen.tolist()) <= set(images.indices("train").tolist())
+
+
+def test_nothing_to_test_on_is_refused(tmp_path):
+    images = load([write_folder(tmp_path / "a", 1)], tmp_path)
+    with pytest.raises(BadInput, match="leaves no image for the"):
+        data.steps_per_epoch(images, 1)
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path):

@@ -69,6 +69,17 @@ def test_a_vit_takes_the_image_size():
     assert extractor("test_vit", side=64)(torch.rand(2, 3, 64, 64)).shape == (2, 4)
 
 
+def test_models_whose_output_is_not_num_features_get_a_head_that_fits():
+    net = extractor("mobilenetv3_small_050")
+    assert net.backbone.num_features != net.head.in_features
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+
+
+def test_a_model_of_one_size_refuses_another():
+    with pytest.raises(BadInput, match="does not take images of 32 px"):
+        extractor("mixer_s32_224")
+
+
 def test_unknown_extractors_and_arguments_are_refused():
     with pytest.raises(BadInput, match="did you mean 'resnet18'"):
         extractor("resnet_18")

@@ -58,7 +58,8 @@ def test_what_is_written_reads_back_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "argv", [["--data", "./a", "--data", "./b"], ["--data", "./a", "./b"], ["--data=./a", "--data=./b"]]
+    "argv",
+    [["--data", "./a", "--data", "./b"], ["--data", "./a", "./b"], ["--data=./a", "--data=./b"], ["--data=[./a, ./b]"]],
 )
 def test_lists_are_taken_however_people_write_them(argv):
     assert settings(*argv, "--seed", "3").sources == ["./a", "./b"]
@@ -96,6 +97,7 @@ def test_a_switch_can_be_turned_on_and_off(argv, value):
         (["--lr", ".inf"], "--lr is inf"),
         (["--steps", "5", "--epochs", "2"], "contradict"),
         (["--steps", "0"], "at least 1"),
+        (["--seed", "5000000000"], "at most"),
         (["--batch_size", "10", "--accumulate", "3"], "equal parts"),
         (["--cache_size", "90"], "at least 96"),
         (["--device", "tpu9"], "unknown"),
@@ -136,6 +138,22 @@ def test_a_file_without_one_dataclass_is_refused(tmp_path):
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(BadInput, match="expected one public dataclass"):
         settings("--task", f"{tmp_path}/empty.py")
+
+
+@pytest.mark.parametrize("stored", [{"bogus": 1}, {"lr": "fast"}])
+def test_a_run_with_settings_that_do_not_exist_is_refused_in_one_line(stored):
+    with pytest.raises(BadInput, match=r"bogus|lr"):
+        parse([], "lens.train", stored)
+
+
+def test_another_shortcut_is_refused_by_its_name():
+    stored = parse(["--shortcut", "arrow"], "lens.train").plain
+    given = parse(["--shortcut", "none"], "lens.train", stored).plain
+    assert "shortcut" in differing(stored, given)
+
+
+def test_one_source_as_a_word_or_a_list_is_the_same():
+    assert differing({"data": "./a"}, {"data": ["./a"]}) == []
 
 
 def test_only_some_settings_may_differ_on_resume():

@@ -270,6 +270,21 @@ def test_a_signal_saves_and_exits_cleanly(tmp_path, photos, server, number):
     assert max(line["step"] for line in lines) == step > 0
 
 
+def test_a_signal_during_an_evaluation_is_not_lost(tmp_path, photos, monkeypatch, capsys):
+    real = train.Trainer.evaluate
+
+    def signalled(self, run):
+        real(self, run)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train.Trainer, "evaluate", signalled)
+    assert run(tmp_path / "r", photos, "--checkpoint_every", "100") == 128 + signal.SIGTERM
+    assert "step 3 is saved" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "r" / "checkpoint").iterdir()] == ["step-00000003"]
+    monkeypatch.undo()
+    assert train.main(["--resume", str(tmp_path / "r")]) == 0
+
+
 def test_a_resumed_run_may_train_longer_but_not_otherwise(tmp_path, photos, capsys):
     assert run(tmp_path / "r", photos) == 0
     assert train.main(["--resume", str(tmp_path / "r"), "--lr", "0.5"]) == 2
@@ -346,7 +361,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     from lens.settings import parse
 
     parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
-    images = experiment.load_images(parsed.settings, parsed.settings.sources)
+    images = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
@@ -372,3 +387,25 @@ def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     monkeypatch.undo()
     made = Run.create(tmp_path / "r", {"a": 1}, "a command")
     assert (made.settings(), made.commands()) == ({"a": 1}, ["a command"])
+
+
+def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, photos, monkeypatch):
+    assert run(tmp_path / "r", photos) == 0
+
+    def dead(self, batch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Trainer, "train_step", dead)
+    assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 130
+    assert not (tmp_path / "r" / "summary.json").exists()
+
+
+def test_validation_during_training_looks_at_a_random_subset():
+    from lens.evaluate import some
+
+    index = np.arange(1000)
+    chosen = some(index, 100, 0, "val")
+    assert len(chosen) == 100
+    assert 350 < chosen.mean() < 650
+    assert (chosen == some(index, 100, 0, "val")).all()
+    assert (some(index, None, 0, "val") == index).all()

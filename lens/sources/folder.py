@@ -33,6 +33,11 @@ class Folder:
 
     def listing(self) -> Listing:
         """Names relative to `path`. Raises BadInput where there is no image, or where images lie beside class folders."""
+        return self._listing
+
+    @functools.cached_property
+    def _listing(self) -> Listing:
+        # Kept: a file that comes or goes while images are read must not shift the others against their labels.
         if self.image_column or self.label_column:
             raise BadInput(f"{self.path} is an image folder: --image_column and --label_column belong to parquet files")
         root = Path(self.path)
@@ -67,11 +72,7 @@ class Folder:
         """Open image `position` of the listing."""
         import PIL.Image
 
-        return PIL.Image.open(Path(self.path) / self._names[position])
-
-    @functools.cached_property
-    def _names(self) -> list[str]:
-        return [record.name for record in self.listing().records]
+        return PIL.Image.open(Path(self.path) / self._listing.records[position].name)
 
 
 def _images(part: Path) -> dict[str, list[Path]]:

@@ -14,14 +14,14 @@ from lens.protocols import BadInput, Listing, Record, nearest
 if TYPE_CHECKING:
     import PIL.Image
 
-_SPLIT = re.compile(r"(train|test|val)", re.IGNORECASE)
+_SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.parquet$)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
     """Rows of parquet files; an image is a struct with `bytes` (or plain bytes), a label a class, a number or a word.
 
-    A file whose name starts with train, test or val belongs to that split.
+    A file whose name, or whose folder's name, starts with train, test or val belongs to that split.
     """
 
     path: str
@@ -40,13 +40,13 @@ class Parquet:
         records: list[Record] = []
         labels: list[Any] = []
         for file, reader in zip(self._files, self._readers, strict=True):
-            split = _SPLIT.match(file.name)
+            name = file.name if file == Path(self.path) else file.relative_to(self.path).as_posix()
+            split = _SPLIT.search(name)
             stat = file.stat()
             count = reader.metadata.num_rows
             stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{self._image_column}"
             records += [
-                Record(f"{file.name}:{row}", split=split.group().lower() if split else None, stamp=stamp)
-                for row in range(count)
+                Record(f"{name}:{row}", split=split[1].lower() if split else None, stamp=stamp) for row in range(count)
             ]
             if label_column:
                 labels += reader.read(columns=[label_column]).column(label_column).to_pylist()
