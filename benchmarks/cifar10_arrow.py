@@ -52,7 +52,9 @@ def train(config: str, data: str, runs: Path, seeds: list[int], jobs: int, more:
             subprocess.run([sys.executable, "-m", "lens.train", *argv], check=True, stdout=log, stderr=log)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, [(seed, arm) for seed in seeds for arm in ARMS]))
+        # The arms that everything is compared with first, the rest of the curve last.
+        ordered = [(seed, arm) for seed in seeds for arm in list(ARMS)[:4]]
+        list(pool.map(one, ordered + [(seed, arm) for seed in seeds for arm in list(ARMS)[4:]]))
 
 
 def recovered(values: dict[str, np.ndarray[Any, Any]], error: float, arm: str) -> tuple[float, list[float]]:
@@ -63,7 +65,8 @@ def recovered(values: dict[str, np.ndarray[Any, Any]], error: float, arm: str) -
     """
     rng = np.random.default_rng(0)
     names = ("clean, no lens", "arrow, no lens", arm)
-    stack = np.stack([values[name] for name in names])
+    count = min(len(values[name]) for name in names)  # an arm may have fewer seeds, always the first ones
+    stack = np.stack([values[name][:count] for name in names])
     chosen = rng.integers(0, stack.shape[1], size=(10_000, stack.shape[1]))
     means = stack[:, chosen].mean(axis=2) + rng.normal(0, error, (3, 10_000))
     clean, arrow, lens = means
@@ -120,9 +123,13 @@ def collect(runs: Path, seeds: list[int]) -> dict[str, Any]:
     """Every figure of the table, from the runs' summaries."""
     result: dict[str, Any] = {"seeds": seeds, "arms": {}}
     for arm in ARMS:
-        summaries = [json.loads((folder(runs, arm, seed) / "summary.json").read_text()) for seed in seeds]
+        done = [seed for seed in seeds if (folder(runs, arm, seed) / "summary.json").exists()]
+        if not done:
+            continue
+        summaries = [json.loads((folder(runs, arm, seed) / "summary.json").read_text()) for seed in done]
         downstream = [next(iter(s["downstream"].values())) for s in summaries]
         result["arms"][arm] = {
+            "seeds": done,
             "downstream": [d["linear"] for d in downstream],
             "downstream_error": standard_error([d["linear_ci"] for d in downstream]),
             "rotation_clean_error": standard_error([s["pretext"]["clean_ci"] for s in summaries]),
@@ -142,7 +149,7 @@ def collect(runs: Path, seeds: list[int]) -> dict[str, Any]:
                 arms[arm][f"{measure_name}_recovered"] = recovered(values, arms[arm][f"{measure_name}_error"], arm)
     for arm in arms:
         if "lens at" in arm:
-            contrasts = [arrow_contrast(folder(runs, arm, seed)) for seed in seeds]
+            contrasts = [arrow_contrast(folder(runs, arm, seed)) for seed in arms[arm]["seeds"]]
             arms[arm]["contrast"] = {
                 name: np.mean([c[name] for c in contrasts], axis=0).tolist() for name in contrasts[0]
             }
@@ -154,7 +161,14 @@ def mean_sem(values: list[float | None], scale: float = 100, digits: int = 1) ->
     if any(value is None for value in values):
         return "–"
     array = np.array(values, dtype=float) * scale
+    if len(array) == 1:
+        return f"{array.mean():.{digits}f}"
     return f"{array.mean():.{digits}f} ± {array.std(ddof=1) / np.sqrt(len(array)):.{digits}f}"
+
+
+def spread(values: list[float]) -> float:
+    """Standard error of the mean over seeds, zero for a single one."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def table(result: dict[str, Any], command: str) -> str:
@@ -166,8 +180,8 @@ def table(result: dict[str, Any], command: str) -> str:
         "accuracy of frozen features on clean CIFAR-10 test images, rotation accuracy is on clean test images. *Won back* is",
         "(lens − arrow) / (clean − arrow) with a 95 % bootstrap interval (seeds, and test sampling on top).",
         "",
-        "| arm | downstream | won back | rotation, clean | won back | rotation, planted | PSNR, dB | training, s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| arm | seeds | downstream | won back | rotation, clean | won back | rotation, planted | PSNR, dB | training, s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, part in result["arms"].items():
 
@@ -178,7 +192,7 @@ def table(result: dict[str, Any], command: str) -> str:
             return f"{100 * value:.0f} % ({100 * low:.0f} – {100 * high:.0f})"
 
         lines.append(
-            f"| {arm} | {mean_sem(part['downstream'])} | {share('downstream_recovered')} | "
+            f"| {arm} | {len(part['seeds'])} | {mean_sem(part['downstream'])} | {share('downstream_recovered')} | "
             f"{mean_sem(part['rotation_clean'])} | {share('rotation_clean_recovered')} | {mean_sem(part['rotation_raw'])} | "
             f"{mean_sem(part['psnr'], 1, 2)} | {mean_sem(part['seconds'], 1, 0)} |"
         )
@@ -219,13 +233,13 @@ def draw(result: dict[str, Any], file: Path) -> None:
         axes, ("downstream", "rotation_clean"), ("downstream linear, %", "rotation on clean images, %"), strict=True
     ):
         for (arm, part), colour in zip(result["arms"].items(), ("tab:green", "tab:red", "tab:grey"), strict=False):
-            mean, sem = 100 * np.mean(part[name]), 100 * np.std(part[name], ddof=1) / np.sqrt(len(part[name]))
+            mean, sem = 100 * np.mean(part[name]), 100 * spread(part[name])
             axis.axhline(mean, color=colour, label=arm)
             axis.axhspan(mean - sem, mean + sem, color=colour, alpha=0.2, lw=0)
         lensed = sorted((part for arm, part in result["arms"].items() if "lens at" in arm), key=lambda p: p["psnr"])
         x = [np.mean(part["psnr"]) for part in lensed]
         y = [100 * np.mean(part[name]) for part in lensed]
-        e = [100 * np.std(part[name], ddof=1) / np.sqrt(len(part[name])) for part in lensed]
+        e = [100 * spread(part[name]) for part in lensed]
         axis.errorbar(x, y, e, marker="o", color="tab:blue", capsize=3, label="arrow, lens")
         axis.set_xlabel("PSNR of the lens, dB")
         axis.set_title(title, fontsize=10)
@@ -258,7 +272,7 @@ def main() -> None:
     (arguments.out / f"{name}.md").write_text(table(result, command))
     draw(result, arguments.out / f"{name}.png")
     for arm in ARMS:
-        if "lens at" in arm:
+        if arm in result["arms"] and "lens at" in arm:
             picture = folder(arguments.runs, arm, arguments.seeds[0]) / "figures" / "edits.png"
             shutil.copy(picture, arguments.out / f"{name}_edits_{arm.split()[-2]}dB.png")
     print(table(result, command))
