@@ -101,7 +101,10 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
     else:
         accelerator, devices = "cpu", 1  # type: ignore[assignment]
     if settings.threads:
+        from threadpoolctl import threadpool_limits
+
         torch.set_num_threads(settings.threads)
+        threadpool_limits(settings.threads)  # the probes' linear algebra has threads of its own
     precision: Any = "32-true" if settings.precision == 32 else "bf16-mixed"
     return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
 
