@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from lens.run import guard
+from lens.terminal import guard
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def doctor() -> int:
     """Print what a bug report needs; exit code 1 where something that training needs is missing."""
     import torch
 
-    from lens.data import default_cache_dir
+    from lens.cache import default_cache_dir
     from lens.run import git_commit, versions
 
     for name, version in versions().items():

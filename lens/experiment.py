@@ -15,11 +15,12 @@ from torch import Tensor
 from lens import data, networks
 from lens.adversary import Rules
 from lens.augment import augment, centre
+from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, generator
 from lens.planting import plant
 from lens.protocols import BadInput, Question, Shortcut, Task, key_name
-from lens.run import Bar
 from lens.settings import Parsed, Settings
+from lens.terminal import Bar
 
 STATISTICS_BATCHES = 24
 """Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
@@ -126,7 +127,7 @@ def load_images(
         return data.load(
             keys,
             settings.resolved_cache_size,
-            Path(settings.cache_dir) if settings.cache_dir else data.default_cache_dir(),
+            Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(),
             settings.max_bad_fraction,
             image_column,
             label_column,

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from lens.protocols import BadInput, check_number
-from lens.run import Run, guard
+from lens.run import Run
 from lens.settings import parse, parse_simple, refuse_foreign_code
+from lens.terminal import guard
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,16 +6,11 @@ import gzip
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -245,102 +240,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")
-
-
-# --- the live bar and clean stops ------------------------------------------------------------------------------------
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them; a second one stops at once."""
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def interrupt_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt, as Ctrl-C does, wherever it is not collected."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def guard(body: Callable[[], int]) -> int:
-    """Run an entry point: a person's mistake becomes one line on stderr and exit code 2, an interruption 130."""
-    try:
-        with interrupt_on_sigterm():
-            return body()
-    except BadInput as error:
-        print(f"lens: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lens: interrupted", file=sys.stderr)
-        return 130
-
-
-class Bar:
-    """A live bar with rate and time left on a terminal; elsewhere a plain line every ten seconds."""
-
-    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
-        from rich.console import Console
-
-        self.title, self.total, self.unit, self.first, self.done = title, total, unit, done, done
-        self.start = self.last_line = time.monotonic()
-        self.note = ""
-        self.console = Console(stderr=True)
-        self.live: Any = None
-
-    def __enter__(self) -> Bar:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if self.console.is_terminal:
-            columns = [
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-            ]  # fmt: skip
-            self.live = Progress(*columns, console=self.console)
-            self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", note="")
-            self.live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.live is not None:
-            self.live.stop()
-        elif self.done > self.first:
-            self._line()
-
-    def advance(self, done: int, note: str = "") -> None:
-        """Show that `done` of the total are done."""
-        self.done, self.note = done, note or self.note
-        if self.live is not None:
-            self.live.update(self.row, completed=done, rate=self._rate(), note=self.note)
-        elif time.monotonic() - self.last_line > 10:
-            self._line()
-
-    def _rate(self) -> str:
-        seconds = max(time.monotonic() - self.start, 1e-6)
-        return f"{(self.done - self.first) / seconds:.2f} {self.unit}/s"
-
-    def _line(self) -> None:
-        self.last_line = time.monotonic()
-        seconds = self.last_line - self.start
-        left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
-        line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {left:.0f} s left  {self.note}"
-        print(line.rstrip(), file=sys.stderr, flush=True)

@@ -315,14 +315,11 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
         if any(field.init for field in dataclasses.fields(plugin)):
             parser.add_class_arguments(plugin, key_name(chosen[kind]))
     if base:
-        flat = _flatten(base)
-        try:
-            # The other shortcut's settings do not matter here: that it is another one is refused by name.
-            parser.set_defaults(
-                {key: value for key, value in flat.items() if "." not in key or key in parser.known_keys()}
-            )
-        except Exception as error:
-            raise BadInput(_one_line(str(error), parser.known_keys())) from error
+        # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
+        sections = {key_name(key) for key in chosen.values()}
+        known = {field.name for field in dataclasses.fields(Settings)}
+        kept = {k: v for k, v in base.items() if k in known or k in sections or not isinstance(v, dict)}
+        argv = [f"--config={yaml.safe_dump(kept)}", *argv]
     parsed = parser.parse_args(argv)
     plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
     instances = parser.instantiate(parsed)
@@ -339,17 +336,6 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str)
     parser.add_class_arguments(settings, None, skip={positional})
     parsed = parser.instantiate(parser.parse_args(argv))
     return settings(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(settings)})  # type: ignore[arg-type]
-
-
-def _flatten(base: dict[str, Any]) -> dict[str, Any]:
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    flat: dict[str, Any] = {}
-    for key, value in base.items():
-        if key not in fields and isinstance(value, dict):
-            flat.update({f"{key}.{inner}": inner_value for inner, inner_value in value.items()})
-        else:
-            flat[key] = value
-    return flat
 
 
 def _description(prog: str) -> str:

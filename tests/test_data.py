@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from conftest import picture, write_folder
 
-from lens import data
+from lens import cache, data
 from lens.protocols import BadInput, Listing, Record
 
 
@@ -29,27 +29,27 @@ def red(mode):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr"])
 def test_colour_modes_become_the_same_rgb(mode):
-    square = data.to_square(red(mode), 8)
+    square = cache.to_square(red(mode), 8)
     assert square.shape == (8, 8, 3)
     assert np.abs(square.astype(int) - [200, 40, 40]).max() < 40  # palette and CMYK round
 
 
 def test_grey_bilevel_16_bit_and_float_images_keep_their_brightness():
     ramp = np.tile(np.linspace(0, 1, 16), (16, 1))
-    expected = data.to_square(PIL.Image.fromarray((ramp * 255).astype(np.uint8)), 16)
+    expected = cache.to_square(PIL.Image.fromarray((ramp * 255).astype(np.uint8)), 16)
     sixteen = PIL.Image.fromarray((ramp * 65535).astype(np.uint16))
     buffer = io.BytesIO()
     sixteen.save(buffer, "PNG")
     for image in (sixteen, PIL.Image.open(buffer), PIL.Image.fromarray(ramp.astype(np.float32))):
-        assert np.abs(data.to_square(image, 16).astype(int) - expected).max() <= 2
-    assert set(np.unique(data.to_square(PIL.Image.fromarray(ramp > 0.5), 16))) == {0, 255}
+        assert np.abs(cache.to_square(image, 16).astype(int) - expected).max() <= 2
+    assert set(np.unique(cache.to_square(PIL.Image.fromarray(ramp > 0.5), 16))) == {0, 255}
 
 
 def test_transparent_pixels_are_laid_on_white():
-    assert (data.to_square(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 8) == 255).all()
+    assert (cache.to_square(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 8) == 255).all()
     palette = PIL.Image.new("P", (8, 8), 0)
     palette.info["transparency"] = 0
-    assert (data.to_square(palette, 8) == 255).all()
+    assert (cache.to_square(palette, 8) == 255).all()
 
 
 def test_exif_orientation_is_applied():
@@ -59,7 +59,7 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # the camera was turned: the top is stored at the left
     buffer = io.BytesIO()
     image.rotate(90).save(buffer, "PNG", exif=exif)
-    square = data.to_square(PIL.Image.open(buffer), 20)
+    square = cache.to_square(PIL.Image.open(buffer), 20)
     assert square[2].mean() > 250
     assert square[-3].mean() < 5
 
@@ -67,7 +67,7 @@ def test_exif_orientation_is_applied():
 def test_a_photo_is_cut_square_before_anything_else():
     wide = PIL.Image.new("RGB", (30, 10), (0, 0, 255))
     wide.paste((255, 0, 0), (10, 0, 20, 10))
-    assert (data.to_square(wide, 10) == [255, 0, 0]).all()
+    assert (cache.to_square(wide, 10) == [255, 0, 0]).all()
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------
@@ -224,8 +224,8 @@ def test_the_cache_is_decoded_once_and_again_when_a_file_changes(tmp_path, monke
     folder = write_folder(tmp_path / "a", 10)
     load([folder], tmp_path)
     built = []
-    real = data._build_cache
-    monkeypatch.setattr(data, "_build_cache", lambda *a: built.append(1) or real(*a))
+    real = cache._build_cache
+    monkeypatch.setattr(cache, "_build_cache", lambda *a: built.append(1) or real(*a))
     load([folder], tmp_path)
     assert not built
     PIL.Image.new("RGB", (9, 9), "white").save(folder / "class0" / "000.png")
@@ -247,14 +247,14 @@ def test_unreadable_images_are_skipped_counted_and_never_replaced(tmp_path):
     assert [entry.name for entry in images.skipped] == [f"class0/{name}" for name in names]
     assert len(images) == 57
     last = np.flatnonzero(np.array(images.names) == "class1/029.png")
-    expected = data.to_square(PIL.Image.open(folder / "class1" / "029.png"), 16)
+    expected = cache.to_square(PIL.Image.open(folder / "class1" / "029.png"), 16)
     assert np.array_equal(images.fetch(last)[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_a_full_disk_is_refused_before_decoding(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "a", 5)
-    usage = data.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(data.shutil, "disk_usage", lambda path: usage._replace(free=100))
+    usage = cache.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=100))
     with pytest.raises(BadInput, match=r"needs .* GB .* choose another --cache_dir"):
         load([folder], tmp_path)
     assert not list((tmp_path / "cache").iterdir())

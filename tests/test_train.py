@@ -18,7 +18,7 @@ from conftest import TINY, write_folder
 from safetensors.torch import load_file
 
 from lens import probe, train
-from lens.train import rate_share
+from lens.trainer import Trainer, rate_share
 
 WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
 
@@ -271,13 +271,13 @@ def test_a_signal_saves_and_exits_cleanly(tmp_path, photos, server, number):
 
 
 def test_a_signal_during_an_evaluation_is_not_lost(tmp_path, photos, monkeypatch, capsys):
-    real = train.Trainer.evaluate
+    real = Trainer.evaluate
 
     def signalled(self, run):
         real(self, run)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(train.Trainer, "evaluate", signalled)
+    monkeypatch.setattr(Trainer, "evaluate", signalled)
     assert run(tmp_path / "r", photos, "--checkpoint_every", "100") == 128 + signal.SIGTERM
     assert "step 3 is saved" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "r" / "checkpoint").iterdir()] == ["step-00000003"]
@@ -330,7 +330,7 @@ def test_a_run_is_never_overwritten(tmp_path, photos, finished, capsys, state):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, photos, capsys, monkeypatch):
-    real = train.Trainer.train_step
+    real = Trainer.train_step
 
     def poisoned(self, batch):
         losses = real(self, batch)
@@ -344,7 +344,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, ph
             )
         return losses
 
-    monkeypatch.setattr(train.Trainer, "train_step", poisoned)
+    monkeypatch.setattr(Trainer, "train_step", poisoned)
     assert run(tmp_path / "r", photos) == 2
     message = capsys.readouterr().err
     assert "step 5 is not finite (extractor nan, adversarial" in message
@@ -395,7 +395,7 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
     def dead(self, batch):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Trainer, "train_step", dead)
+    monkeypatch.setattr(Trainer, "train_step", dead)
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 130
     assert not (tmp_path / "r" / "summary.json").exists()
 

@@ -1,0 +1,153 @@
+"""Any image becomes a square once, in an uint8 cache on disk that is whole or absent."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from lens.protocols import BadInput, Listing, Source
+
+CACHE_VERSION = 1
+
+
+# --- one image -------------------------------------------------------------------------------------------------------
+
+
+def to_square(image: PIL.Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Any PIL image → (size, size, 3) uint8: upright by EXIF, RGB, centre square, antialiased resize.
+
+    Square comes before everything else, so that no later turn can grow bars. 16-bit images keep their top 8 bits,
+    transparent pixels are laid on white.
+    """
+    image = PIL.ImageOps.exif_transpose(image)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if image.mode.startswith("I"):
+        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        values = np.asarray(image)
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+        image = PIL.Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+def default_cache_dir() -> Path:
+    """`$LENS_CACHE`, else `lens` in the user's cache directory."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LENS_CACHE") or Path(home) / "lens")
+
+
+def cached(
+    key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Callable[[int, int], None]
+) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], list[int], list[Skipped]]:
+    """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once; the listing's positions they hold.
+
+    The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts.
+    Raises BadInput where the disk is too small or cannot be written.
+    """
+    stamp = hashlib.blake2b(digest_size=16)
+    identity = key if "/" not in key else str(Path(key).resolve())
+    stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
+    for record in listing.records:
+        stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
+    place = folder / f"{key_name(key)}-{size}-{stamp.hexdigest()}"
+    if not (place / "meta.json").exists():
+        _build_cache(place, source, listing, size, progress)
+    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+    images = np.load(place / "images.npy", mmap_mode="r")
+    return images, meta["kept"], [Skipped(**entry) for entry in meta["skipped"]]
+
+
+def key_name(key: str) -> str:
+    """A short name for a source: a built-in's name, a path's last part."""
+    return Path(key).resolve().stem if "/" in key else key
+
+
+def _build_cache(
+    place: Path, source: Source, listing: Listing, size: int, progress: Callable[[int, int], None]
+) -> None:
+    count = len(listing.records)
+    need = count * size * size * 3
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place.parent).free
+        if need > free:
+            raise BadInput(
+                f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
+                f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
+            )
+        for stale in place.parent.glob(f".building-{place.name}-*"):
+            # A build of this very cache that was killed; one that still runs touches its folder all the time.
+            if time.time() - (stale / "images.npy").stat().st_mtime > 3600:
+                shutil.rmtree(stale, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
+        ) from error
+    try:
+        images = np.lib.format.open_memmap(
+            temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
+        )
+        skipped: list[Skipped] = []
+        kept: list[int] = []
+
+        def decode(position: int) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
+            try:
+                with source.read(position) as image:
+                    return to_square(image, size)
+            except Exception as error:
+                return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+        # Threads: decoding and resizing release the interpreter's lock.
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, count, 1024):
+                chunk = range(start, min(start + 1024, count))
+                for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
+                    if isinstance(result, str):
+                        skipped.append(Skipped(listing.records[position].name, result))
+                    else:
+                        images[len(kept)] = result
+                        kept.append(position)
+                progress(chunk.stop, count)
+        images.flush()
+        del images
+        meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
+        (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        try:
+            temporary.rename(place)
+        except OSError:
+            # Another process finished the same cache first: theirs is as good.
+            if not (place / "meta.json").exists():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,272 @@
+"""The players' optimisers and the state of the loop: one step, the record, what a checkpoint holds."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lens import evaluate, measure
+from lens.adversary import Losses, adversarial_step, plain_step, steer
+from lens.data import Batch
+from lens.draws import step_seed
+from lens.experiment import Experiment
+from lens.protocols import BadInput, key_name
+from lens.run import Run, git_commit, versions, write_tensors
+
+
+class Trainer:
+    """The players' optimisers and the state of the loop: everything that a checkpoint holds."""
+
+    def __init__(self, players: Experiment, total: int) -> None:
+        settings = players.settings
+        self.players, self.settings, self.total = players, settings, total
+        self.fabric = players.fabric
+        self.step = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        self.window: list[dict[str, Tensor]] = []
+        self.recon_weight = torch.tensor(settings.first_recon_weight, device=self.fabric.device)
+        extractor, lens = players.extractor, players.lens
+        if settings.optimizer == "sgd":
+            self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                extractor.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay
+            )
+        else:
+            self.extractor_optimizer = torch.optim.AdamW(
+                extractor.parameters(), settings.lr, weight_decay=settings.weight_decay
+            )
+        self.extractor_parameters = list(extractor.parameters())
+        self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
+        self.lens: nn.Module | None = None
+        self.lens_parameters: list[nn.Parameter] = []
+        if lens is not None:
+            self.lens_parameters = list(lens.parameters())
+            self.lens, self.lens_optimizer = self.fabric.setup(
+                lens, torch.optim.Adam(lens.parameters(), settings.lens_lr)
+            )
+
+    # --- one step ----------------------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Batch) -> Losses:
+        """Pose the batch, take both players' gradients at the same point, move both."""
+        settings, task, rules = self.settings, self.players.task, self.players.rules
+        torch.manual_seed(step_seed(settings.seed, self.step, "dropout"))
+        self._set_rates()
+        self.extractor.train()
+        self.extractor_optimizer.zero_grad()
+        if self.lens is not None:
+            self.lens.train()
+            self.lens_optimizer.zero_grad()
+        views, question, _ = self.players.views(batch, training=True)
+        parts = []
+        share = 1 / settings.accumulate
+        for part in range(settings.accumulate):
+            views_part = views.chunk(settings.accumulate)[part]
+            question_part = {name: value.chunk(settings.accumulate)[part] for name, value in question.items()}
+            if self.lens is None:
+                losses = plain_step(
+                    self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share
+                )
+            else:
+                losses = adversarial_step(
+                    self.lens, self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
+                    question_part, rules, self.recon_weight, self._backward, share,
+                )  # fmt: skip
+            parts.append(losses)
+        self.norms = {"extractor_gradient": _norm(self.extractor_parameters)}
+        self.extractor_optimizer.step()
+        if self.lens is not None:
+            self.norms["lens_gradient"] = _norm(self.lens_parameters)
+            self.lens_optimizer.step()
+        mean = _mean_of(parts)
+        if self.lens is not None and settings.steered_psnr is not None:
+            assert mean.clamped_mse is not None
+            self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.steered_psnr)
+        self.step += 1
+        return mean
+
+    def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
+        self.fabric.backward(loss, inputs=inputs, retain_graph=keep)
+
+    def _set_rates(self) -> None:
+        share = rate_share(self.step, self.total, self.settings.warmup)
+        for group in self.extractor_optimizer.param_groups:
+            group["lr"] = self.settings.lr * share
+        if self.lens is not None:
+            for group in self.lens_optimizer.param_groups:
+                group["lr"] = self.settings.lens_lr * share
+
+    # --- the record --------------------------------------------------------------------------------------------------
+
+    def start_clock(self) -> None:
+        """Count training time from here: evaluations and checkpoints are left out of it."""
+        self.clock = time.monotonic()
+
+    def remember(self, losses: Losses) -> None:
+        """Keep this step's losses and gradient norms on the device until they are logged."""
+        self.window.append(losses.parts() | self.norms)
+
+    def log(self, run: Run) -> str:
+        """Write the means since the last line; stop the run where a loss is not finite. Returns a note for the bar."""
+        if not self.window:
+            return ""
+        names = list(self.window[0])
+        values = (
+            torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
+        )
+        # Reading the values waited for the device, so the clock is right on a GPU too.
+        self.seconds += time.monotonic() - self.clock
+        self.start_clock()
+        bad = (~torch.isfinite(values)).any(dim=1).nonzero()
+        if len(bad):
+            row = int(bad[0])
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[row].tolist(), strict=True))
+            saved = run.last_checkpoint_path()
+            raise NotFiniteError(
+                f"step {self.step - len(self.window) + row + 1} is not finite ({shown}); last good checkpoint: "
+                f"{saved or 'none yet'}; try a lower --lr or --lens_lr, a larger --recon_weight, or --precision 32"
+            )
+        line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": len(values)}
+        line |= dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+        if self.lens is not None:
+            line["recon_weight"] = float(self.recon_weight)
+            line["psnr"] = -10 * math.log10(max(line["clamped_mse"], 1e-12))
+        line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
+        line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
+        run.log(line)
+        self.window.clear()
+        psnr = f", PSNR {line['psnr']:.1f} dB" if "psnr" in line else ""
+        return f"loss {line['extractor']:.3f}{psnr}"
+
+    def evaluate(self, run: Run) -> None:
+        """Ask the task about held-out validation images; keep the weights that do best on clean ones."""
+        if self.players.lensed_statistics_only:
+            self.players.reestimate_statistics(self.players.extractor)
+        index = evaluate.some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
+        result = evaluate.pretext(self.players, index, with_ssim=False)
+        line: dict[str, Any] = {"kind": "val", "step": self.step}
+        line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}
+        if self.lens is not None:
+            line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
+        run.log(line)
+        better = line["clean"] if self.players.task.classes else -line["clean"]
+        if self.best is None or better > self.best["score"]:
+            self.best = {"score": better, "step": self.step}
+            self.save_weights(run.folder("best"))
+
+    # --- what is kept ------------------------------------------------------------------------------------------------
+
+    def save(self, run: Run) -> None:
+        """Write a checkpoint: both players, both optimisers, λ; nothing else is needed to continue bit by bit."""
+        tensors = {f"extractor.{name}": value for name, value in self.players.extractor.state_dict().items()}
+        tensors |= _optimizer_tensors("extractor_optimizer", self.extractor_optimizer)
+        if self.players.lens is not None:
+            tensors |= {f"lens.{name}": value for name, value in self.players.lens.state_dict().items()}
+            tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
+        tensors["recon_weight"] = self.recon_weight
+        run.save_checkpoint(self.step, tensors, {"seconds": self.seconds, "best": self.best})
+
+    def restore(self, run: Run) -> None:
+        """Continue from the last checkpoint, or from the start where there is none; cut later lines of the record."""
+        saved = run.last_checkpoint()
+        if saved is not None:
+            tensors, state = saved
+            if state["step"] > self.total:
+                raise BadInput(
+                    f"{run.directory} has already trained {state['step']} steps, more than the {self.total} asked for"
+                )
+            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+            self.players.extractor.load_state_dict(_below("extractor.", tensors))
+            _load_optimizer(self.extractor_optimizer, _below("extractor_optimizer.", tensors))
+            if self.players.lens is not None:
+                self.players.lens.load_state_dict(_below("lens.", tensors))
+                _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
+            self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
+        run.cut_metrics(self.step)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
+        extractor = self.players.extractor
+        write_tensors(folder / "extractor.safetensors", extractor.backbone.state_dict())
+        rest = {k: v for k, v in extractor.state_dict().items() if not k.startswith("backbone.")}
+        write_tensors(folder / "head.safetensors", rest)
+        if self.players.lens is not None:
+            write_tensors(folder / "lens.safetensors", self.players.lens.state_dict())
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """What was run and how fast, for summary.json."""
+        settings = self.settings
+        images_seen = self.step * settings.batch_size
+        commands = run.commands()
+        return {
+            "task": key_name(settings.task),
+            "data": "+".join(settings.sources),
+            "shortcut": key_name(settings.shortcut),
+            "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
+            "adversary": settings.adversary,
+            "recon_weight": float(self.recon_weight) if self.players.lens is not None else None,
+            "seed": settings.seed,
+            "steps": self.step,
+            "images_seen": images_seen,
+            "seconds": self.seconds,
+            "images_per_second": images_seen / max(self.seconds, 1e-9),
+            "skipped_images": len(self.players.images.skipped),
+            "best": self.best,
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "command": commands[0],
+            "resumed": len(commands) - 1,
+        }
+
+
+class NotFiniteError(BadInput):
+    """A loss that is not a finite number."""
+
+
+def rate_share(step: int, total: int, warmup: float) -> float:
+    """The share of the peak rate at a step: a linear rise over the first `warmup` of the run, then a cosine to zero."""
+    rising = round(total * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+
+
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _mean_of(parts: list[Losses]) -> Losses:
+    """The mean of the losses of a batch's parts, which are of equal size."""
+    names = parts[0].parts()
+    return Losses(**{name: torch.stack([part.parts()[name] for part in parts]).mean() for name in names})
+
+
+def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{prefix}.{i}.{name}": value
+        for i, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if value.shape == parameter.shape:  # a moment: in its parameter's memory format, as before the save
+                entry[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
