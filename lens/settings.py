@@ -72,14 +72,14 @@ class Settings:
     recon_weight: float | None = None
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = None
-    """PSNR in dB that λ is steered to, 5 to 60; default 25, unless --recon_weight is given."""
-    feed: Literal["both", "lensed"] = "lensed"
-    """What the extractor learns from: lensed images, or raw and lensed ones in equal parts (the paper)."""
+    """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
+    feed: Literal["both", "lensed"] = "both"
+    """What the extractor learns from: raw and lensed images in equal parts (the paper), or lensed ones only."""
     batch_norm: Literal["separate", "joint"] = "separate"
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
     steps: int | None = None
-    """Training steps; default 200, or as many as --epochs need."""
+    """Training steps; default 150, or as many as --epochs need."""
     epochs: float | None = None
     """Passes over the training split, instead of --steps."""
     batch_size: int = 16
@@ -88,9 +88,9 @@ class Settings:
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """Optimiser of the extractor (the lens always uses Adam); sgd has momentum 0.9."""
-    lr: float = 1e-3
+    lr: float = 3e-4
     """Peak learning rate of the extractor."""
-    lens_lr: float = 1e-3
+    lens_lr: float = 2e-3
     """Peak learning rate of the lens."""
     weight_decay: float = 1e-4
     """Weight decay of the extractor."""
@@ -114,9 +114,9 @@ class Settings:
     """Run directory to continue; only steps, epochs, device and workers may differ."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
-    eval_every: int = 100
+    eval_every: int = 50
     """Steps between evaluations on the validation split."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = 50
     """Steps between checkpoints."""
     eval_images: int = 128
     """Validation images that an evaluation during training looks at, at most."""
@@ -186,7 +186,7 @@ class Settings:
     @property
     def steered_psnr(self) -> float | None:
         """The PSNR that λ is steered to, or None where λ is fixed."""
-        return 25.0 if self.recon_weight is None and self.target_psnr is None else self.target_psnr
+        return 25.5 if self.recon_weight is None and self.target_psnr is None else self.target_psnr
 
     @property
     def resolved_cache_size(self) -> int:

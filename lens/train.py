@@ -12,7 +12,7 @@ from lens.run import Run
 from lens.settings import Parsed, Settings, differing, parse, refuse_foreign_code
 from lens.terminal import Bar, guard, stop_signals
 
-DEFAULT_STEPS = 200
+DEFAULT_STEPS = 150
 
 
 def main(argv: list[str] | None = None) -> int:

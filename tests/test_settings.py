@@ -26,7 +26,7 @@ def test_flags_override_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "first", "steered"),
     [
-        ([], 100, 25),
+        ([], 100, 25.5),
         (["--recon_weight", "30"], 30, None),
         (["--target_psnr", "20"], 100, 20),
         (["--recon_weight", "30", "--target_psnr", "20"], 30, 20),

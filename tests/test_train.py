@@ -101,10 +101,21 @@ def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):
     assert not (tmp_path / "r" / "lens.safetensors").exists()
 
 
-@pytest.mark.parametrize("mode", [["--feed", "both"], ["--feed", "both", "--batch_norm", "joint"], ["--adversary", "full", "--accumulate", "2"], ["--adversary", "uniform", "--optimizer", "sgd"], ["--precision", "bf16", "--augment", "inception"]])  # fmt: skip
+@pytest.mark.parametrize("mode", [["--feed", "lensed", "--batch_norm", "joint"], ["--batch_norm", "joint"], ["--adversary", "full", "--accumulate", "2"], ["--adversary", "uniform", "--optimizer", "sgd"], ["--precision", "bf16", "--augment", "inception"]])  # fmt: skip
 def test_every_mode_trains(tmp_path, photos, mode):
     assert run(tmp_path / "r", photos, "--steps", "2", *mode) == 0
     assert (tmp_path / "r" / "summary.json").exists()
+
+
+def test_an_extractor_fed_lensed_images_only_is_measured_with_both_sets_of_statistics(tmp_path, photos):
+    assert run(tmp_path / "r", photos, "--feed", "lensed", "--lr", "1e-2") == 0
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert {"raw", "raw_ci", "clean"} <= set(summary["pretext"]["lensed_statistics"])
+    assert "linear_lensed_statistics_ci" in summary["downstream"]["photos"]
+    raw = load_file(tmp_path / "r" / "extractor.safetensors")["bn1.running_mean"]
+    lensed = load_file(tmp_path / "r" / "head.safetensors")["lensed_statistics.0.running_mean"]
+    assert raw.abs().max() > 0
+    assert not torch.equal(raw, lensed)
 
 
 def test_the_same_seed_gives_the_same_weights_with_any_workers(tmp_path, photos, finished):
@@ -288,7 +299,7 @@ def test_a_signal_during_an_evaluation_is_not_lost(tmp_path, photos, monkeypatch
 def test_a_resumed_run_may_train_longer_but_not_otherwise(tmp_path, photos, capsys):
     assert run(tmp_path / "r", photos) == 0
     assert train.main(["--resume", str(tmp_path / "r"), "--lr", "0.5"]) == 2
-    assert "lr was 0.001 and is now 0.5" in capsys.readouterr().err
+    assert "lr was 0.0003 and is now 0.5" in capsys.readouterr().err
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "3"]) == 2
     assert "already trained 6 steps" in capsys.readouterr().err
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 0
