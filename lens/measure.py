@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from torch import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -123,4 +124,5 @@ def chance(labels: Array) -> float:
 
 def pooled(features: Tensor, images: int) -> Tensor:
     """Average the features (rows, F) of each image where a task cuts an image into several rows: (B, F)."""
-    return features.reshape(images, -1, features.shape[-1]).mean(dim=1)
+    averaged: Tensor = reduce(features, "(image row) f -> image f", "mean", image=images)
+    return averaged
