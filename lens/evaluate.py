@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lens import data, measure, networks
 from lens.augment import centre
@@ -165,6 +166,15 @@ def features(
     return np.concatenate(found)
 
 
+def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Array:
+    """Images shrunk to 12×12 pixels (n, 432): what a probe reads without any extractor."""
+    found = []
+    for batch in experiment.batches(index, 512, images):
+        small = functional.adaptive_avg_pool2d(centre(batch.images, experiment.settings.image_size), 12)
+        found.append(small.flatten(1).cpu().numpy())
+    return np.concatenate(found)
+
+
 def probe_splits(images: data.Images, source: int, key: str, limit: int | None, seed: int) -> dict[str, Array]:
     """The indices of a labelled source's splits, train cut to `limit` images at random.
 
@@ -183,7 +193,10 @@ def probe_splits(images: data.Images, source: int, key: str, limit: int | None, 
 
 
 def downstream(experiment: Experiment, images: data.Images, source: int, key: str) -> dict[str, Any]:
-    """Linear and k-NN accuracy of the frozen features on a labelled source, beside an untrained extractor's."""
+    """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
+
+    Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels.
+    """
     settings = experiment.settings
     splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
     labels = {split: images.label[index] for split, index in splits.items()}
@@ -205,6 +218,9 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     experiment.reestimate_statistics(untrained)
     floor, _ = measure.linear_probe(extracted(untrained), labels, settings.seed)
     result["untrained"], result["untrained_ci"] = measure.proportion(floor.astype(float), ones, group)
+    small = {split: thumbnails(experiment, images, index) for split, index in splits.items()}
+    plain, _ = measure.linear_probe(small, labels, settings.seed)
+    result["pixels"], result["pixels_ci"] = measure.proportion(plain.astype(float), ones, group)
     if experiment.lensed_statistics_only and experiment.extractor.norms:
         other, _ = measure.linear_probe(extracted(experiment.extractor, True), labels, settings.seed)
         name = "linear_lensed_statistics"

@@ -76,6 +76,7 @@ def print_table(summary: dict[str, Any]) -> None:
         about = f"chance {100 * probe['chance']:.1f} %, {probe['n_train']} train, {probe['n_test']} test"
         row(f"{name}: linear", probe, "linear", about)
         row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
+        row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")
         row(f"{name}: linear, lensed statistics", probe, "linear_lensed_statistics", "batch norm not re-estimated")
         row(f"{name}: k-NN", probe, "knn", "k = 20, cosine")
     table.add_row(

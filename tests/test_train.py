@@ -66,7 +66,7 @@ def test_the_summary_has_every_figure_with_its_interval(finished):
     probes = list(summary["downstream"].values())
     assert set(summary["downstream"]) == {"photos"}
     assert {"linear", "knn", "untrained", "chance", "n_train", "n_test"} <= set(probes[0])
-    parts = [(summary["pretext"], ("raw", "lensed", "clean", "gap")), (probes[0], ("linear", "knn", "untrained")), (summary["reconstruction"], ("mse", "psnr", "ssim"))]  # fmt: skip
+    parts = [(summary["pretext"], ("raw", "lensed", "clean", "gap")), (probes[0], ("linear", "knn", "untrained", "pixels")), (summary["reconstruction"], ("mse", "psnr", "ssim"))]  # fmt: skip
     for part, keys in parts:
         for key in keys:
             low, high = part[f"{key}_ci"]
