@@ -232,7 +232,7 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
 
 @torch.no_grad()
 def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
-    """The lens's edits of upright held-out images: some pictures (uint8, NHWC) and the mean edit map (H, W).
+    """The lens's edits of upright held-out images: some pictures (uint8, NHWC), the mean image and edit map.
 
     The map is the mean over up to 1,280 test images of the per-pixel squared error, averaged over channels.
     """
@@ -242,6 +242,7 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
     chosen = index[order[:MAP_IMAGES]]
     total: Tensor | None = None
+    mean_image: Tensor | None = None
     pictures: dict[str, list[Array]] = {"clean": [], "original": [], "lensed": []}
     for batch in experiment.batches(chosen, 64):
         clean = centre(batch.images, experiment.settings.image_size)
@@ -253,13 +254,29 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
             lensed = measure.to_8_bits(experiment.lens(images).float())
         error = (lensed - images).square().mean(dim=1).double().sum(dim=0).cpu()
         total = error if total is None else total + error
+        image = images.double().sum(dim=0).cpu()
+        mean_image = image if mean_image is None else mean_image + image
         have = len(pictures["clean"])
         for name, tensor in (("clean", clean), ("original", images), ("lensed", lensed)):
             pixels = (tensor[: shown - have].permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
             pictures[name] += list(pixels)
     assert total is not None
+    assert mean_image is not None
     arrays = {name: np.stack(values) for name, values in pictures.items()}
-    return arrays | {"map": (total / len(chosen)).numpy(), "map_images": np.array(len(chosen))}
+    return arrays | {
+        "map": (total / len(chosen)).numpy(),
+        "mean_image": (mean_image / len(chosen)).permute(1, 2, 0).numpy(),
+        "map_images": np.array(len(chosen)),
+    }
+
+
+def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Add new probes to earlier ones; another source of the same short name goes under its whole path."""
+    merged = dict(earlier)
+    for name, part in new.items():
+        clash = name in earlier and earlier[name].get("source") != part["source"]
+        merged[part["source"] if clash else name] = part
+    return merged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -321,6 +338,7 @@ def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
     short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
     found["downstream"] = {
         probe.key if short.count(name) > 1 else name: downstream(experiment, probe.images, probe.source, probe.key)
+        | {"source": probe.key}
         for name, probe in zip(short, probes, strict=True)
     }
     return found

@@ -68,7 +68,8 @@ def print_table(summary: dict[str, Any]) -> None:
     )
     row(f"{what}, raw", pretext, "raw", about, percent)
     row(f"{what}, lensed", pretext, "lensed", "asked of the adversary itself", percent)
-    row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
+    if summary["shortcut"] != "none":
+        row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
     row("gap, raw − lensed", pretext, "gap", "paired", percent)
     row("PSNR of the lens", summary["reconstruction"], "psnr", "at 8 bits", False, " dB")
     row("SSIM of the lens", summary["reconstruction"], "ssim", "", False)
@@ -112,16 +113,17 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
 
 
 def edit_map(numbers: dict[str, Array], file: Path) -> None:
-    """The mean edit map, clipped at its 95th percentile, beside the mean image that it lies on."""
+    """The mean image, and beside it the mean edit map, clipped at its 95th percentile."""
     plt = _pyplot()
-    mean_edit = numbers["map"]
-    figure, axis = plt.subplots(figsize=(4.4, 3.6))
-    shown = axis.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(
-        f"mean squared edit over {int(numbers['map_images'])} test images\n(clipped at the 95th percentile)", fontsize=9
-    )
-    figure.colorbar(shown, ax=axis)
+    mean_edit, count = numbers["map"], int(numbers["map_images"])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
+    left.imshow(numbers["mean_image"])
+    left.set_title(f"mean of {count} test images", fontsize=9)
+    shown = right.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
+    right.set_title("mean squared edit (clipped at its 95th percentile)", fontsize=9)
+    for axis in (left, right):
+        axis.set(xticks=[], yticks=[])
+    figure.colorbar(shown, ax=right)
     figure.tight_layout()
     _save(plt, figure, file)
 
@@ -131,11 +133,13 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
     plt = _pyplot()
     training = [line for line in metrics if line["kind"] == "train"]
     held_out = [line for line in metrics if line["kind"] == "val"]
+    # Where nothing is planted, clean images are the raw ones.
+    planted = any(line["clean"] != line["raw"] for line in held_out)
     panels: list[tuple[str, list[dict[str, Any]], list[str]]] = [
         ("training loss", training, ["extractor", "adversarial"]),
         ("PSNR, dB", training, ["psnr"]),
         ("reconstruction weight λ", training, ["recon_weight"]),
-        ("validation", held_out, ["raw", "lensed", "clean"]),
+        ("validation", held_out, ["raw", "lensed", *(["clean"] if planted else [])]),
     ]
     figure, axes = plt.subplots(1, 4, figsize=(14, 3))
     for axis, (title, lines, keys) in zip(axes, panels, strict=True):

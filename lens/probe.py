@@ -85,7 +85,7 @@ def probe(argv: list[str]) -> int:
         networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
     found = evaluate.everything(players, probes)
     if asked.weights == "last":
-        downstream = summary["downstream"] | found["downstream"]
+        downstream = evaluate.merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})
         place = run.directory / "summary.json"
     else:

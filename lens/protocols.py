@@ -177,7 +177,10 @@ def find(kind: str, key: str) -> type[Any]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses look their module up there
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise BadInput(f"--{kind} {key} cannot be loaded: {type(error).__name__}: {error}") from error
     elif key in names(kind):
         module = importlib.import_module(f"lens.{KINDS[kind]}.{key}")
     else:
@@ -192,7 +195,20 @@ def find(kind: str, key: str) -> type[Any]:
     ]
     if len(found) != 1:
         raise BadInput(f"--{kind} {key}: expected one public dataclass in the file, found {len(found)}")
+    needed = {"task": Task, "shortcut": Shortcut, "source": Source}[kind]
+    missing = [name for name in _members(needed) if not hasattr(found[0], name)]
+    if missing:
+        raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
     return found[0]
+
+
+def _members(protocol: type[Any]) -> list[str]:
+    """The names that a plug-in must have: the protocol's class variables and methods (`logits` only with classes)."""
+    names = [
+        *protocol.__annotations__,
+        *(name for name, member in vars(protocol).items() if inspect.isfunction(member)),
+    ]
+    return [name for name in names if not name.startswith("_") and name != "logits"]
 
 
 def check_number(name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False) -> None:

@@ -312,8 +312,11 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     parser.add_argument("--config", action="config", help="YAML file of settings; later flags override it")
     parser.add_class_arguments(Settings, None)
     for kind, plugin in plugins.items():
+        name = key_name(chosen[kind])
+        if name in {field.name for field in dataclasses.fields(Settings)}:
+            raise BadInput(f"--{kind} {chosen[kind]}: {name} is the name of a setting; give the file another name")
         if any(field.init for field in dataclasses.fields(plugin)):
-            parser.add_class_arguments(plugin, key_name(chosen[kind]))
+            parser.add_class_arguments(plugin, name)
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
         sections = {key_name(key) for key in chosen.values()}

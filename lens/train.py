@@ -26,10 +26,16 @@ def start(argv: list[str]) -> int:
     resume = _value_of("--resume", argv)
     if resume is None:
         parsed = parse(argv, "lens.train")
+        if parsed.settings.resume:
+            raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         directory = Path(parsed.settings.out or Path("runs") / name)
         Run.refuse_occupied(directory)
         return train(parsed, directory, None, argv)
+    if _value_of("--out", argv) is not None:
+        raise BadInput(
+            f"--out has no meaning with --resume: the run goes on in {resume}; copy that directory to branch it"
+        )
     run = Run.open(Path(resume))
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
@@ -108,7 +114,11 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
         if players.lensed_statistics_only:
             players.reestimate_statistics(players.extractor)
         trainer.save_weights(run.directory)
-        summary = trainer.summary(run) | evaluate.everything(players, probes)
+        measured = evaluate.everything(players, probes)
+        earlier = (run.summary() or {}).get("downstream", {})  # of these very weights, from `lens probe`
+        summary = (
+            trainer.summary(run) | measured | {"downstream": evaluate.merge_downstream(earlier, measured["downstream"])}
+        )
         if players.lens is not None:
             figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(players))
         figures.draw(run.directory, run.metrics())

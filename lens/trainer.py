@@ -219,7 +219,7 @@ class Trainer:
             "best": self.best,
             "versions": versions(),
             "git_commit": git_commit(),
-            "command": commands[0],
+            "command": " && ".join(commands),
             "resumed": len(commands) - 1,
         }
 

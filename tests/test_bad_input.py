@@ -1,6 +1,7 @@
 """Every mistake gets one clear line and exit code 2, no traceback, and leaves nothing half-written."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,11 @@ def place(tmp_path, monkeypatch):
         file = folder / "class0" / "003.png"
         file.write_bytes(file.read_bytes()[:200] if content is None else content)
     (tmp_path / "a_file").write_text("x")
+    (tmp_path / "broken.py").write_text("def (")
+    half = "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Half:\n    views = 1\n    spatial = False\n    classes = None\n"
+    (tmp_path / "half.py").write_text(half)
+    (tmp_path / "steps.py").write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
+    write_folder(write_folder(tmp_path / "mixed", 5) / "train", 5)
     (tmp_path / "no_run").mkdir()
     (tmp_path / "torn_run").mkdir()
     (tmp_path / "torn_run" / "settings.yaml").write_text("task: [rot")
@@ -61,6 +67,11 @@ ROWS = [
     ([*GOOD, "--out", "./a_file/run"], "cannot write the run directory"),
     ([*GOOD, "--cache_dir", "./a_file/cache"], "cannot write the image cache"),
     ([*GOOD, "--out", "./flat"], "exists and is no empty directory"),
+    (["--resume", "./no_run", "--out", "./other"], "--out has no meaning with --resume"),
+    ([*GOOD, "--task", "./broken.py"], "--task ./broken.py cannot be loaded: SyntaxError"),
+    ([*GOOD, "--task", "./half.py"], "Half lacks pose, present"),
+    ([*GOOD, "--task", "./steps.py"], "steps is the name of a setting"),
+    ([*TINY, "--data", "./mixed/"], "beside folders that are no split (class0, class1)"),
     (["--resume", "./no_run"], "no_run is no run directory: it has no settings.yaml"),
     (["--resume", "./missing"], "missing is no run directory: it does not exist"),
     (["--resume", "./torn_run"], "settings.yaml cannot be read"),

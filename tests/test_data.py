@@ -114,6 +114,15 @@ def test_train_and_val_folders_make_val_the_test_split(tmp_path):
     assert len(images.indices("val")) > 0
 
 
+@pytest.mark.parametrize(("train", "val"), [("Train", "Val"), ("train", "valid"), ("training", "validation")])
+def test_split_folders_are_known_by_their_usual_names(tmp_path, train, val):
+    write_folder(tmp_path / "a" / train, 40)
+    write_folder(tmp_path / "a" / val, 5, seed=1)
+    images = load([tmp_path / "a"], tmp_path)
+    assert images.classes == [["class0", "class1"]]
+    assert {images.names[i].split("/")[0] for i in images.indices("test")} == {val}
+
+
 def test_a_flat_folder_has_no_labels(tmp_path):
     (tmp_path / "flat").mkdir()
     rng = np.random.default_rng(0)
@@ -190,6 +199,38 @@ def test_parquet_columns_are_chosen_or_asked_for(tmp_path):
     assert len(load([f"{tmp_path}/a.parquet"], tmp_path, label_column="other").classes[0]) == 12
     with pytest.raises(BadInput, match=r"no column 'lable': did you mean 'label'"):
         load([f"{tmp_path}/a.parquet"], tmp_path, label_column="lable")
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "bool"])
+def test_plain_parquet_labels_of_any_kind_are_classes(tmp_path, kind):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rng = np.random.default_rng(0)
+    pictures = []
+    for i in range(20):
+        buffer = io.BytesIO()
+        picture(rng, i % 2, (20, 20)).save(buffer, "PNG")
+        pictures.append(buffer.getvalue())
+    words = pa.array(["cat", "dog"] * 10)
+    labels = {
+        "string": words,
+        "large_string": words.cast(pa.large_string()),
+        "dictionary": words.dictionary_encode(),
+        "bool": pa.array([True, False] * 10),
+    }[kind]
+    pyarrow.parquet.write_table(pa.table({"image": pictures, "label": labels}), tmp_path / "a.parquet")
+    images = load([f"{tmp_path}/a.parquet"], tmp_path)
+    assert len(images.classes[0]) == 2
+    assert images.label[:2].tolist() == ([1, 0] if kind == "bool" else [0, 1])
+
+
+def test_parquet_files_with_other_columns_are_refused(tmp_path):
+    (tmp_path / "p").mkdir()
+    write_parquet(tmp_path / "p" / "a.parquet", 4)
+    write_parquet(tmp_path / "p" / "b.parquet", 4, extra={"other": [1, 2, 3, 4]})
+    with pytest.raises(BadInput, match="has other columns than"):
+        load([tmp_path / "p"], tmp_path)
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

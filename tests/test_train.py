@@ -167,6 +167,13 @@ def test_a_probe_gives_the_runs_own_figures_again_and_adds_other_sources(tmp_pat
     assert after["reconstruction"] == before["reconstruction"]
     assert after["downstream"]["other"]["chance"] < 0.6
     assert probe.main([str(finished), "--weights", "best"]) == 0
+    again = write_folder(tmp_path / "elsewhere" / "other", 25, seed=6)
+    assert probe.main([str(finished), "--probe", str(again)]) == 0
+    both = json.loads((finished / "summary.json").read_text())["downstream"]
+    assert both["other"] == after["downstream"]["other"]  # not overwritten by a namesake
+    assert both[str(again)]["source"] == str(again)
+    assert train.main(["--resume", str(finished)]) == 0  # measures again, and keeps what probes added
+    assert json.loads((finished / "summary.json").read_text())["downstream"] == both
     assert "linear" in capsys.readouterr().out
 
 

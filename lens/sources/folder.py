@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import PIL.Image
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
-SPLITS = ("train", "val", "test")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """Image files below `path`, in sorted order; files with other endings are counted as ignored."""
+    """Image files below `path`, in sorted order; files with other endings are passed over."""
 
     path: str
     image_column: str | None = None
@@ -41,10 +41,16 @@ class Folder:
         if self.image_column or self.label_column:
             raise BadInput(f"{self.path} is an image folder: --image_column and --label_column belong to parquet files")
         root = Path(self.path)
-        splits = [split for split in SPLITS if (root / split).is_dir()]
         parts: list[tuple[str | None, Path]] = [(None, root)]
-        if "train" in splits:
-            parts = [(split, root / split) for split in splits] if len(splits) > 1 else [(None, root / "train")]
+        folders = sorted(part for part in root.iterdir() if part.is_dir())
+        named = [(SPLITS[part.name.lower()], part) for part in folders if part.name.lower() in SPLITS]
+        if "train" in [split for split, _ in named]:
+            if others := [part.name for part in folders if part.name.lower() not in SPLITS and _images(part)]:
+                raise BadInput(
+                    f"{self.path} has a training folder beside folders that are no split ({', '.join(others[:3])}): "
+                    "splits are called train, val and test; move the others away"
+                )
+            parts = list(named) if len(named) > 1 else [(None, named[0][1])]
         by_class = [(split, part, _images(part)) for split, part in parts]
         classes = sorted({name for _, _, found in by_class for name in found if name})
         records = []

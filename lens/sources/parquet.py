@@ -88,6 +88,9 @@ class Parquet:
                 readers.append(pyarrow.parquet.ParquetFile(file))
             except (pyarrow.ArrowException, OSError) as error:
                 raise BadInput(f"{file} is no parquet file: {str(error).splitlines()[0]}") from error
+        for file, reader in zip(self._files, readers, strict=True):
+            if reader.schema_arrow.names != readers[0].schema_arrow.names:
+                raise BadInput(f"{file} has other columns than {self._files[0]}: one source, one set of columns")
         return readers
 
     @functools.cached_property
@@ -123,7 +126,8 @@ class Parquet:
 
         def holds_labels(name: str) -> bool:
             kind = self._schema.field(name).type
-            return name != self._image_column and (types.is_integer(kind) or types.is_string(kind))
+            checks = (types.is_integer, types.is_string, types.is_large_string, types.is_dictionary, types.is_boolean)
+            return name != self._image_column and any(check(kind) for check in checks)
 
         found = [name for name in self._schema.names if names_of(name)]
         found = found or [name for name in self._schema.names if holds_labels(name)]
