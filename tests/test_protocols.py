@@ -18,7 +18,7 @@ def test_every_plugin_is_a_frozen_dataclass_with_a_line_for_help(kind, name):
     assert plugin.__doc__
 
 
-def test_the_issue_names_exist():
+def test_the_built_in_plugins_are_found():
     assert {"rotation"} <= set(names("task"))
     assert {"arrow", "none"} <= set(names("shortcut"))
     assert {"chest_xray", "folder", "parquet"} <= set(names("source"))
