@@ -71,7 +71,7 @@ class Draws:
         """Int64 in {0, …, high − 1}, (V, *shape)."""
         import torch
 
-        # Below 2**24 × 1 the product can still round up to `high` in float32: clamp.
+        # The product can round up to `high` in float32: clamp.
         return (self.uniform(name, *shape) * high).to(torch.int64).clamp_(max=high - 1)
 
 

@@ -249,9 +249,8 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     fields = {field.name: str(field.type) for field in dataclasses.fields(settings)}
     lists: dict[str, list[str]] = {}
     rest: list[str] = []
-    words = iter(argv)
     pending: str | None = None
-    for word in words:
+    for position, word in enumerate(argv):
         flag, equals, value = word.partition("=")
         name = flag[2:].removesuffix("+") if flag.startswith("--") else ""
         if word.startswith("--"):
@@ -264,8 +263,8 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
         elif pending is not None:
             lists[pending] += _list_value(word)
         elif name and not equals and fields.get(name) == "bool":
-            following = (rest and argv[argv.index(word) + 1 : argv.index(word) + 2]) or argv[argv.index(word) + 1 :][:1]
-            rest.append(word if following and following[0].lower() in ("true", "false") else f"{word}=true")
+            following = " ".join(argv[position + 1 : position + 2]).lower()
+            rest.append(word if following in ("true", "false") else f"{word}=true")
         else:
             rest.append(word)
     for name, values in lists.items():
