@@ -33,5 +33,5 @@ def plant(
         # As far apart as they go: θ_k = (k − 1) / (number of sources that get a cue).
         theta = (source - 1).clamp(min=0) / max(sources - 1, 1)
         everywhere = source > 0
-    planted = shortcut.plant(images, theta)
+    planted = shortcut.plant(images, theta, draws)
     return torch.where(everywhere[:, None, None, None], planted, images), everywhere

@@ -81,8 +81,11 @@ class Shortcut(Protocol):
 
     plants: ClassVar[bool]
 
-    def plant(self, images: Tensor, theta: Tensor) -> Tensor:
-        """Images (V, C, H, W) in [0, 1] and the cue's parameter (V,) in [0, 1) → planted images, same range."""
+    def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] and the cue's parameter (V,) in [0, 1) → planted images, same range.
+
+        `draws` are for what is random whatever the key says: a watermark's place.
+        """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ from lens.protocols import check_number
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lens.draws import Draws
+
 
 @dataclasses.dataclass(frozen=True)
 class Arrow:
@@ -31,7 +33,7 @@ class Arrow:
         check_number("arrow.size", self.size, low=0, high=0.5, open_low=True)
         check_number("arrow.strength", self.strength, low=0, high=1, open_low=True)
 
-    def plant(self, images: Tensor, theta: Tensor) -> Tensor:
+    def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Draw the arrow in direction floor(4 θ): 0 up, 1 left, 2 down, 3 right (each a quarter turn further)."""
         import torch
 

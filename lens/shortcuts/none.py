@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lens.draws import Draws
+
 
 @dataclasses.dataclass(frozen=True)
 class NoShortcut:
@@ -15,6 +17,6 @@ class NoShortcut:
 
     plants: ClassVar[bool] = False
 
-    def plant(self, images: Tensor, theta: Tensor) -> Tensor:
+    def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Return `images`."""
         return images
