@@ -69,6 +69,22 @@ def adversarial_loss(adversary: str, task: Task, outputs: Tensor, question: Ques
     return -functional.log_softmax(logits_EK, dim=1).mean(dim=1)
 
 
+def extractor_losses(
+    extractor: Callable[..., Tensor], task: Task, views: Tensor, lensed: Tensor, question: Question, rules: Rules
+) -> tuple[Tensor, Tensor]:
+    """F's loss (a mean over what it is fed) and the head's outputs on the lensed views."""
+    lensed_input = task.present(lensed, question)
+    if rules.feed == "lensed":
+        outputs = extractor(lensed_input, lensed=True)
+        return task.loss(outputs, question).mean(), outputs
+    if rules.batch_norm == "separate":
+        raw_outputs = extractor(task.present(views, question), lensed=False)
+        outputs = extractor(lensed_input, lensed=True)
+    else:
+        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input])).chunk(2)
+    return (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2, outputs
+
+
 def adversarial_step(
     lens: Callable[[Tensor], Tensor],
     extractor: Callable[..., Tensor],
@@ -91,18 +107,7 @@ def adversarial_step(
     """
     unclamped = lens(views)
     lensed = clamp_straight_through(unclamped)
-    lensed_input = task.present(lensed, question)
-    if rules.feed == "lensed":
-        outputs = extractor(lensed_input, lensed=True)
-        extractor_loss = task.loss(outputs, question).mean()
-    elif rules.batch_norm == "separate":
-        raw_outputs = extractor(task.present(views, question), lensed=False)
-        outputs = extractor(lensed_input, lensed=True)
-        extractor_loss = (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2
-    else:
-        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input])).chunk(2)
-        extractor_loss = (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2
-
+    extractor_loss, outputs = extractor_losses(extractor, task, views, lensed, question, rules)
     adversarial = adversarial_loss(rules.adversary, task, outputs, question).mean()
     reconstruction = (unclamped - views).square().mean()
     lens_loss = adversarial + recon_weight * reconstruction
