@@ -29,7 +29,10 @@ ARMS: dict[str, list[str]] = {
     "lens at 25 dB": ["--target_psnr", "25.25"],
     "lens at 20 dB": ["--target_psnr", "20.25"],
     "lens at 15 dB": ["--target_psnr", "15.25"],
+    "FGSM, matched to 25 dB": ["--adversary", "fgsm", "--match_mse"],
+    "random augmentation, matched to 25 dB": ["--adversary", "random", "--match_mse"],
 }
+MATCHED = "lens at 25 dB"
 
 
 def folder(runs: Path, shortcut: str, arm: str, seed: int) -> Path:
@@ -50,13 +53,18 @@ def train(asked: argparse.Namespace, more: list[str]) -> None:
         argv = ["--resume", str(out)]
         if not out.exists():
             argv = ["--config", asked.config, "--data", asked.data, "--seed", str(seed), "--out", str(out)]
-            argv += ["--shortcut", asked.shortcut, *ARMS[arm], *more]
+            argv += ["--shortcut", asked.shortcut, *ARMS[arm]]
+            if argv[-1] == "--match_mse":
+                argv.append(str(folder(asked.runs, asked.shortcut, MATCHED, seed)))
+            argv += more
         print(f"{asked.shortcut}: {arm}, seed {seed}", flush=True)
         with open(out.with_suffix(".log"), "a") as log:
             subprocess.run([sys.executable, "-m", "lens.train", *argv], check=True, stdout=log, stderr=log)
 
     with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-        list(pool.map(one, [(seed, arm) for seed in asked.seeds for arm in chosen(asked.arms)]))
+        jobs = [(seed, arm) for seed in asked.seeds for arm in chosen(asked.arms)]
+        list(pool.map(one, [job for job in jobs if "matched" not in job[1]]))
+        list(pool.map(one, [job for job in jobs if "matched" in job[1]]))  # to runs that are finished by now
 
 
 def chosen(words: list[str] | None) -> list[str]:
@@ -138,6 +146,7 @@ def collect(asked: argparse.Namespace) -> dict[str, Any]:
             "rotation_raw": [s["pretext"]["raw"] for s in summaries],
             "rotation_lensed": [s["pretext"]["lensed"] for s in summaries],
             "psnr": [s["reconstruction"]["psnr"] for s in summaries],
+            "match": [s["match"]["ratio"] for s in summaries if s.get("match")],
             "seconds": [s["seconds"] for s in summaries],
             "commits": sorted({str(s["git_commit"]) for s in summaries}),
         }
@@ -193,6 +202,13 @@ def table(result: dict[str, Any], command: str) -> str:
             f"{mean_sem(part['psnr'], 1, 2)} | {mean_sem(part['seconds'], 1, 0)} | "
             f"{', '.join(commit[:7] for commit in part['commits'])} |"
         )
+    for arm, part in result["arms"].items():
+        if part.get("match"):
+            ratios = ", ".join(f"{ratio:.3f}" for ratio in part["match"])
+            lines += [
+                "",
+                f"{arm}: mean squared change on validation images over that of the paired lens run: {ratios}.",
+            ]
     untrained = [value for part in result["arms"].values() for value in part["untrained"]]
     lines += ["", f"An untrained extractor's features give {100 * np.mean(untrained):.1f} % downstream."]
     left = {arm: part["cue_left"] for arm, part in result["arms"].items() if "cue_left" in part}
@@ -224,18 +240,24 @@ def draw(result: dict[str, Any], file: Path) -> None:
     for axis, name, title in zip(
         axes, ("downstream", "rotation_clean"), ("downstream linear, %", "rotation on clean images, %"), strict=True
     ):
-        for (arm, part), colour in zip(result["arms"].items(), ("tab:green", "tab:red", "tab:grey"), strict=False):
-            mean, sem = 100 * np.mean(part[name]), 100 * spread(part[name])
-            axis.axhline(mean, color=colour, label=arm)
-            axis.axhspan(mean - sem, mean + sem, color=colour, alpha=0.2, lw=0)
-        lensed = sorted(
-            (part for arm, part in result["arms"].items() if arm.startswith("lens")), key=lambda p: p["psnr"]
-        )
-        x = [np.mean(part["psnr"]) for part in lensed]
-        y = [100 * np.mean(part[name]) for part in lensed]
-        e = [100 * spread(part[name]) for part in lensed]
-        axis.errorbar(x, y, e, marker="o", color="tab:blue", capsize=3, label="lens")
-        axis.set_xlabel("PSNR of the lens, dB")
+        arms = result["arms"]
+        for arm, colour in ((CLEAN, "tab:green"), (CUE, "tab:red"), (CONTROL, "tab:grey")):
+            if arm in arms:
+                mean, sem = 100 * np.mean(arms[arm][name]), 100 * spread(arms[arm][name])
+                axis.axhline(mean, color=colour, label=arm)
+                axis.axhspan(mean - sem, mean + sem, color=colour, alpha=0.2, lw=0)
+        for start, label, colour in (
+            ("lens", "lens", "tab:blue"),
+            ("FGSM", "FGSM", "tab:orange"),
+            ("random", "random augmentation", "tab:purple"),
+        ):
+            shown = sorted((part for arm, part in arms.items() if arm.startswith(start)), key=lambda p: p["psnr"])
+            if shown:
+                x = [np.mean(part["psnr"]) for part in shown]
+                y = [100 * np.mean(part[name]) for part in shown]
+                e = [100 * spread(part[name]) for part in shown]
+                axis.errorbar(x, y, e, marker="o", color=colour, capsize=3, label=label)
+        axis.set_xlabel("PSNR of the change, dB")
         axis.set_title(title, fontsize=10)
         axis.legend(fontsize=7)
     figure.tight_layout()

@@ -21,7 +21,7 @@ Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """Who sees what: `adversary` least_likely|full|uniform|none, `feed` both|lensed, `batch_norm` separate|joint."""
+    """Who sees what: `adversary` least_likely|full|uniform|fgsm|random|none, `feed` both|lensed, `batch_norm` separate|joint."""
 
     adversary: str
     feed: str
@@ -115,6 +115,23 @@ def adversarial_step(
     backward(lens_loss * share, lens_parameters, False)
     clamped_mse = (lensed.detach() - views).square().mean()
     return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
+
+
+def rival_step(
+    extractor: Callable[..., Tensor],
+    extractor_parameters: list[nn.Parameter],
+    task: Task,
+    views: Tensor,
+    changed: Tensor,
+    question: Question,
+    rules: Rules,
+    backward: Backward,
+    share: float = 1.0,
+) -> Losses:
+    """The same step with views that a rival of the lens has changed: only the extractor learns."""
+    loss, _ = extractor_losses(extractor, task, views, changed, question, rules)
+    backward(loss * share, extractor_parameters, False)
+    return Losses(loss, clamped_mse=(changed - views).square().mean())
 
 
 def plain_step(

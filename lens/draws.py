@@ -53,6 +53,11 @@ class Draws:
         view = torch.arange(views, device=index.device).repeat(len(self.index))
         return Draws(self.seed, self.epoch, index, view)
 
+    def chunk(self, parts: int) -> list[Draws]:
+        """The rows in `parts` equal parts, as torch's `chunk` cuts the tensors beside them."""
+        rows = zip(self.index.chunk(parts), self.view.chunk(parts), strict=True)
+        return [Draws(self.seed, self.epoch, index, view) for index, view in rows]
+
     def uniform(self, name: str, *shape: int, per_image: bool = False) -> Tensor:
         """Float32 in [0, 1), (V, *shape); with `per_image` the same in every view and every epoch of an image."""
         import torch

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from lens import data, measure, networks
 from lens.augment import centre
-from lens.draws import EVALUATION, Draws, generator
+from lens.draws import generator
 from lens.experiment import Experiment, load_images, new_extractor
-from lens.planting import plant
 from lens.protocols import BadInput
+from lens.rivals import Rival
 from lens.settings import Settings
 
 Array = np.ndarray[Any, Any]
@@ -35,11 +35,15 @@ def some(index: Array, limit: int | None, seed: int, name: str) -> Array:
 
 @dataclasses.dataclass
 class Pretext:
-    """Sums per image over a split. `score` counts correct answers, or adds up losses where a task has no classes."""
+    """Sums per image over a split. `score` counts correct answers, or adds up losses where a task has no classes.
+
+    `change` is the squared error before it is rounded to 8 bits: what training sees.
+    """
 
     score: dict[str, Array]
     count: Array
     squared_error: Array
+    change: Array
     planted_squared_error: Array
     planted_views: Array
     ssim: Array
@@ -81,8 +85,9 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
             clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
             part["clean"] = per_image(score(clean_views, clean_question, lensed=False))
         if lens is not None:
-            with experiment.fabric.autocast():
-                lensed = measure.to_8_bits(lens(views).float())
+            exact = experiment.lensed(views, question, experiment.draws(batch))
+            part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
+            lensed = measure.to_8_bits(exact)
             part["lensed"] = per_image(score(lensed, question, lensed=True))
             error = (lensed - views).square().mean(dim=(1, 2, 3))
             part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
@@ -98,7 +103,7 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
     kinds = ("raw", "lensed", "clean") if lens is not None else ("raw", "clean")
     return Pretext(
         {kind: joined(kind) for kind in kinds},
-        joined("count"), joined("error"), joined("planted_error"), joined("planted"), joined("ssim"),
+        joined("count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
         experiment.images.group[index], pixels, task.views,
     )  # fmt: skip
 
@@ -230,6 +235,20 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     return result | {"fit": fit}
 
 
+def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The first view of each image (upright, for rotation): clean, planted where a cue is, lensed; (B, C, H, W) each."""
+    every = experiment.task.views
+    clean, _, _ = experiment.views(batch, training=False, planted=False)
+    views, question, _ = experiment.views(batch, training=False)
+    if isinstance(experiment.lens, Rival):  # FGSM asks the question, which need not be cut by views
+        lensed = experiment.lensed(views, question, experiment.draws(batch))[::every]
+    else:
+        lensed = experiment.lensed(
+            views[::every].contiguous(memory_format=torch.channels_last), question, experiment.draws(batch)
+        )
+    return clean[::every], views[::every], measure.to_8_bits(lensed)
+
+
 @torch.no_grad()
 def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     """The lens's edits of upright held-out images: some pictures (uint8, NHWC), the mean image and edit map.
@@ -238,6 +257,7 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     """
     assert experiment.lens is not None
     experiment.lens.eval()
+    experiment.extractor.eval()
     index = experiment.images.indices("test")
     order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
     chosen = index[order[:MAP_IMAGES]]
@@ -245,13 +265,7 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     mean_image: Tensor | None = None
     pictures: dict[str, list[Array]] = {"clean": [], "original": [], "lensed": []}
     for batch in experiment.batches(chosen, 64):
-        clean = centre(batch.images, experiment.settings.image_size)
-        draws = Draws(experiment.settings.seed, EVALUATION, batch.index, torch.zeros_like(batch.index))
-        sources = len(experiment.images.keys)
-        images, _ = plant(experiment.shortcut, experiment.settings.shortcut_key, clean, draws, batch.source, sources)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with experiment.fabric.autocast():
-            lensed = measure.to_8_bits(experiment.lens(images).float())
+        clean, images, lensed = _first_views(experiment, batch)
         error = (lensed - images).square().mean(dim=1).double().sum(dim=0).cpu()
         total = error if total is None else total + error
         image = images.double().sum(dim=0).cpu()

@@ -16,10 +16,12 @@ from lens import data, networks
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
-from lens.draws import EVALUATION, generator
+from lens.draws import EVALUATION, Draws, generator
 from lens.planting import plant
 from lens.protocols import BadInput, Question, Shortcut, Task, key_name
-from lens.settings import Parsed, Settings
+from lens.rivals import Fgsm, RandomAugmentation, Rival
+from lens.run import Run
+from lens.settings import Parsed, Settings, as_list
 from lens.terminal import Bar
 
 STATISTICS_BATCHES = 24
@@ -28,7 +30,7 @@ STATISTICS_BATCHES = 24
 
 @dataclasses.dataclass
 class Experiment:
-    """The parts of a run. `lens` is None under `--adversary none`."""
+    """The parts of a run. `lens` is what changes the views: the lens, a rival of it, or None under `--adversary none`."""
 
     settings: Settings
     task: Task
@@ -36,7 +38,7 @@ class Experiment:
     rules: Rules
     images: data.Images
     extractor: networks.Extractor
-    lens: networks.Lens | None
+    lens: networks.Lens | Rival | None
     fabric: lightning_fabric.Fabric
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
@@ -49,13 +51,24 @@ class Experiment:
             images = centre(batch.images, settings.image_size)
         count = self.task.views
         images, source = images.repeat_interleave(count, dim=0), batch.source.repeat_interleave(count)
-        draws = draws.repeat(count)
+        draws = self.draws(batch)
         carriers = torch.full_like(source, False, dtype=torch.bool)
         if planted:
             images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
         views, question = self.task.pose(images, draws)
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
         return views.contiguous(memory_format=torch.channels_last), question, carriers
+
+    def draws(self, batch: data.Batch) -> Draws:
+        """The draws of a batch's views (V)."""
+        return batch.draws(self.settings.seed).repeat(self.task.views)
+
+    def lensed(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
+        assert self.lens is not None
+        with self.fabric.autocast():
+            lensed: Tensor = self.lens(views, question, draws) if isinstance(self.lens, Rival) else self.lens(views)
+        return lensed.float().clamp(0, 1)
 
     def batches(
         self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
@@ -151,18 +164,70 @@ def build(parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric) 
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(settings, task)
-    lens = networks.Lens(settings.lens_encoder, settings.lens_depth) if with_lens else None
+    lens: networks.Lens | Rival | None = None
+    if settings.has_rival:
+        lens = _rival(settings, task, extractor, fabric)
+    elif with_lens:
+        lens = networks.Lens(settings.lens_encoder, settings.lens_depth)
     if settings.extractor_weights:
         networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
-        if lens is None:
-            raise BadInput("--lens_weights has no meaning with --adversary none: there is no lens")
+        if not isinstance(lens, networks.Lens):
+            raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     extractor.to(**place)
     if lens is not None:
         lens.to(**place)
     return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric)
+
+
+def _rival(settings: Settings, task: Task, extractor: networks.Extractor, fabric: lightning_fabric.Fabric) -> Rival:
+    if settings.adversary == "random":
+        return RandomAugmentation(target_mse(settings))
+
+    def loss(views: Tensor, question: Question) -> Tensor:
+        # The extractor as it is measured: running statistics, which the attack must not move.
+        training = extractor.training
+        extractor.eval()
+        with fabric.autocast():
+            outputs = extractor(task.present(views, question), lensed=settings.feed == "lensed")
+        extractor.train(training)
+        return task.loss(outputs.float(), question).sum()
+
+    return Fgsm(target_mse(settings), loss)
+
+
+PAIRED = ("task", "data", "image_size", "shortcut", "shortcut_key", "seed", "eval_images")
+"""Settings in which a lens run and a rival that is matched to it must agree."""
+
+
+def target_mse(settings: Settings) -> float:
+    """The mean squared change that a rival is held to: --match_mse, or the last validation error of the run it names.
+
+    Raises BadInput where that is no finished lens run, or one of other images.
+    """
+    match = settings.match_mse
+    if match is None:
+        assert settings.steered_psnr is not None
+        return float(10 ** (-settings.steered_psnr / 10))
+    if isinstance(match, float):
+        return match
+    run = Run.open(Path(match))
+    found = [line["mse"] for line in run.metrics() if line["kind"] == "val" and line.get("mse")]
+    if run.summary() is None or not found:
+        raise BadInput(
+            f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
+        )
+    other = run.settings()
+    for name in PAIRED:
+        mine = getattr(settings, name)
+        theirs = other.get(name)
+        if (mine if name != "data" else settings.sources) != (theirs if name != "data" else as_list(theirs or [])):
+            raise BadInput(
+                f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
+            )
+    return float(found[-1])
 
 
 def new_extractor(settings: Settings, task: Task) -> networks.Extractor:

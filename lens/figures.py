@@ -71,8 +71,18 @@ def print_table(summary: dict[str, Any]) -> None:
     if summary["shortcut"] != "none":
         row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
     row("gap, raw − lensed", pretext, "gap", "paired", percent)
-    row("PSNR of the lens", summary["reconstruction"], "psnr", "at 8 bits", False, " dB")
-    row("SSIM of the lens", summary["reconstruction"], "ssim", "", False)
+    changer = "the lens" if not summary.get("match") else summary["adversary"]
+    row(f"PSNR of {changer}", summary["reconstruction"], "psnr", "at 8 bits", False, " dB")
+    row(f"SSIM of {changer}", summary["reconstruction"], "ssim", "", False)
+    if summary.get("match"):
+        match = summary["match"]
+        row(
+            "its change on validation / target",
+            match,
+            "ratio",
+            f"target {match['target_mse']:.5f} (mean square)",
+            False,
+        )
     for name, probe in summary["downstream"].items():
         about = f"chance {100 * probe['chance']:.1f} %, {probe['n_train']} train, {probe['n_test']} test"
         row(f"{name}: linear", probe, "linear", about)
@@ -135,10 +145,11 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
     held_out = [line for line in metrics if line["kind"] == "val"]
     # Where nothing is planted, clean images are the raw ones.
     planted = any(line["clean"] != line["raw"] for line in held_out)
+    weight = "strength of the change" if any("strength" in line for line in training) else "reconstruction weight λ"
     panels: list[tuple[str, list[dict[str, Any]], list[str]]] = [
         ("training loss", training, ["extractor", "adversarial"]),
         ("PSNR, dB", training, ["psnr"]),
-        ("reconstruction weight λ", training, ["recon_weight"]),
+        (weight, training, ["recon_weight", "strength"]),
         ("validation", held_out, ["raw", "lensed", *(["clean"] if planted else [])]),
     ]
     figure, axes = plt.subplots(1, 4, figsize=(14, 3))

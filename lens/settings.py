@@ -67,12 +67,16 @@ class Settings:
     lens_weights: str | None = None
     """Safetensors file to start the lens from."""
 
-    adversary: Literal["least_likely", "full", "uniform", "none"] = "least_likely"
-    """What the lens wants the task's answer to be; none trains the extractor alone, without a lens."""
+    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] = "least_likely"
+    """What the lens wants the task's answer to be; instead of a lens: fgsm (adversarial training), random (augmentation),
+    or none (the extractor alone)."""
     recon_weight: float | None = None
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = None
     """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
+    match_mse: float | str | None = None
+    """Mean squared change on [0, 1] of fgsm and random: a value, or the directory of a paired lens run (its validation
+    error); default that of --target_psnr."""
     feed: Literal["both", "lensed"] = "both"
     """What the extractor learns from: raw and lensed images in equal parts (the paper), or lensed ones only."""
     batch_norm: Literal["separate", "joint"] = "separate"
@@ -138,6 +142,14 @@ class Settings:
             check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
         if self.target_psnr is not None:
             check_number("target_psnr", self.target_psnr, low=5, high=60)
+        if self.match_mse is not None and not self.has_rival:
+            raise BadInput(f"--match_mse has no meaning with --adversary {self.adversary}: it is for fgsm and random")
+        if self.has_rival and self.recon_weight is not None:
+            raise BadInput(f"--recon_weight has no meaning with --adversary {self.adversary}: give --match_mse")
+        if self.match_mse is not None and self.target_psnr is not None:
+            raise BadInput("--match_mse and --target_psnr contradict each other: give one of them")
+        if isinstance(self.match_mse, float):
+            check_number("match_mse", self.match_mse, low=0, high=0.25, open_low=True)
         if self.steps is not None and self.epochs is not None:
             raise BadInput(f"--steps {self.steps} and --epochs {self.epochs:g} contradict each other: give one of them")
         if self.steps is not None:
@@ -171,12 +183,17 @@ class Settings:
     @property
     def sources(self) -> list[str]:
         """`data` as a list."""
-        return _as_list(self.data)
+        return as_list(self.data)
 
     @property
     def probes(self) -> list[str]:
         """`probe` as a list."""
-        return _as_list(self.probe)
+        return as_list(self.probe)
+
+    @property
+    def has_rival(self) -> bool:
+        """Whether something else than a lens changes the images."""
+        return self.adversary in ("fgsm", "random")
 
     @property
     def first_recon_weight(self) -> float:
@@ -194,7 +211,7 @@ class Settings:
         return self.cache_size or -(-self.image_size * 8 // 7)
 
 
-def _as_list(value: list[str] | str) -> list[str]:
+def as_list(value: list[str] | str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
@@ -350,7 +367,7 @@ def _description(prog: str) -> str:
 def differing(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """The settings in which a resumed run would differ from what it was started with, those that may aside."""
     lists = ("data", "probe")  # one source may be written as a word or as a list of one
-    stored, given = ({k: _as_list(v) if k in lists else v for k, v in plain.items()} for plain in (stored, given))
+    stored, given = ({k: as_list(v) if k in lists else v for k, v in plain.items()} for plain in (stored, given))
     keys = set(stored) | set(given)
     return sorted(key for key in keys - set(RESUMABLE) if stored.get(key) != given.get(key))
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lens import evaluate, measure
-from lens.adversary import Losses, adversarial_step, plain_step, steer
+from lens.adversary import Losses, adversarial_step, plain_step, rival_step, steer
 from lens.data import Batch
 from lens.draws import step_seed
 from lens.experiment import Experiment
 from lens.protocols import BadInput, key_name
+from lens.rivals import Rival
 from lens.run import Run, git_commit, versions, write_tensors
 
 
@@ -43,8 +44,9 @@ class Trainer:
         self.extractor_parameters = list(extractor.parameters())
         self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
         self.lens: nn.Module | None = None
+        self.rival = lens if isinstance(lens, Rival) else None
         self.lens_parameters: list[nn.Parameter] = []
-        if lens is not None:
+        if lens is not None and self.rival is None:
             self.lens_parameters = list(lens.parameters())
             self.lens, self.lens_optimizer = self.fabric.setup(
                 lens, torch.optim.Adam(lens.parameters(), settings.lens_lr)
@@ -65,10 +67,17 @@ class Trainer:
         views, question, _ = self.players.views(batch, training=True)
         parts = []
         share = 1 / settings.accumulate
+        draws_parts = self.players.draws(batch).chunk(settings.accumulate)
         for part in range(settings.accumulate):
             views_part = views.chunk(settings.accumulate)[part]
             question_part = {name: value.chunk(settings.accumulate)[part] for name, value in question.items()}
-            if self.lens is None:
+            if self.rival is not None:
+                changed = self.rival(views_part, question_part, draws_parts[part])
+                losses = rival_step(
+                    self.extractor, self.extractor_parameters, task, views_part, changed, question_part, rules,
+                    self._backward, share,
+                )  # fmt: skip
+            elif self.lens is None:
                 losses = plain_step(
                     self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share
                 )
@@ -87,6 +96,9 @@ class Trainer:
         if self.lens is not None and settings.steered_psnr is not None:
             assert mean.clamped_mse is not None
             self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.steered_psnr)
+        if self.rival is not None:
+            assert mean.clamped_mse is not None
+            self.rival.steer(mean.clamped_mse)
         self.step += 1
         return mean
 
@@ -135,6 +147,9 @@ class Trainer:
         line |= dict(zip(names, values.mean(dim=0).tolist(), strict=True))
         if self.lens is not None:
             line["recon_weight"] = float(self.recon_weight)
+        if self.rival is not None:
+            line["strength"] = float(self.rival.strength)
+        if "clamped_mse" in line:
             line["psnr"] = -10 * math.log10(max(line["clamped_mse"], 1e-12))
         line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
         line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
@@ -151,8 +166,9 @@ class Trainer:
         result = evaluate.pretext(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}
-        if self.lens is not None:
+        if self.players.lens is not None:
             line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
+            line["mse"] = float(result.change.sum() / (len(index) * result.views))
         run.log(line)
         better = line["clean"] if self.players.task.classes else -line["clean"]
         if self.best is None or better > self.best["score"]:
@@ -167,6 +183,7 @@ class Trainer:
         tensors |= _optimizer_tensors("extractor_optimizer", self.extractor_optimizer)
         if self.players.lens is not None:
             tensors |= {f"lens.{name}": value for name, value in self.players.lens.state_dict().items()}
+        if self.lens is not None:
             tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
         tensors["recon_weight"] = self.recon_weight
         run.save_checkpoint(self.step, tensors, {"seconds": self.seconds, "best": self.best})
@@ -185,6 +202,7 @@ class Trainer:
             _load_optimizer(self.extractor_optimizer, _below("extractor_optimizer.", tensors))
             if self.players.lens is not None:
                 self.players.lens.load_state_dict(_below("lens.", tensors))
+            if self.lens is not None:
                 _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
             self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
         run.cut_metrics(self.step)
@@ -209,7 +227,8 @@ class Trainer:
             "shortcut": key_name(settings.shortcut),
             "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
             "adversary": settings.adversary,
-            "recon_weight": float(self.recon_weight) if self.players.lens is not None else None,
+            "recon_weight": float(self.recon_weight) if self.lens is not None else None,
+            "match": self._match(run),
             "seed": settings.seed,
             "steps": self.step,
             "images_seen": images_seen,
@@ -221,6 +240,19 @@ class Trainer:
             "git_commit": git_commit(),
             "command": " && ".join(commands),
             "resumed": len(commands) - 1,
+        }
+
+    def _match(self, run: Run) -> dict[str, Any] | None:
+        """How closely a rival's change on validation images meets its target."""
+        if self.rival is None:
+            return None
+        mse = [line["mse"] for line in run.metrics() if line["kind"] == "val"][-1]
+        return {
+            "to": self.settings.match_mse,
+            "target_mse": self.rival.target_mse,
+            "validation_mse": mse,
+            "ratio": mse / self.rival.target_mse,
+            "strength": float(self.rival.strength),
         }
 
 

@@ -1,0 +1,86 @@
+"""Rivals of the lens: changes of the same mean squared size that no lens has learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.draws import Draws
+from lens.protocols import Question
+
+Loss = Callable[[Tensor, Question], Tensor]
+"""Views (V, C, H, W) in [0, 1] and their question → the extractor's loss, a scalar."""
+
+
+class Rival(nn.Module):
+    """x → clamp(x + s·δ), δ of mean square 1 in every view; s is steered to a mean squared change after clamping."""
+
+    strength: Tensor
+
+    def __init__(self, target_mse: float) -> None:
+        super().__init__()
+        self.target_mse = target_mse
+        self.register_buffer("strength", torch.tensor(math.sqrt(target_mse)))
+
+    def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """δ, (V, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """Views (V, C, H, W) in [0, 1] → changed views, same range; no gradient goes through the change."""
+        return (views + self.strength * self.direction(views, question, draws)).clamp(0, 1).detach()
+
+    @torch.no_grad()
+    def steer(self, mse: Tensor, rate: float = 0.5) -> None:
+        """s for the next step: log s += rate · clip(log(target / mse) / 2, ±1), because the change grows as s²."""
+        error = torch.log(self.target_mse / mse.clamp(min=1e-12)) / 2
+        self.strength.mul_(torch.exp(rate * error.clamp(-1, 1)))
+
+
+class Fgsm(Rival):
+    """The fast gradient sign method (Goodfellow, Shlens, Szegedy 2015, section 4): δ = sign ∇_x l(F(x), y).
+
+    Training on such images beside raw ones is the adversarial training that Minderer et al. (2020) compare with.
+    """
+
+    def __init__(self, target_mse: float, loss: Loss) -> None:
+        super().__init__(target_mse)
+        self.loss = loss
+
+    def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """The sign of the loss's gradient in each pixel."""
+        with torch.enable_grad():
+            views = views.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.loss(views, question), views)
+        return gradient.sign()
+
+
+class RandomAugmentation(Rival):
+    """Random photometric augmentation: colour shift, contrast, blur and noise, mixed anew in every view and epoch."""
+
+    def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """Four changes of mean square 1, weighted by normal draws (a weight below 0 lowers contrast, sharpens, …)."""
+        colour = _normal(draws, "augment colour", 3)[:, :, None, None].expand_as(views)
+        contrast = views - views.mean(dim=(1, 2, 3), keepdim=True)
+        padded = functional.pad(views, (2, 2, 2, 2), mode="replicate")
+        blur = functional.avg_pool2d(functional.avg_pool2d(padded, 3, 1), 3, 1) - views
+        noise = _normal(draws, "augment noise", *views.shape[1:])
+        weight = _normal(draws, "augment weight", 4)[:, :, None, None, None].unbind(1)
+        changes = (_unit(change) for change in (colour, contrast, blur, noise))
+        return _unit(torch.stack([w * change for w, change in zip(weight, changes, strict=True)]).sum(dim=0))
+
+
+def _normal(draws: Draws, name: str, *shape: int) -> Tensor:
+    """Standard normal draws (V, *shape): the inverse distribution function of uniform ones."""
+    uniform = draws.uniform(name, *shape) + 2**-25  # never 0
+    return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+
+
+def _unit(change: Tensor) -> Tensor:
+    """Scaled to mean square 1 in each view; a view that the change leaves alone (the contrast of a flat one) stays 0."""
+    size = change.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return torch.where(size > 1e-6, change / size.clamp(min=1e-6), 0)

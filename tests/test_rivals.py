@@ -1,0 +1,176 @@
+"""Rivals of the lens: what they change, that the change is matched, and that only the extractor learns."""
+
+import json
+
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from lens import probe, train
+from lens.draws import Draws, generator
+from lens.networks import build_extractor
+from lens.protocols import find
+from lens.rivals import Fgsm, RandomAugmentation
+
+SIDE = 32
+TASK = find("task", "rotation")()
+
+
+def views(count=4):
+    images = torch.rand(count, 3, SIDE, SIDE, generator=generator(0, 0, "images"))
+    index = torch.arange(count)
+    draws = Draws(0, 0, index, torch.zeros_like(index)).repeat(4)
+    return *TASK.pose(images.repeat_interleave(4, dim=0), draws), draws
+
+
+def extractor():
+    torch.manual_seed(0)
+    return build_extractor(TASK, "test_resnet", SIDE, "small", {}, False, False).eval()
+
+
+def test_fgsm_moves_each_pixel_by_the_sign_of_the_losss_gradient():
+    net = extractor()
+    posed, question, draws = views()
+    changed = Fgsm(1e-3, lambda x, q: TASK.loss(net(TASK.present(x, q)), q).sum())(posed, question, draws)
+    for i in range(len(posed)):  # image by image, from the formula
+        x = posed[i : i + 1].clone().requires_grad_()
+        functional.cross_entropy(net(x * 2 - 1), question["target"][i : i + 1]).backward()
+        expected = (posed[i] + 1e-3**0.5 * x.grad[0].sign()).clamp(0, 1)
+        assert ((changed[i] - expected).abs() > 1e-6).float().mean() < 0.002  # a sign may turn where the gradient is 0
+    loss = TASK.loss(net(posed * 2 - 1), question).mean()
+    assert TASK.loss(net(changed * 2 - 1), question).mean() > loss
+    assert not changed.requires_grad
+
+
+def test_random_augmentation_has_mean_square_one_and_is_drawn_per_view_and_epoch():
+    rival = RandomAugmentation(4e-3)
+    posed, question, draws = views()
+    delta = rival.direction(posed, question, draws)
+    assert torch.allclose(delta.square().mean(dim=(1, 2, 3)), torch.ones(16), atol=1e-4)
+    order = torch.tensor([9, 2, 14])
+    some = Draws(0, 0, draws.index[order], draws.view[order])
+    assert torch.allclose(rival.direction(posed[order], question, some), delta[order], atol=1e-5)
+    later = rival.direction(posed, question, Draws(0, 1, draws.index, draws.view))
+    assert (delta * later).mean(dim=(1, 2, 3)).abs().max() < 0.99
+    grey = torch.full_like(posed, 0.5)  # no contrast, nothing to blur
+    assert torch.isfinite(rival(grey, question, draws)).all()
+
+
+def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
+    rival = RandomAugmentation(0.02)
+    posed, question, draws = views(16)
+    posed = (posed * 2 - 0.5).clamp(0, 1)  # half of the pixels are black or white
+    for _ in range(12):
+        mse = (rival(posed, question, draws) - posed).square().mean()
+        rival.steer(mse)
+    assert mse.item() == pytest.approx(0.02, rel=0.01)
+
+
+def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
+    from lens import data, experiment
+    from lens.settings import parse
+
+    parsed = parse([*TINY, "--data", f"{photos}", "--adversary", "fgsm"], "lens.train")
+    images = experiment.training_images(parsed.settings)
+    players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
+    players.extractor.train()
+    before = {name: value.clone() for name, value in players.extractor.state_dict().items()}
+    batch = data.gather(images, images.indices("train")[:4], 0)
+    posed, question, _ = players.views(batch, training=True)
+    players.lens(posed, question, players.draws(batch))
+    assert players.extractor.training
+    assert all(p.grad is None for p in players.extractor.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in players.extractor.state_dict().items())
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory, photos):
+    """A lens run that rivals are matched to."""
+    out = tmp_path_factory.mktemp("rivals") / "lens"
+    assert train.main([*TINY, "--data", f"{photos}", "--out", f"{out}", "--steps", "12", "--target_psnr", "20"]) == 0
+    return out
+
+
+def run(out, photos, *more):
+    return train.main([*TINY, "--data", f"{photos}", "--out", f"{out}", "--steps", "12", *more])
+
+
+@pytest.mark.parametrize("adversary", ["fgsm", "random"])
+def test_a_rivals_change_meets_a_paired_lens_runs_within_5_percent_on_validation(adversary, paired, photos, tmp_path):
+    out = tmp_path / "rival"
+    assert run(out, photos, "--adversary", adversary, "--match_mse", f"{paired}") == 0
+    last = [json.loads(line) for line in (paired / "metrics.jsonl").read_text().splitlines()]
+    target = [line["mse"] for line in last if line["kind"] == "val"][-1]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["match"]["target_mse"] == pytest.approx(target)
+    assert summary["match"]["ratio"] == pytest.approx(1, abs=0.05)
+    # At 8 bits FGSM moves by whole levels, so its error there may be off; random augmentation's is not.
+    assert summary["reconstruction"]["mse"] == pytest.approx(target, rel=0.3 if adversary == "fgsm" else 0.1)
+    assert summary["recon_weight"] is None
+    assert summary["pretext"]["lensed"] is not None
+    assert (out / "figures" / "edits.png").exists()
+    # What is kept of a rival is its strength: a probe measures the same again.
+    assert load_file(out / "lens.safetensors")["strength"].item() == pytest.approx(summary["match"]["strength"])
+    assert probe.main([f"{out}"]) == 0
+    assert json.loads((out / "summary.json").read_text())["pretext"] == summary["pretext"]
+
+
+@pytest.mark.parametrize("mode", [["--feed", "lensed"], ["--batch_norm", "joint"], ["--accumulate", "2"]])
+@pytest.mark.parametrize("adversary", ["fgsm", "random"])
+def test_a_rival_trains_in_every_mode(adversary, mode, photos, tmp_path):
+    assert run(tmp_path / "r", photos, "--adversary", adversary, "--match_mse", "0.004", *mode) == 0
+
+
+def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
+    more = ("--adversary", "fgsm", "--match_mse", "0.004")
+    assert run(tmp_path / "whole", photos, *more) == 0
+    first = [*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'parts'}", "--steps", "12", *more]
+    from lens.trainer import Trainer
+
+    original = Trainer.train_step
+
+    def stop_at_7(self, batch):
+        if self.step == 7:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_step", stop_at_7)
+        assert train.main(first) == 130
+    assert train.main(["--resume", f"{tmp_path / 'parts'}"]) == 0
+    for name in ("extractor", "head", "lens"):
+        a, b = (load_file(tmp_path / part / f"{name}.safetensors") for part in ("whole", "parts"))
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--match_mse", "0.01"], "no meaning with --adversary least_likely"),
+        (["--adversary", "fgsm", "--match_mse", "nowhere"], "no run directory"),
+        (["--adversary", "fgsm", "--match_mse", "-1"], "--match_mse is -1"),
+        (["--adversary", "fgsm", "--match_mse", "0.01", "--target_psnr", "20"], "contradict"),
+        (["--adversary", "random", "--recon_weight", "3"], "--match_mse"),
+        (["--adversary", "random", "--lens_weights", "x.safetensors"], "there is no lens"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(argv, message, photos, tmp_path, capsys):
+    assert run(tmp_path / "r", photos, *argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_that_is_no_pair_is_refused(paired, photos, tmp_path, capsys):
+    assert run(tmp_path / "a", photos, "--adversary", "random", "--match_mse", f"{paired}", "--seed", "1") == 2
+    assert "its seed is 0 and here it is 1" in capsys.readouterr().err
+    assert run(tmp_path / "none", photos, "--adversary", "none") == 0
+    capsys.readouterr()
+    assert run(tmp_path / "b", photos, "--adversary", "random", "--match_mse", f"{tmp_path / 'none'}") == 2
+    assert "has no lens" in capsys.readouterr().err
