@@ -214,8 +214,17 @@ class Batch:
 class _Steps(Dataset[Batch]):
     """Item s is the batch of step s: a pure function of (seed, s), on any number of workers."""
 
-    def __init__(self, images: Images, index: np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        index: np.ndarray[Any, np.dtype[np.int64]],
+        batch_size: int,
+        seed: int,
+        rank: int,
+        ranks: int,
+    ) -> None:
         self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
+        self.part = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
         self.steps_per_epoch = len(index) // batch_size
         self.order: tuple[int, Tensor] | None = None
 
@@ -224,7 +233,7 @@ class _Steps(Dataset[Batch]):
         if self.order is None or self.order[0] != epoch:
             self.order = (epoch, torch.randperm(len(self.index), generator=generator(self.seed, epoch, "order")))
         rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        return gather(self.images, self.index[rows.numpy()], epoch)
+        return gather(self.images, self.index[rows[self.part].numpy()], epoch)
 
 
 def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
@@ -257,10 +266,13 @@ def steps_per_epoch(images: Images, batch_size: int) -> int:
 
 
 def training_batches(
-    images: Images, batch_size: int, seed: int, first: int, last: int, workers: int
+    images: Images, batch_size: int, seed: int, first: int, last: int, workers: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[Batch]:
-    """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out."""
-    steps = _Steps(images, images.indices("train"), batch_size, seed)
+    """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out.
+
+    Of `ranks` equal parts of every batch, this is part `rank`.
+    """
+    steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks)
     loader: DataLoader[Batch] = DataLoader(
         steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_ignore_signals
     )

@@ -48,7 +48,6 @@ class Pretext:
     planted_views: Array
     ssim: Array
     group: Array
-    pixels: int
     views: int
 
 
@@ -63,8 +62,7 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
     extractor.eval()
     if lens is not None:
         lens.eval()
-    pixels = 0
-    for batch in experiment.batches(index, max(1, 128 // task.views)):
+    for batch in experiment.batches(experiment.ranks.share(index), max(1, 128 // task.views)):
         count = len(batch.index)
 
         def per_image(values: Tensor, count: int = count) -> Tensor:
@@ -94,17 +92,19 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
             part["planted"] = per_image(carriers.float())
             if with_ssim:
                 part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
-        pixels = views[0].numel()
         parts.append({name: value.cpu() for name, value in part.items()})
 
+    # In the ranks' order, which is the index's; a rank without images has no parts.
+    every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
+
     def joined(name: str) -> Array:
-        return torch.cat([part[name] for part in parts]).numpy() if name in parts[0] else np.zeros(len(index))
+        return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
 
     kinds = ("raw", "lensed", "clean") if lens is not None else ("raw", "clean")
     return Pretext(
         {kind: joined(kind) for kind in kinds},
         joined("count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
-        experiment.images.group[index], pixels, task.views,
+        experiment.images.group[index], task.views,
     )  # fmt: skip
 
 
@@ -159,16 +159,21 @@ def features(
     index: Array,
     lensed_statistics: bool = False,
 ) -> Array:
-    """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one)."""
+    """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one).
+
+    Each rank has its share of them; rank 0 gets them all, in the index's order, and the others nothing (0, 0).
+    """
     extractor.eval()
     found = []
-    for batch in experiment.batches(index, 128, images):
+    for batch in experiment.batches(experiment.ranks.share(index), 128, images):
         inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
+        inputs = inputs.to(next(extractor.parameters()).dtype)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
             pooled = measure.pooled(extractor.features(inputs).float(), len(batch.index))
         found.append(pooled.cpu().numpy())
-    return np.concatenate(found)
+    gathered = experiment.ranks.collect(found)
+    return np.concatenate([part for parts in gathered for part in parts]) if gathered else np.zeros((0, 0))
 
 
 def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Array:
@@ -211,25 +216,31 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     def extracted(extractor: networks.Extractor, lensed_statistics: bool = False) -> dict[str, Array]:
         return {s: features(experiment, extractor, images, index, lensed_statistics) for s, index in splits.items()}
 
+    # Every rank takes its share of the features; the probes are fitted on rank 0.
     trained = extracted(experiment.extractor)
-    correct, fit = measure.linear_probe(trained, labels, settings.seed)
-    result: dict[str, Any] = {}
-    result["linear"], result["linear_ci"] = measure.proportion(correct.astype(float), ones, group)
-    result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
     torch.manual_seed(settings.seed)
     untrained = new_extractor(dataclasses.replace(settings, pretrained=False), experiment.task).to(
-        experiment.fabric.device
+        experiment.fabric.device, next(experiment.extractor.parameters()).dtype
     )
     experiment.reestimate_statistics(untrained)
-    floor, _ = measure.linear_probe(extracted(untrained), labels, settings.seed)
-    result["untrained"], result["untrained_ci"] = measure.proportion(floor.astype(float), ones, group)
-    small = {split: thumbnails(experiment, images, index) for split, index in splits.items()}
-    plain, _ = measure.linear_probe(small, labels, settings.seed)
-    result["pixels"], result["pixels_ci"] = measure.proportion(plain.astype(float), ones, group)
-    if experiment.lensed_statistics_only and experiment.extractor.norms:
-        other, _ = measure.linear_probe(extracted(experiment.extractor, True), labels, settings.seed)
-        name = "linear_lensed_statistics"
-        result[name], result[f"{name}_ci"] = measure.proportion(other.astype(float), ones, group)
+    floor = extracted(untrained)
+    with_lensed_statistics = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
+    lensed_statistics = extracted(experiment.extractor, True) if with_lensed_statistics else None
+    if not experiment.ranks.writes:
+        return {}
+    result: dict[str, Any] = {}
+
+    def linear(name: str, found: dict[str, Array]) -> dict[str, Any]:
+        correct, fit = measure.linear_probe(found, labels, settings.seed)
+        result[name], result[f"{name}_ci"] = measure.proportion(correct.astype(float), ones, group)
+        return fit
+
+    fit = linear("linear", trained)
+    result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
+    linear("untrained", floor)
+    linear("pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
+    if lensed_statistics is not None:
+        linear("linear_lensed_statistics", lensed_statistics)
     result["chance"] = measure.chance(labels["test"])
     result["n_train"], result["n_test"] = len(labels["train"]), len(labels["test"])
     return result | {"fit": fit}

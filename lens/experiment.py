@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, Draws, generator
+from lens.global_norm import synchronise
 from lens.planting import plant
 from lens.protocols import BadInput, Question, Shortcut, Task, key_name
+from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.run import Run
 from lens.settings import Parsed, Settings, as_list
@@ -40,6 +43,7 @@ class Experiment:
     extractor: networks.Extractor
     lens: networks.Lens | Rival | None
     fabric: lightning_fabric.Fabric
+    ranks: Ranks
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
@@ -56,6 +60,8 @@ class Experiment:
         if planted:
             images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
         views, question = self.task.pose(images, draws)
+        if settings.precision == 64:
+            views = views.double()
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
         return views.contiguous(memory_format=torch.channels_last), question, carriers
 
@@ -101,26 +107,47 @@ class Experiment:
 
 
 def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
-    """Lightning Fabric on one device. Raises BadInput for a device that is not there."""
-    device = settings.device
+    """Lightning Fabric on one device, or on one a process under torchrun. Raises BadInput for a device that is not there."""
+    device, processes = settings.device, launched()
+    mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes > 1 else 1
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):
         number = int(device.partition(":")[2] or 0)
-        if number >= torch.cuda.device_count():
-            raise BadInput(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; try --device auto")
-        accelerator, devices = "cuda", [number]
+        if processes > 1 and ":" in device:
+            raise BadInput(f"--device {device}: under torchrun each process takes its own; give --device cuda")
+        if max(number, mine - 1) >= torch.cuda.device_count():
+            raise BadInput(
+                f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices, {max(number + 1, mine)} are "
+                "asked for; try --device auto, or a lower --nproc-per-node"
+            )
+        accelerator, devices = "cuda", [number] if processes == 1 else mine
         # The same bits again on the same card: atomic additions in a backward pass would not give them.
         torch.backends.cudnn.deterministic = True
     else:
-        accelerator, devices = "cpu", 1  # type: ignore[assignment]
+        accelerator, devices = "cpu", mine
     if settings.threads:
         from threadpoolctl import threadpool_limits
 
         torch.set_num_threads(settings.threads)
         threadpool_limits(settings.threads)  # the probes' linear algebra has threads of its own
-    precision: Any = "32-true" if settings.precision == 32 else "bf16-mixed"
-    return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[settings.precision]
+    if processes == 1:
+        return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    if settings.batch_size % (processes * settings.accumulate):
+        raise BadInput(
+            f"--batch_size {settings.batch_size} does not divide into {processes} processes of --accumulate "
+            f"{settings.accumulate} equal parts"
+        )
+    # The statistics are shared by the norms, or kept each rank's own, and the two sets take turns: nothing to broadcast.
+    strategy = DDPStrategy(broadcast_buffers=False)
+    fabric = lightning_fabric.Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=processes // mine, precision=precision, strategy=strategy
+    )
+    fabric.launch()
+    return fabric
 
 
 def load_images(
@@ -156,7 +183,9 @@ def training_images(settings: Settings) -> data.Images:
     return load_images(settings, settings.sources, settings.image_column, settings.label_column)
 
 
-def build(parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric) -> Experiment:
+def build(
+    parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric, ranks: Ranks | None = None
+) -> Experiment:
     """Both players, freshly initialised from the seed (then from weight files, where given), on the device."""
     settings, task, shortcut = parsed.settings, parsed.plugins["task"], parsed.plugins["shortcut"]
     rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
@@ -176,10 +205,16 @@ def build(parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric) 
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
+    ranks = ranks or Ranks(fabric)
+    if ranks.world > 1 and settings.norm_sync == "global":
+        synchronise(extractor, fabric.device)
+        extractor.find_norms()
+        if lens is not None:
+            synchronise(lens, fabric.device)
     extractor.to(**place)
     if lens is not None:
         lens.to(**place)
-    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks)
 
 
 def _rival(settings: Settings, task: Task, extractor: networks.Extractor, fabric: lightning_fabric.Fabric) -> Rival:

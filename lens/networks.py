@@ -76,8 +76,13 @@ class Extractor(nn.Module):
         self.backbone = backbone
         self.head = head
         self.spatial = spatial
-        self.norms = [m for m in [*backbone.modules(), *head.modules()] if getattr(m, "running_mean", None) is not None]
+        self.find_norms()
         self.lensed_statistics = nn.ModuleList(_Statistics(norm) for norm in (self.norms if separate else []))
+
+    def find_norms(self) -> None:
+        """List the modules that keep running statistics; again, where one has been replaced by another kind."""
+        modules = [*self.backbone.modules(), *self.head.modules()]
+        self.norms: list[Any] = [m for m in modules if getattr(m, "running_mean", None) is not None]
 
     def features(self, inputs: Tensor) -> Tensor:
         """The extractor's input → pooled features (V, F): what downstream probes read."""
@@ -131,8 +136,8 @@ def reestimate_statistics(extractor: Extractor, inputs: Iterator[Tensor]) -> Non
     was_training = extractor.training
     extractor.eval()
     for norm in extractor.norms:
-        norm.reset_running_stats()  # type: ignore[operator]
-        norm.momentum = None  # type: ignore[assignment] # a cumulative average
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
         norm.train()
     for batch in inputs:
         extractor(batch)

@@ -82,12 +82,15 @@ class Settings:
     batch_norm: Literal["separate", "joint"] = "separate"
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
+    norm_sync: Literal["global", "local"] = "global"
+    """Batch statistics under torchrun: over all ranks, as one process would see them, or each rank's own."""
+
     steps: int | None = None
     """Training steps; default 150, or as many as --epochs need."""
     epochs: float | None = None
     """Passes over the training split, instead of --steps."""
     batch_size: int = 16
-    """Images a step (rotation shows each of them in four views)."""
+    """Images a step, of all ranks together (rotation shows each of them in four views)."""
     accumulate: int = 1
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -105,8 +108,8 @@ class Settings:
     """Seed of everything random, 0 or more."""
     device: str = "auto"
     """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
-    precision: Literal[32, "bf16"] = 32
-    """32, or bf16 (mixed precision)."""
+    precision: Literal[32, 64, "bf16"] = 32
+    """32, bf16 (mixed precision), or 64 (double, to compare runs that must agree)."""
     workers: int = 0
     """Processes that read batches; 0 reads them in the main process."""
     threads: int | None = None

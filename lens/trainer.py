@@ -26,7 +26,7 @@ class Trainer:
     def __init__(self, players: Experiment, total: int) -> None:
         settings = players.settings
         self.players, self.settings, self.total = players, settings, total
-        self.fabric = players.fabric
+        self.fabric, self.ranks = players.fabric, players.ranks
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -57,7 +57,8 @@ class Trainer:
     def train_step(self, batch: Batch) -> Losses:
         """Pose the batch, take both players' gradients at the same point, move both."""
         settings, task, rules = self.settings, self.players.task, self.players.rules
-        torch.manual_seed(step_seed(settings.seed, self.step, "dropout"))
+        rank = self.ranks.rank
+        torch.manual_seed(step_seed(settings.seed, self.step, f"dropout {rank}" if rank else "dropout"))
         self._set_rates()
         self.extractor.train()
         self.extractor_optimizer.zero_grad()
@@ -95,10 +96,12 @@ class Trainer:
         mean = _mean_of(parts)
         if self.lens is not None and settings.steered_psnr is not None:
             assert mean.clamped_mse is not None
-            self.recon_weight = steer(self.recon_weight, mean.clamped_mse.detach(), settings.steered_psnr)
+            self.recon_weight = steer(
+                self.recon_weight, self.ranks.mean(mean.clamped_mse.detach()), settings.steered_psnr
+            )
         if self.rival is not None:
             assert mean.clamped_mse is not None
-            self.rival.steer(mean.clamped_mse)
+            self.rival.steer(self.ranks.mean(mean.clamped_mse))
         self.step += 1
         return mean
 
@@ -131,6 +134,7 @@ class Trainer:
         values = (
             torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
         )
+        values = torch.stack(self.ranks.everyone(values)).mean(dim=0)
         # Reading the values waited for the device, so the clock is right on a GPU too.
         self.seconds += time.monotonic() - self.clock
         self.start_clock()
@@ -208,7 +212,9 @@ class Trainer:
         run.cut_metrics(self.step)
 
     def save_weights(self, folder: Path) -> None:
-        """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
+        """Write the players as safetensors, on rank 0: the backbone as timm names it, the head, the lens."""
+        if not self.ranks.writes:
+            return
         extractor = self.players.extractor
         write_tensors(folder / "extractor.safetensors", extractor.backbone.state_dict())
         rest = {k: v for k, v in extractor.state_dict().items() if not k.startswith("backbone.")}
@@ -234,6 +240,8 @@ class Trainer:
             "images_seen": images_seen,
             "seconds": self.seconds,
             "images_per_second": images_seen / max(self.seconds, 1e-9),
+            "ranks": self.ranks.world,
+            "norm_sync": settings.norm_sync if self.ranks.world > 1 else None,
             "skipped_images": len(self.players.images.skipped),
             "best": self.best,
             "versions": versions(),

@@ -1,0 +1,112 @@
+"""Many processes as one run (torchrun): who writes, who measures which images, what they agree on."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor, distributed
+
+from lens.protocols import BadInput
+
+Array = np.ndarray[Any, Any]
+
+
+def launched() -> int:
+    """How many processes torchrun has started, on all nodes together; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
+
+
+class Ranks:
+    """This process's place among those of the run. With one process every method does nothing."""
+
+    def __init__(self, fabric: lightning_fabric.Fabric) -> None:
+        self.rank, self.world, self.local_rank = fabric.global_rank, fabric.world_size, fabric.local_rank
+        self.control: Any = None
+        if self.world > 1:
+            # For what the hosts agree on. It waits as long as rank 0 may decode images or fit probes.
+            self.control = distributed.new_group(backend="gloo", timeout=datetime.timedelta(days=7))
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is rank 0, the only one that writes."""
+        return self.rank == 0
+
+    def share(self, index: Array) -> Array:
+        """This rank's part of an index: consecutive, and every entry in exactly one rank's."""
+        mine: Array = np.array_split(index, self.world)[self.rank]
+        return mine
+
+    def everyone(self, value: Any) -> list[Any]:
+        """The ranks' values, in order, on every rank."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        distributed.all_gather_object(found, value, group=self.control)
+        return found
+
+    def collect(self, value: Any) -> list[Any] | None:
+        """The ranks' values, in order, on rank 0; None on the others."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.world if self.writes else None
+        distributed.gather_object(value, found, dst=0, group=self.control)
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on one rank or more."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor(int(flag))
+        distributed.all_reduce(value, distributed.ReduceOp.MAX, group=self.control)
+        return bool(value)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over ranks, on every rank."""
+        if self.world == 1:
+            return value
+        total = value.detach().clone()
+        distributed.all_reduce(total)
+        return total / self.world
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+        if self.world > 1:
+            distributed.barrier(group=self.control)
+
+    @contextmanager
+    def first_on_each_node(self) -> Iterator[None]:
+        """What is done here is done by one rank of each node before the others: it builds the cache, they read it."""
+        if self.local_rank != 0:
+            self.wait()
+        yield
+        if self.local_rank == 0:
+            self.wait()
+
+    @contextmanager
+    def losses_are_told(self, resume: str) -> Iterator[None]:
+        """Turn the library's report of a rank that has died into one line, with what to do about it."""
+        try:
+            yield
+        except (distributed.DistError, RuntimeError) as error:
+            if self.world == 1 or not _tells_of_a_lost_rank(error):
+                raise
+            raise LostRank(
+                f"rank {self.rank} of {self.world} has lost another rank, which died or was killed; continue from the "
+                f"last checkpoint with the same torchrun line and --resume {resume}"
+            ) from error
+
+
+class LostRank(BadInput):
+    """Another process of the run is gone."""
+
+
+def _tells_of_a_lost_rank(error: Exception) -> bool:
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, distributed.DistError) or any(word in str(error) for word in words)
