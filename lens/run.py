@@ -51,9 +51,9 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    @staticmethod
-    def refuse_occupied(directory: Path) -> None:
-        """Raise BadInput where a directory holds a run, or anything else."""
+    @classmethod
+    def plan(cls, directory: Path) -> Run:
+        """A run directory that is yet to be made. Raises BadInput where a run, or anything else, is there already."""
         if (directory / "settings.yaml").exists():
             state = "a finished" if (directory / "summary.json").exists() else "an unfinished"
             raise BadInput(
@@ -61,31 +61,35 @@ class Run:
             )
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
+        return cls(directory)
 
-    @classmethod
-    def create(cls, directory: Path, plain: dict[str, Any], command: str) -> Run:
-        """A new run directory. Raises BadInput where one is there already, or where nothing can be written."""
-        cls.refuse_occupied(directory)
+    def exists(self) -> bool:
+        """Whether the directory has been made."""
+        return (self.directory / "settings.yaml").is_file()
+
+    def create(self, plain: dict[str, Any], command: str) -> None:
+        """Make a planned directory. Raises BadInput where another is there by now, or where nothing can be written."""
+        directory = self.plan(self.directory).directory
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
             temporary.chmod(0o755)
             write_atomically(temporary / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-            cls(temporary).record_command(command)
+            Run(temporary).record_command(command)
             temporary.rename(directory)
         except OSError as error:
             raise BadInput(
                 f"cannot write the run directory {directory} ({error.strerror}): choose another --out"
             ) from error
-        return cls(directory)
 
     @classmethod
     def open(cls, directory: Path) -> Run:
         """An existing run directory. Raises BadInput where it is none."""
-        if not (directory / "settings.yaml").is_file():
+        run = cls(directory)
+        if not run.exists():
             what = "has no settings.yaml" if directory.is_dir() else "does not exist"
             raise BadInput(f"{directory} is no run directory: it {what}")
-        return cls(directory)
+        return run
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
