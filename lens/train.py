@@ -30,7 +30,8 @@ def start(argv: list[str]) -> int:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         directory = Path(parsed.settings.out or Path("runs") / name)
-        return train(parsed, Run.plan(directory), argv)
+        with Run.plan(directory) as run:
+            return train(parsed, run, argv)
     if _value_of("--out", argv) is not None:
         raise BadInput(
             f"--out has no meaning with --resume: the run goes on in {resume}; copy that directory to branch it"
@@ -49,7 +50,8 @@ def start(argv: list[str]) -> int:
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
             "device and workers may differ: start a new run with another --out"
         )
-    return train(parsed, run, argv)
+    with run:
+        return train(parsed, run, argv)
 
 
 def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
