@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lens.run import write_atomically
+
 Array = np.ndarray[Any, Any]
+COLUMNS = ("measure", "value", "95 % interval", "note")
 
 
 def _pyplot() -> Any:
@@ -21,10 +25,9 @@ def _pyplot() -> Any:
 
 def save_numbers(file: Path, numbers: dict[str, Array]) -> None:
     """Save the arrays that pictures are drawn from, whole or not at all."""
-    temporary = file.with_name(f".{file.name}")
-    with open(temporary, "wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **numbers)
-    temporary.replace(file)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **numbers)
+    write_atomically(file, content.getvalue())
 
 
 def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
@@ -39,14 +42,9 @@ def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
     curves(metrics, folder / "curves.png")
 
 
-def print_table(summary: dict[str, Any]) -> None:
-    """Print a summary's figures as a table, each with its 95 % interval."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}")
-    for column in ("measure", "value", "95 % interval", "note"):
-        table.add_column(column, justify="left" if column in ("measure", "note") else "right")
+def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """A summary's figures in rows: measure, value, 95 % interval, note."""
+    rows = []
 
     def row(name: str, part: dict[str, Any], key: str, note: str = "", percent: bool = True, unit: str = "") -> None:
         if part.get(key) is None:
@@ -56,7 +54,7 @@ def print_table(summary: dict[str, Any]) -> None:
             return "∞" if x is None else f"{100 * x:.1f} %" if percent else f"{x:.2f}{unit}"
 
         interval = part.get(f"{key}_ci")
-        table.add_row(name, form(part[key]), f"{form(interval[0])} – {form(interval[1])}" if interval else "", note)
+        rows.append((name, form(part[key]), f"{form(interval[0])} – {form(interval[1])}" if interval else "", note))
 
     pretext = summary["pretext"]
     percent = pretext["metric"] == "accuracy"
@@ -90,10 +88,23 @@ def print_table(summary: dict[str, Any]) -> None:
         row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")
         row(f"{name}: linear, lensed statistics", probe, "linear_lensed_statistics", "batch norm not re-estimated")
         row(f"{name}: k-NN", probe, "knn", "k = 20, cosine")
-    table.add_row(
-        "images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training"
+    rows.append(
+        ("images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training")
     )
-    Console().print(table)
+    return rows
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    """Print a summary's figures as a table, each with its 95 % interval."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}")
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
+    for row in table(summary):
+        shown.add_row(*row)
+    Console().print(shown)
 
 
 def amplification(original: Array, lensed: Array) -> float:
@@ -170,7 +181,7 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
 
 
 def _save(plt: Any, figure: Any, file: Path) -> None:
-    temporary = file.with_name(f".{file.name}")
-    figure.savefig(temporary, dpi=130, format="png")
+    content = io.BytesIO()
+    figure.savefig(content, dpi=130, format="png")
     plt.close(figure)
-    temporary.replace(file)
+    write_atomically(file, content.getvalue())

@@ -53,9 +53,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def probe(argv: list[str]) -> int:
-    """Measure the run's weights on test splits, print the table, add the figures to its summary."""
+    """Hold the run's directory against a training, and against other probes, while its weights are measured."""
     asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
-    run = Run.open(Path(asked.run))
+    with Run.open(Path(asked.run)) as run:
+        return measure(asked, run, argv)
+
+
+def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
+    """Measure the run's weights on test splits, print the table, add the figures to its summary."""
     summary = run.summary()
     if summary is None:
         raise BadInput(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import errno
+import fcntl
 import gzip
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,24 +26,64 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINTS_KEPT = 2
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
+_locks: set[int] = set()
+
+
+def _leave_locks_to_the_parent() -> None:
+    """A forked reader of batches would hold its parent's lock for seconds after the parent was killed."""
+    for lock in _locks:
+        os.close(lock)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 def write_atomically(file: Path, content: str | bytes) -> None:
-    """Write a file under another name, flush it to disk, then rename it into place."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = file.with_name(f".{file.name}.tmp")
-    with open(temporary, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
+    """Write a file under another name, flush it to disk, then rename it into place; where that fails, leave nothing."""
+    _write_together({file: content.encode("utf-8") if isinstance(content, str) else content})
 
 
-def write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a safetensors file, whole or not at all."""
+def _write_together(contents: dict[Path, bytes]) -> None:
+    """Write files, all of them or none: a full disk is met before the first one is renamed into place."""
+    temporaries = {file: file.with_name(f".{file.name}.tmp") for file in contents}
+    try:
+        for file, temporary in temporaries.items():
+            with open(temporary, "wb") as stream:
+                stream.write(contents[file])
+                stream.flush()
+                os.fsync(stream.fileno())
+        for file, temporary in temporaries.items():
+            temporary.replace(file)
+    except OSError:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_tensors(folder: Path, parts: dict[str, dict[str, Tensor]]) -> None:
+    """Write each part's tensors into `folder` as NAME.safetensors, all parts or none."""
     from safetensors.torch import save
 
-    write_atomically(file, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    _write_together(
+        {
+            folder / f"{part}.safetensors": save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
+            for part, tensors in parts.items()
+        }
+    )
+
+
+def append_line(file: Path, line: str) -> None:
+    """Append a line to a text file, whole or not at all."""
+    data = (line + "\n").encode("utf-8")
+    with open(file, "ab", buffering=0) as stream:
+        before = stream.tell()
+        if stream.write(data) < len(data):  # what a disk does that has room for a part of it
+            stream.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 class Run:
@@ -46,14 +91,64 @@ class Run:
 
     It holds `settings.yaml` from its first moment on (it is made under another name and renamed into place), then
     `metrics.jsonl`, `checkpoint/` (the last two, each renamed into place), the players' weights and `summary.json`.
+    `with run:` holds the directory against other processes and gives a full disk its one line.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._lock: int | None = None
 
-    @staticmethod
-    def refuse_occupied(directory: Path) -> None:
-        """Raise BadInput where a directory holds a run, or anything else."""
+    def __enter__(self) -> Run:
+        if self.exists():
+            self._hold(self.directory)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._release()
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            saved = self.last_checkpoint_path()
+            kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
+            raise BadInput(
+                f"no space is left on the disk of {self.directory}; {kept}: free some space, then continue with "
+                f"--resume {self.directory}"
+            ) from error
+
+    def _hold(self, place: Path) -> None:
+        """Lock the file `lock` in `place` until the run is left or this process dies, however it dies.
+
+        Raises BadInput, naming the owner, where another process holds it.
+        """
+        try:
+            self._lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            _locks.add(self._lock)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                print(f"{place} lies on a disk without locks: let no other process use it", file=sys.stderr)
+            os.ftruncate(self._lock, 0)
+            owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
+            os.write(self._lock, owner.encode())
+        except BlockingIOError as error:
+            owner = (place / "lock").read_text(encoding="utf-8") or "another process"
+            self._release()
+            raise BadInput(f"{place} is in use by {owner}: wait until it ends, or stop it") from error
+        except OSError as error:
+            self._release()
+            raise BadInput(
+                f"cannot write {place}/lock ({error.strerror}): a run's directory must be writable"
+            ) from error
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            _locks.remove(self._lock)
+            os.close(self._lock)
+            self._lock = None
+
+    @classmethod
+    def plan(cls, directory: Path) -> Run:
+        """A run directory that is yet to be made. Raises BadInput where a run, or anything else, is there already."""
         if (directory / "settings.yaml").exists():
             state = "a finished" if (directory / "summary.json").exists() else "an unfinished"
             raise BadInput(
@@ -61,31 +156,41 @@ class Run:
             )
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
+        return cls(directory)
 
-    @classmethod
-    def create(cls, directory: Path, plain: dict[str, Any], command: str) -> Run:
-        """A new run directory. Raises BadInput where one is there already, or where nothing can be written."""
-        cls.refuse_occupied(directory)
+    def exists(self) -> bool:
+        """Whether the directory has been made."""
+        return (self.directory / "settings.yaml").is_file()
+
+    def create(self, plain: dict[str, Any], command: str) -> None:
+        """Make a planned directory. Raises BadInput where another is there by now, or where nothing can be written."""
+        directory = self.plan(self.directory).directory
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-            temporary.chmod(0o755)
-            write_atomically(temporary / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-            cls(temporary).record_command(command)
-            temporary.rename(directory)
+            try:
+                temporary.chmod(0o755)
+                content = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+                write_atomically(temporary / "settings.yaml", content)
+                Run(temporary).record_command(command)
+                self._hold(temporary)
+                temporary.rename(directory)
+            except (OSError, BadInput):
+                shutil.rmtree(temporary)
+                raise
         except OSError as error:
             raise BadInput(
                 f"cannot write the run directory {directory} ({error.strerror}): choose another --out"
             ) from error
-        return cls(directory)
 
     @classmethod
     def open(cls, directory: Path) -> Run:
         """An existing run directory. Raises BadInput where it is none."""
-        if not (directory / "settings.yaml").is_file():
+        run = cls(directory)
+        if not run.exists():
             what = "has no settings.yaml" if directory.is_dir() else "does not exist"
             raise BadInput(f"{directory} is no run directory: it {what}")
-        return cls(directory)
+        return run
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
@@ -99,8 +204,7 @@ class Run:
 
     def record_command(self, command: str) -> None:
         """Append a command to commands.txt: the first started the run, later ones resumed it."""
-        with open(self.directory / "commands.txt", "a", encoding="utf-8") as stream:
-            stream.write(" ".join(command.split()) + "\n")
+        append_line(self.directory / "commands.txt", " ".join(command.split()))
 
     def commands(self) -> list[str]:
         """The commands that started and resumed the run."""
@@ -129,8 +233,7 @@ class Run:
 
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, which is the record."""
-        with open(self.directory / "metrics.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_line(self.directory / "metrics.jsonl", json.dumps(line))
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
@@ -153,10 +256,14 @@ class Run:
         if not place.exists():
             temporary = folder / f".step-{step:08d}"
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
-            write_tensors(temporary / "players.safetensors", tensors)
-            write_atomically(temporary / "state.json", json.dumps({"step": step, **state}))
-            temporary.rename(place)
+            try:
+                temporary.mkdir()
+                write_tensors(temporary, {"players": tensors})
+                write_atomically(temporary / "state.json", json.dumps({"step": step, **state}))
+                temporary.rename(place)
+            except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
             _sync_directory(folder)
         for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)

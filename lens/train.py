@@ -30,8 +30,8 @@ def start(argv: list[str]) -> int:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         directory = Path(parsed.settings.out or Path("runs") / name)
-        Run.refuse_occupied(directory)
-        return train(parsed, directory, None, argv)
+        with Run.plan(directory) as run:
+            return train(parsed, run, argv)
     if _value_of("--out", argv) is not None:
         raise BadInput(
             f"--out has no meaning with --resume: the run goes on in {resume}; copy that directory to branch it"
@@ -50,10 +50,11 @@ def start(argv: list[str]) -> int:
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
             "device and workers may differ: start a new run with another --out"
         )
-    return train(parsed, run.directory, run, argv)
+    with run:
+        return train(parsed, run, argv)
 
 
-def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> int:
+def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     """The whole story: data, players, loop, measurement. Returns the process's exit code."""
     import torch
 
@@ -68,8 +69,8 @@ def train(parsed: Parsed, directory: Path, run: Run | None, argv: list[str]) -> 
     probes = evaluate.load_probes(settings, settings.probes, images)
     players = experiment.build(parsed, images, fabric)
     trainer = Trainer(players, total)
-    if run is None:
-        run = Run.create(directory, parsed.plain, command)
+    if not run.exists():
+        run.create(parsed.plain, command)
         run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
     else:
         run.record_images(images.splits(), [vars(entry) for entry in images.skipped])

@@ -216,11 +216,11 @@ class Trainer:
         if not self.ranks.writes:
             return
         extractor = self.players.extractor
-        write_tensors(folder / "extractor.safetensors", extractor.backbone.state_dict())
         rest = {k: v for k, v in extractor.state_dict().items() if not k.startswith("backbone.")}
-        write_tensors(folder / "head.safetensors", rest)
+        parts = {"extractor": extractor.backbone.state_dict(), "head": rest}
         if self.players.lens is not None:
-            write_tensors(folder / "lens.safetensors", self.players.lens.state_dict())
+            parts["lens"] = self.players.lens.state_dict()
+        write_tensors(folder, parts)
 
     def summary(self, run: Run) -> dict[str, Any]:
         """What was run and how fast, for summary.json."""

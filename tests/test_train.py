@@ -403,7 +403,8 @@ def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     assert run(tmp_path / "r", photos) == 2
     assert not (tmp_path / "r").exists()
     monkeypatch.undo()
-    made = Run.create(tmp_path / "r", {"a": 1}, "a command")
+    with Run.plan(tmp_path / "r") as made:
+        made.create({"a": 1}, "a command")
     assert (made.settings(), made.commands()) == ({"a": 1}, ["a command"])
 
 

@@ -1,0 +1,228 @@
+"""A run's directory in hard cases: in use, on a full disk, of another version, damaged."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+
+from lens import figures, probe, train
+from lens.run import Run, append_line
+from lens.trainer import Trainer
+
+LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
+
+
+def one_line(capsys):
+    """The one line that a mistake leaves on stderr, after what the run said before."""
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("lens: error: ")]
+    assert len(errors) == 1, lines
+    assert lines[-1] == errors[0], lines
+    return errors[0]
+
+
+def tree(folder):
+    return {file: file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, photos):
+    """One small finished run."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(out)]) == 0
+    return out
+
+
+def same_weights(a, b):
+    for name in ("extractor", "head", "lens"):
+        first, second = (load_file(folder / f"{name}.safetensors") for folder in (a, b))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+
+
+# --- in use ----------------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lens.run import Run
+with Run.open(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def another_process(directory):
+    """A second process that holds a run's directory."""
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(directory)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_directory_in_use_is_refused_and_names_its_owner(whole, capsys):
+    before = tree(whole)
+    with another_process(whole) as owner:
+        for verb, argv in ((train, ["--resume", str(whole)]), (probe, [str(whole)])):
+            assert verb.main(argv) == 2
+            assert f"{whole} is in use by process {owner.pid} on {os.uname().nodename} since" in one_line(capsys)
+        os.kill(owner.pid, signal.SIGKILL)
+        owner.wait()
+        assert {file.name for file, data in tree(whole).items() if before.get(file) != data} == {"lock"}
+        with Run.open(whole):  # a kill leaves nothing stale
+            pass
+
+
+def test_a_new_run_is_held_from_its_first_moment(tmp_path):
+    with Run.plan(tmp_path / "r") as run:
+        run.create({"a": 1}, "a command")
+        with pytest.raises(ValueError, match=f"in use by process {os.getpid()} "), Run.open(tmp_path / "r"):
+            pass
+    with Run.open(tmp_path / "r"):
+        pass
+
+
+def test_a_forked_reader_does_not_hold_the_lock(whole):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def read():
+        ready.set()
+        signal.pause()
+
+    with Run.open(whole):
+        reader = context.Process(target=read, daemon=True)
+        reader.start()
+        assert ready.wait(60)
+    with Run.open(whole):
+        pass
+    assert reader.is_alive()
+    reader.kill()
+    reader.join()
+
+
+def test_a_disk_without_locks_is_used_with_a_word(whole, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Run.open(whole):
+        assert "a disk without locks" in capsys.readouterr().err
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 48 MB of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "none", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small disk is not permitted: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def fill(place, left=0):
+    """Leave that many bytes on a disk; returns the file that fills it."""
+    status = os.statvfs(place)
+    ballast = place / "ballast"
+    ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - left))
+    return ballast
+
+
+def weights_and_record(folder):
+    """Every file of a run that is read again: all must be whole. Returns the steps of checkpoints and of the record."""
+    for file in folder.rglob("*.safetensors"):
+        load_file(file)
+    for file in folder.rglob("*.json"):
+        json.loads(file.read_text())
+    record = folder / "metrics.jsonl"
+    lines = record.read_text().splitlines(keepends=True) if record.exists() else []
+    assert all(line.endswith("\n") for line in lines)
+    assert not [file for file in folder.rglob(".*")]
+    return [place.name for place in sorted((folder / "checkpoint").glob("*"))], [json.loads(x)["step"] for x in lines]
+
+
+# After which call the disk is full, how often it was called by then, the bytes left; what must be there still.
+MOMENTS = [
+    (Trainer, "train_step", 2, 0, []),
+    (Trainer, "train_step", 3, 0, ["step-00000002"]),
+    (Trainer, "train_step", 3, 3_000_000, ["step-00000002"]),
+    (Trainer, "train_step", 5, 3_000_000, ["step-00000002", "step-00000004"]),
+    (Trainer, "save", 3, 0, ["step-00000004", "step-00000006"]),
+    (figures, "edits", 1, 0, ["step-00000004", "step-00000006"]),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "call", "left", "kept"), MOMENTS)
+def test_a_full_disk_gets_one_line_loses_nothing_and_the_run_goes_on(
+    small_disk, photos, whole, monkeypatch, capsys, owner, name, call, left, kept
+):
+    out = small_disk / "run"
+    real, calls, before = getattr(owner, name), [], {}
+
+    def filling(*arguments):
+        result = real(*arguments)
+        calls.append(name)
+        if len(calls) == call:
+            before.update({file: data for file, data in tree(out).items() if file.name != "metrics.jsonl"})
+            fill(small_disk, left)
+        return result
+
+    monkeypatch.setattr(owner, name, filling)
+    assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(out)]) == 2
+    message = one_line(capsys)
+    assert f"no space is left on the disk of {out}" in message
+    assert (kept[-1] if kept else "no checkpoint yet") in message
+    checkpoints, steps = weights_and_record(out)
+    assert checkpoints == kept
+    assert {file: file.read_bytes() for file in before} == before
+    if not left:
+        assert train.main(["--resume", str(out)]) == 2  # still full
+        assert "No space left" in (text := one_line(capsys)) or "no space is left" in text
+        assert weights_and_record(out)[0] == kept
+    monkeypatch.undo()
+    (small_disk / "ballast").unlink()
+    assert train.main(["--resume", str(out)]) == 0
+    same_weights(whole, out)
+    expected, got = ([(x["kind"], x["step"], x["raw"] if x["kind"] == "val" else x["extractor"]) for x in Run.open(folder).metrics()] for folder in (whole, out))  # fmt: skip
+    assert expected == got
+    assert set(steps) <= {step for _, step, _ in got}
+
+
+def test_a_line_is_appended_whole_or_not_at_all(small_disk):
+    file = small_disk / "lines"
+    fill(small_disk, 10_000)
+    written = 0
+    with pytest.raises(OSError, match="No space left"):  # noqa: PT012
+        while True:
+            append_line(file, "x" * 999)
+            written += 1
+    assert file.read_text() == ("x" * 999 + "\n") * written
+    assert written >= 4
+
+
+def test_a_run_is_not_begun_on_a_full_disk(small_disk, photos, capsys):
+    fill(small_disk)
+    assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(small_disk / "run")]) == 2
+    assert "cannot write the run directory" in one_line(capsys)
+    assert [file.name for file in small_disk.iterdir()] == ["ballast"]
