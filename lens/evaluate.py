@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lens.experiment import Experiment, load_images, new_extractor
 from lens.protocols import BadInput
 from lens.rivals import Rival
 from lens.settings import Settings
+from lens.terminal import say
 
 Array = np.ndarray[Any, Any]
 MAP_IMAGES = 1280
@@ -332,7 +332,7 @@ def load_probes(
             try:
                 probe_splits(images, number, key, None, 0)
             except BadInput as error:
-                print(f"no probe on {key}: {error}", file=sys.stderr)
+                say(f"no probe on {key}: {error}")
             else:
                 probes.append(Probe(key, images, number))
         return probes

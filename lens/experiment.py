@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ class Experiment:
         assert self.lens is not None
         with self.fabric.autocast():
             lensed: Tensor = self.lens(views, question, draws) if isinstance(self.lens, Rival) else self.lens(views)
-        return lensed.float().clamp(0, 1)
+        return lensed.to(views.dtype).clamp(0, 1)
 
     def batches(
         self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
@@ -142,7 +143,11 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
             f"{settings.accumulate} equal parts"
         )
     # The statistics are shared by the norms, or kept each rank's own, and the two sets take turns: nothing to broadcast.
-    strategy = DDPStrategy(broadcast_buffers=False)
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    unsynced: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
+    strategy = DDPStrategy(**unsynced)
     fabric = lightning_fabric.Fabric(
         accelerator=accelerator, devices=devices, num_nodes=processes // mine, precision=precision, strategy=strategy
     )

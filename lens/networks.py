@@ -50,6 +50,9 @@ class Lens(nn.Module):
         last = self.unet.segmentation_head[0]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+        self.eval()
+        freeze_unreached(self, self(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
+        self.train()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape, not clamped."""
@@ -62,6 +65,14 @@ class Lens(nn.Module):
             padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
         delta: Tensor = self.unet(padded)[..., :height, :width]
         return images + delta.to(images.dtype)
+
+
+def freeze_unreached(module: nn.Module, outputs: Tensor) -> None:
+    """Ask for no gradient of the parameters that `outputs` do not depend on: several ranks would wait for it for ever."""
+    outputs.sum().backward()
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+        parameter.grad = None
 
 
 class Extractor(nn.Module):
@@ -172,7 +183,6 @@ def build_extractor(
     return Extractor(backbone, task.head(_features(backbone, task, name, image_size)), task.spatial, separate)
 
 
-@torch.no_grad()
 def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> int:
     """F, by asking: not every timm model puts out its `num_features`. Raises BadInput for a size it cannot take."""
     inputs = task.prepare(torch.zeros(1, 3, image_size, image_size))
@@ -184,6 +194,7 @@ def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> in
         raise BadInput(
             f"--extractor {name} does not take images of {inputs.shape[-1]} px ({what}): try another --image_size"
         ) from error
+    freeze_unreached(backbone, features)
     backbone.train()
     return int(features.shape[1])
 

@@ -6,21 +6,26 @@ import datetime
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import lightning_fabric
-import numpy as np
-import torch
-from torch import Tensor, distributed
+from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import lightning_fabric
+    import numpy as np
+    from torch import Tensor
+
+    Array = np.ndarray[Any, Any]
 
 
 def launched() -> int:
     """How many processes torchrun has started, on all nodes together; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
+
+
+def own_rank() -> int:
+    """This process's number among them, from the environment: known before torch is imported."""
+    return int(os.environ["RANK"]) if launched() > 1 else 0
 
 
 class Ranks:
@@ -30,6 +35,8 @@ class Ranks:
         self.rank, self.world, self.local_rank = fabric.global_rank, fabric.world_size, fabric.local_rank
         self.control: Any = None
         if self.world > 1:
+            from torch import distributed
+
             # For what the hosts agree on. It waits as long as rank 0 may decode images or fit probes.
             self.control = distributed.new_group(backend="gloo", timeout=datetime.timedelta(days=7))
 
@@ -40,6 +47,8 @@ class Ranks:
 
     def share(self, index: Array) -> Array:
         """This rank's part of an index: consecutive, and every entry in exactly one rank's."""
+        import numpy as np
+
         mine: Array = np.array_split(index, self.world)[self.rank]
         return mine
 
@@ -47,6 +56,8 @@ class Ranks:
         """The ranks' values, in order, on every rank."""
         if self.world == 1:
             return [value]
+        from torch import distributed
+
         found: list[Any] = [None] * self.world
         distributed.all_gather_object(found, value, group=self.control)
         return found
@@ -55,6 +66,8 @@ class Ranks:
         """The ranks' values, in order, on rank 0; None on the others."""
         if self.world == 1:
             return [value]
+        from torch import distributed
+
         found: list[Any] | None = [None] * self.world if self.writes else None
         distributed.gather_object(value, found, dst=0, group=self.control)
         return found
@@ -63,6 +76,9 @@ class Ranks:
         """Whether the flag is set on one rank or more."""
         if self.world == 1:
             return flag
+        import torch
+        from torch import distributed
+
         value = torch.tensor(int(flag))
         distributed.all_reduce(value, distributed.ReduceOp.MAX, group=self.control)
         return bool(value)
@@ -71,6 +87,8 @@ class Ranks:
         """The mean over ranks, on every rank."""
         if self.world == 1:
             return value
+        from torch import distributed
+
         total = value.detach().clone()
         distributed.all_reduce(total)
         return total / self.world
@@ -78,6 +96,8 @@ class Ranks:
     def wait(self) -> None:
         """Wait until every rank is here."""
         if self.world > 1:
+            from torch import distributed
+
             distributed.barrier(group=self.control)
 
     @contextmanager
@@ -89,24 +109,23 @@ class Ranks:
         if self.local_rank == 0:
             self.wait()
 
-    @contextmanager
-    def losses_are_told(self, resume: str) -> Iterator[None]:
-        """Turn the library's report of a rank that has died into one line, with what to do about it."""
-        try:
-            yield
-        except (distributed.DistError, RuntimeError) as error:
-            if self.world == 1 or not _tells_of_a_lost_rank(error):
-                raise
-            raise LostRank(
-                f"rank {self.rank} of {self.world} has lost another rank, which died or was killed; continue from the "
-                f"last checkpoint with the same torchrun line and --resume {resume}"
-            ) from error
+
+@contextmanager
+def losses_are_told(resume: object) -> Iterator[None]:
+    """Turn the library's report of a rank that has died into one line, with what to do about it."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.distributed's own errors are RuntimeErrors
+        words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+        if launched() == 1 or not any(
+            word in f"{type(error).__name__} {error}" for word in (*words, "DistBackendError")
+        ):
+            raise
+        raise LostRank(
+            "another rank has died or was killed, and this one cannot go on without it; continue from the last "
+            f"checkpoint with the same torchrun line and --resume {resume}"
+        ) from error
 
 
 class LostRank(BadInput):
     """Another process of the run is gone."""
-
-
-def _tells_of_a_lost_rank(error: Exception) -> bool:
-    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-    return isinstance(error, distributed.DistError) or any(word in str(error) for word in words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import fcntl
+import functools
 import gzip
 import json
 import os
@@ -13,18 +14,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
 
 from lens.protocols import BadInput
+from lens.ranks import own_rank
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+P = ParamSpec("P")
 CHECKPOINTS_KEPT = 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
@@ -86,6 +90,17 @@ def append_line(file: Path, line: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
+def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
+    """Of several processes only rank 0 writes."""
+
+    @functools.wraps(method)
+    def write(*args: P.args, **kwargs: P.kwargs) -> None:
+        if own_rank() == 0:
+            method(*args, **kwargs)
+
+    return write
+
+
 class Run:
     """One run's directory.
 
@@ -99,7 +114,7 @@ class Run:
         self._lock: int | None = None
 
     def __enter__(self) -> Run:
-        if self.exists():
+        if self.exists() and own_rank() == 0:
             self._hold(self.directory)
         return self
 
@@ -162,6 +177,7 @@ class Run:
         """Whether the directory has been made."""
         return (self.directory / "settings.yaml").is_file()
 
+    @_on_rank_0
     def create(self, plain: dict[str, Any], command: str) -> None:
         """Make a planned directory. Raises BadInput where another is there by now, or where nothing can be written."""
         directory = self.plan(self.directory).directory
@@ -202,6 +218,7 @@ class Run:
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
         return plain
 
+    @_on_rank_0
     def record_command(self, command: str) -> None:
         """Append a command to commands.txt: the first started the run, later ones resumed it."""
         append_line(self.directory / "commands.txt", " ".join(command.split()))
@@ -210,6 +227,7 @@ class Run:
         """The commands that started and resumed the run."""
         return (self.directory / "commands.txt").read_text(encoding="utf-8").splitlines()
 
+    @_on_rank_0
     def record_images(self, splits: bytes, skipped: list[dict[str, str]]) -> None:
         """Write which images are in which split, and which could not be read.
 
@@ -225,12 +243,14 @@ class Run:
             self.write_json("skipped.json", skipped)
             write_atomically(file, gzip.compress(splits, mtime=0))
 
+    @_on_rank_0
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
         write_atomically(self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 
+    @_on_rank_0
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, which is the record."""
         append_line(self.directory / "metrics.jsonl", json.dumps(line))
@@ -241,6 +261,7 @@ class Run:
         lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
         return [json.loads(line) for line in lines]
 
+    @_on_rank_0
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, and a last line that a kill left incomplete."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
@@ -248,7 +269,8 @@ class Run:
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
-    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    @_on_rank_0
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write `checkpoint/step-<step>` as a new directory renamed into place; keep the last two."""
         folder = self.directory / "checkpoint"
         place = folder / f"step-{step:08d}"
@@ -267,7 +289,6 @@ class Run:
             _sync_directory(folder)
         for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
-        return place
 
     def last_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and the state of the last whole checkpoint, or None before the first."""
@@ -287,6 +308,7 @@ class Run:
 
     # --- results -----------------------------------------------------------------------------------------------------
 
+    @_on_rank_0
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file, whole or not at all; NaN is refused."""
         write_atomically(self.directory / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -296,6 +318,7 @@ class Run:
         file = self.directory / "summary.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
+    @_on_rank_0
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
         for file in self.directory.glob("summary*.json"):

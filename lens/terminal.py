@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from lens.protocols import BadInput
+from lens.ranks import launched, own_rank
 
 
 @contextmanager
@@ -51,11 +52,21 @@ def guard(body: Callable[[], int]) -> int:
         with interrupt_on_sigterm():
             return body()
     except BadInput as error:
-        print(f"lens: error: {' '.join(str(error).split())}", file=sys.stderr)
+        # Before the ranks have met, all of them meet the same mistake: one speaks.
+        met = "torch" in sys.modules and sys.modules["torch"].distributed.is_initialized()
+        who = f"rank {own_rank()}: " if launched() > 1 and met else ""
+        if own_rank() == 0 or who:
+            print(f"lens: error: {who}{' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lens: interrupted", file=sys.stderr)
         return 130
+
+
+def say(text: str) -> None:
+    """One line for the person who waits; of several ranks the first speaks."""
+    if own_rank() == 0:
+        print(text, file=sys.stderr, flush=True)
 
 
 class Bar:
@@ -67,13 +78,13 @@ class Bar:
         self.title, self.total, self.unit, self.first, self.done = title, total, unit, done, done
         self.start = self.last_line = time.monotonic()
         self.note = ""
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=own_rank() != 0)
         self.live: Any = None
 
     def __enter__(self) -> Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.quiet:
             columns = [
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
@@ -106,4 +117,4 @@ class Bar:
         seconds = self.last_line - self.start
         left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
         line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {left:.0f} s left  {self.note}"
-        print(line.rstrip(), file=sys.stderr, flush=True)
+        say(line.rstrip())

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import datetime
 import shlex
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, key_name
+from lens.ranks import Ranks, losses_are_told
 from lens.run import Run
 from lens.settings import Parsed, Settings, differing, parse, refuse_foreign_code
-from lens.terminal import Bar, guard, stop_signals
+from lens.terminal import Bar, guard, say, stop_signals
+
+if TYPE_CHECKING:
+    from lens.trainer import Trainer
 
 DEFAULT_STEPS = 150
 
@@ -30,7 +36,7 @@ def start(argv: list[str]) -> int:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         directory = Path(parsed.settings.out or Path("runs") / name)
-        with Run.plan(directory) as run:
+        with Run.plan(directory) as run, losses_are_told(directory):
             return train(parsed, run, argv)
     if _value_of("--out", argv) is not None:
         raise BadInput(
@@ -50,7 +56,7 @@ def start(argv: list[str]) -> int:
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
             "device and workers may differ: start a new run with another --out"
         )
-    with run:
+    with run, losses_are_told(run.directory):
         return train(parsed, run, argv)
 
 
@@ -63,13 +69,16 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     settings = parsed.settings
     command = "python -m lens.train " + shlex.join(argv)
+    resumed = run.exists()
     fabric = experiment.make_fabric(settings)
-    images = experiment.training_images(settings)
+    ranks = Ranks(fabric)
+    with ranks.first_on_each_node():
+        images = experiment.training_images(settings)
+        probes = evaluate.load_probes(settings, settings.probes, images)
     total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
-    probes = evaluate.load_probes(settings, settings.probes, images)
-    players = experiment.build(parsed, images, fabric)
+    players = experiment.build(parsed, images, fabric, ranks)
     trainer = Trainer(players, total)
-    if not run.exists():
+    if not resumed:
         run.create(parsed.plain, command)
         run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
     else:
@@ -85,7 +94,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
         for batch in data.training_batches(
-            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers
+            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world
         ):
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
@@ -95,8 +104,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
                 bar.advance(trainer.step, trainer.log(run))
             if to_evaluate:
                 trainer.evaluate(run)
-            # A signal can come at any moment: what is decided here is what is done.
-            stopping = bool(stops)
+            # A signal can come at any moment, and to one rank before another: what is decided here is what all do.
+            stopping = ranks.any(bool(stops))
             if to_save or stopping:
                 trainer.log(run)
                 trainer.save(run)
@@ -104,11 +113,11 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
                 trainer.start_clock()
             if stopping:
                 break
-    if stops:
+    if ranks.any(bool(stops)):
         say(
             f"stopped by a signal; step {trainer.step} is saved. Continue with: python -m lens.train --resume {run.directory}"
         )
-        return 128 + stops[0]
+        return 128 + (stops or [signal.SIGTERM])[0]
 
     try:
         say("measuring on held-out images …")
@@ -116,20 +125,16 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             players.reestimate_statistics(players.extractor)
         trainer.save_weights(run.directory)
         measured = evaluate.everything(players, probes)
-        earlier = (run.summary() or {}).get("downstream", {})  # of these very weights, from `lens probe`
-        summary = (
-            trainer.summary(run) | measured | {"downstream": evaluate.merge_downstream(earlier, measured["downstream"])}
-        )
-        if players.lens is not None:
-            figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(players))
-        figures.draw(run.directory, run.metrics())
-        run.write_json("summary.json", summary)
+        if ranks.writes:
+            summary = record(trainer, run, measured)
+        ranks.wait()
     except KeyboardInterrupt:
         say(
             f"interrupted while measuring; the training is saved. Measure with: python -m lens.train --resume {run.directory}"
         )
         return 130
-    figures.print_table(summary)
+    if ranks.writes:
+        figures.print_table(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
         say(f"peak GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
@@ -143,9 +148,18 @@ def total_steps(settings: Settings, steps_per_epoch: int) -> int:
     return settings.steps or DEFAULT_STEPS
 
 
-def say(text: str) -> None:
-    """One line for the person who waits."""
-    print(text, file=sys.stderr, flush=True)
+def record(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+    """Write the summary and the pictures of a finished run."""
+    from lens import evaluate, figures
+
+    earlier = (run.summary() or {}).get("downstream", {})  # of these very weights, from `lens probe`
+    downstream = evaluate.merge_downstream(earlier, measured["downstream"])
+    summary = trainer.summary(run) | measured | {"downstream": downstream}
+    if trainer.players.lens is not None:
+        figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(trainer.players))
+    figures.draw(run.directory, run.metrics())
+    run.write_json("summary.json", summary)
+    return summary
 
 
 def _value_of(flag: str, argv: list[str]) -> str | None:

@@ -41,13 +41,13 @@ class Trainer:
             self.extractor_optimizer = torch.optim.AdamW(
                 extractor.parameters(), settings.lr, weight_decay=settings.weight_decay
             )
-        self.extractor_parameters = list(extractor.parameters())
+        self.extractor_parameters = [p for p in extractor.parameters() if p.requires_grad]
         self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
         self.lens: nn.Module | None = None
         self.rival = lens if isinstance(lens, Rival) else None
         self.lens_parameters: list[nn.Parameter] = []
         if lens is not None and self.rival is None:
-            self.lens_parameters = list(lens.parameters())
+            self.lens_parameters = [p for p in lens.parameters() if p.requires_grad]
             self.lens, self.lens_optimizer = self.fabric.setup(
                 lens, torch.optim.Adam(lens.parameters(), settings.lens_lr)
             )

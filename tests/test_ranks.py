@@ -1,0 +1,200 @@
+"""Several processes are one run: the same updates, every image measured once, one writer, clean ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+from torch import nn
+
+from lens import train
+from lens.networks import freeze_unreached
+from lens.ranks import Ranks
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lens.train"]
+DOUBLE = [
+    *TINY,
+    "--precision",
+    "64",
+    "--steps",
+    "3",
+    "--checkpoint_every",
+    "1",
+    "--log_every",
+    "1",
+    "--target_psnr",
+    "20",
+]
+
+
+def start(*argv, **more):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.Popen([*TORCHRUN, *argv], stderr=subprocess.PIPE, text=True, env=environment, **more)
+
+
+def launch(*argv):
+    process = start(*argv)
+    _, error = process.communicate(timeout=300)
+    return process.returncode, error
+
+
+def players(run, step):
+    return load_file(run / "checkpoint" / f"step-{step:08d}" / "players.safetensors")
+
+
+def furthest(a, b):
+    """The largest difference of any tensor, over the largest value in it (or 1e-6, for running means around zero)."""
+    assert a.keys() == b.keys()
+    return max(
+        float((a[k].double() - b[k].double()).abs().max() / a[k].double().abs().max().clamp(min=1e-6)) for k in a
+    )
+
+
+@pytest.mark.parametrize("mode", [["--shortcut", "arrow"], ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"]])  # fmt: skip
+def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mode, photos, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train.main([*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{one}"]) == 0
+    code, error = launch(*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{two}")
+    assert code == 0, error
+    assert furthest(players(one, 2), players(two, 2)) < 1e-9
+    assert furthest(players(one, 3), players(two, 3)) < 1e-9
+    first, second = (json.loads((run / "summary.json").read_text()) for run in (one, two))
+    assert second["ranks"] == 2
+    assert first["pretext"]["images"] == second["pretext"]["images"] == 12
+    for part in ("pretext", "reconstruction"):
+        for key, value in first[part].items():
+            assert second[part][key] == pytest.approx(value, abs=1e-6), key
+    probes = [next(iter(summary["downstream"].values())) for summary in (first, second)]
+    assert probes[0]["linear"] == probes[1]["linear"]
+    assert probes[0]["n_test"] == probes[1]["n_test"]
+    # Rank 0 alone writes: each step once.
+    steps = [json.loads(line)["step"] for line in (two / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in (one / "metrics.jsonl").read_text().splitlines()]
+    losses = [[json.loads(line)["extractor"] for line in (run / "metrics.jsonl").read_text().splitlines() if '"train"' in line] for run in (one, two)]  # fmt: skip
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # logged as float32
+
+
+def test_statistics_of_each_rank_alone_are_another_run(photos, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train.main([*DOUBLE, "--data", f"{photos}", "--out", f"{one}"]) == 0
+    code, error = launch(*DOUBLE, "--norm_sync", "local", "--data", f"{photos}", "--out", f"{two}")
+    assert code == 0, error
+    assert furthest(players(one, 3), players(two, 3)) > 1e-3
+    assert json.loads((two / "summary.json").read_text())["norm_sync"] == "local"
+
+
+def wait_for(path, process):
+    end = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def ranks_of(process):
+    """The worker processes of a torchrun, by rank."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            variables = dict(v.split("=", 1) for v in (place / "environ").read_text().split("\0") if "=" in v)
+        except (OSError, ValueError):
+            continue
+        if parent == process.pid and "RANK" in variables:
+            found[int(variables["RANK"])] = int(place.name)
+    return found
+
+
+LONG = [*TINY, "--steps", "12", "--checkpoint_every", "4", "--eval_every", "6"]
+
+
+def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    code, error = launch(*LONG, "--data", f"{photos}", "--out", f"{whole}")
+    assert code == 0, error
+    process = start(*LONG, "--data", f"{photos}", "--out", f"{parts}", start_new_session=True)
+    wait_for(parts / "checkpoint" / "step-00000004", process)
+    workers = ranks_of(process)
+    for pid in (process.pid, *workers.values()):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert len(workers) == 2
+    assert not (parts / "summary.json").exists()
+    code, error = launch("--resume", f"{parts}")
+    assert code == 0, error
+    for name in ("extractor", "head", "lens"):
+        a, b = (load_file(run / f"{name}.safetensors") for run in (whole, parts))
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_dead_rank_ends_the_others_with_a_message(rank, photos, tmp_path):
+    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "2", "--eval_every", "100000", "--data", f"{photos}"]
+    process = start(*argv, "--out", f"{tmp_path / 'run'}")
+    wait_for(tmp_path / "run" / "checkpoint" / "step-00000002", process)
+    os.kill(ranks_of(process)[rank], signal.SIGKILL)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert f"lens: error: rank {1 - rank}: another rank has died" in error
+    assert "--resume" in error
+
+
+def test_a_stop_is_agreed_on_and_saved(photos, tmp_path):
+    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "100000", "--eval_every", "100000", "--data", f"{photos}"]
+    process = start(*argv, "--out", f"{tmp_path / 'run'}")
+    wait_for(tmp_path / "run" / "metrics.jsonl", process)
+    os.kill(ranks_of(process)[1], signal.SIGTERM)  # to one rank only
+    _, error = process.communicate(timeout=100)
+    saved = list((tmp_path / "run" / "checkpoint").glob("step-*"))
+    assert len(saved) == 1, error
+    assert "stopped by a signal" in error
+
+
+def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path):
+    code, error = launch(*TINY, "--batch_size", "5", "--data", f"{photos}", "--out", f"{tmp_path / 'run'}")
+    assert code != 0
+    assert error.count("lens: error:") == 1
+    assert "does not divide into 2 processes" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 6, 23])
+def test_every_image_is_in_exactly_one_ranks_share(world, count):
+    index = np.arange(count) * 3
+    shares = []
+    for rank in range(world):
+        ranks = object.__new__(Ranks)
+        ranks.rank, ranks.world = rank, world
+        shares.append(ranks.share(index))
+    assert np.concatenate(shares).tolist() == index.tolist()
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_converter_for_gpus_keeps_fused_activations():
+    """On GPUs timm's converter is used; in evaluation its norms run on a CPU too."""
+    from timm.layers.norm_act import BatchNormAct2d
+
+    from lens.global_norm import synchronise
+
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNormAct2d(4), nn.BatchNorm2d(4)).eval()
+    inputs = torch.randn(2, 3, 8, 8)
+    before = module(inputs)
+    converted = synchronise(module, torch.device("cuda"))
+    assert {type(m).__name__ for m in converted.modules()} >= {"SyncBatchNormAct", "SyncBatchNorm"}
+    assert torch.equal(converted(inputs), before)
+
+
+def test_parameters_that_nothing_depends_on_need_no_gradient():
+    module = nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)})
+    freeze_unreached(module, module["used"](torch.zeros(1, 2)))
+    assert {name for name, p in module.named_parameters() if p.requires_grad} == {"used.weight", "used.bias"}
+    assert all(p.grad is None for p in module.parameters())
