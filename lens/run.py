@@ -6,6 +6,7 @@ import datetime
 import errno
 import fcntl
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lens.protocols import BadInput
+from lens.protocols import BadInput, is_file_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +88,17 @@ def append_line(file: Path, line: str) -> None:
         if stream.write(data) < len(data):  # what a disk does that has room for a part of it
             stream.truncate(before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+
+@contextmanager
+def reading(file: Path, advice: str) -> Iterator[None]:
+    """Give a damaged file its one line: what it is, what is wrong with it, what to try."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, yaml.YAMLError, SafetensorError) as error:
+        raise BadInput(f"{file} cannot be read ({type(error).__name__}: {error}): {advice}") from error
 
 
 class Run:
@@ -172,6 +187,7 @@ class Run:
                 temporary.chmod(0o755)
                 content = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
                 write_atomically(temporary / "settings.yaml", content)
+                Run(temporary).record_origin(plain)
                 Run(temporary).record_command(command)
                 self._hold(temporary)
                 temporary.rename(directory)
@@ -194,13 +210,37 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
-        try:
-            plain = yaml.safe_load((self.directory / "settings.yaml").read_text(encoding="utf-8"))
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{self.directory}/settings.yaml cannot be read: {' '.join(str(error).split())}") from error
+        file = self.directory / "settings.yaml"
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            plain = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(plain, dict):
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
         return plain
+
+    def record_origin(self, plain: dict[str, Any]) -> None:
+        """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
+        from lens import __version__
+
+        keys = [str(plain[kind]) for kind in ("task", "shortcut") if is_file_key(str(plain.get(kind, "")))]
+        self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
+
+    def origin(self) -> dict[str, Any]:
+        """What `record_origin` wrote; version 0.1.0 did not."""
+        file = self.directory / "origin.json"
+        if not file.exists():
+            return {"lens": "0.1.0", "plugins": {}}
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return {"lens": str(found["lens"]), "plugins": dict(found["plugins"])}
+
+    def refuse_changed_plugins(self) -> None:
+        """Raise BadInput where a plug-in file is another than the run has trained with."""
+        for key, then in self.origin()["plugins"].items():
+            if Path(key).is_file() and _hash(key) != then:
+                raise BadInput(
+                    f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "
+                    "a new run with another --out"
+                )
 
     def record_command(self, command: str) -> None:
         """Append a command to commands.txt: the first started the run, later ones resumed it."""
@@ -208,7 +248,9 @@ class Run:
 
     def commands(self) -> list[str]:
         """The commands that started and resumed the run."""
-        return (self.directory / "commands.txt").read_text(encoding="utf-8").splitlines()
+        file = self.directory / "commands.txt"
+        with reading(file, "bring it back from a copy"):
+            return file.read_text(encoding="utf-8").splitlines()
 
     def record_images(self, splits: bytes, skipped: list[dict[str, str]]) -> None:
         """Write which images are in which split, and which could not be read.
@@ -216,7 +258,10 @@ class Run:
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
         file = self.directory / "splits.jsonl.gz"
-        if file.exists() and gzip.decompress(file.read_bytes()) != splits:
+        advice = "bring it back from a copy, or delete it if the images are still the same"
+        with reading(file, advice):
+            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
+        if recorded != splits:
             raise BadInput(
                 f"{self.directory} was trained on other images than its sources hold now: bring them back, or start a "
                 "new run with another --out"
@@ -228,6 +273,7 @@ class Run:
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
         write_atomically(self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        self.record_origin(plain)
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 
@@ -238,8 +284,9 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
         file = self.directory / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
+        with reading(file, "delete the lines that are damaged"):
+            lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+            return [json.loads(line) for line in lines]
 
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, and a last line that a kill left incomplete."""
@@ -276,7 +323,9 @@ class Run:
         found = self._checkpoints()
         if not found:
             return None
-        return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
+        before = f"from {found[-2].name}" if len(found) > 1 else "from the start"
+        with reading(found[-1], f"delete {found[-1]} to continue {before}"):
+            return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
 
     def last_checkpoint_path(self) -> Path | None:
         """Where the last whole checkpoint lies, or None before the first."""
@@ -294,7 +343,8 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        with reading(file, f"delete it, then measure again with --resume {self.directory}"):
+            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
@@ -305,6 +355,10 @@ class Run:
         """A subfolder, made if it is not there."""
         (self.directory / name).mkdir(exist_ok=True)
         return self.directory / name
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(Path(key).read_bytes()).hexdigest()
 
 
 def _sync_directory(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lens.protocols import BadInput, key_name
 from lens.run import Run
-from lens.settings import Parsed, Settings, differing, parse, refuse_foreign_code
+from lens.settings import Parsed, Settings, differing, of_this_version, parse, refuse_foreign_code
 from lens.terminal import Bar, guard, stop_signals
 
 DEFAULT_STEPS = 150
@@ -39,6 +39,8 @@ def start(argv: list[str]) -> int:
     run = Run.open(Path(resume))
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
+    run.refuse_changed_plugins()
+    stored = of_this_version(stored, run.origin()["lens"], run.directory)
     base = dict(stored)
     for given, other in (("--steps", "epochs"), ("--epochs", "steps")):
         if _value_of(given, argv) is not None:
