@@ -14,8 +14,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -112,6 +113,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock: int | None = None
+        self._mirror: Any = None
 
     def __enter__(self) -> Run:
         if self.exists():
@@ -119,6 +121,9 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        finished = (self.directory / "summary.json").exists() and error is None
+        self._mirrored(lambda mirror: mirror.finish(exit_code=0 if finished else 1))
+        self._mirror = None
         self._release()
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             saved = self.last_checkpoint_path()
@@ -280,6 +285,7 @@ class Run:
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, which is the record."""
         append_line(self.directory / "metrics.jsonl", json.dumps(line))
+        self._mirror_line(line)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
@@ -292,6 +298,92 @@ class Run:
         """Drop the lines after `step`, and a last line that a kill left incomplete."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_atomically(self.directory / "metrics.jsonl", "".join(kept))
+
+    # --- the mirror: Weights & Biases --------------------------------------------------------------------------------
+
+    @staticmethod
+    def check_mirror(mode: str) -> None:
+        """Raise BadInput where `--wandb online` has no login or no network; never prompts."""
+        if mode != "online":
+            return
+        import wandb
+
+        advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
+        wandb.setup(wandb.Settings(silent=True, mode="online"))
+        try:
+            logged_in = wandb.login(prompt=False, verify=True)
+        except wandb.Error as error:
+            raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
+        if not logged_in:
+            raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
+
+    def start_mirror(self, plain: dict[str, Any]) -> None:
+        """Mirror the record to Weights & Biases as the settings say, into the same W&B run when this run is resumed.
+
+        Its id is kept in wandb.json. Raises BadInput where W&B does not start.
+        """
+        if plain["wandb"] == "disabled":
+            return
+        import wandb
+
+        file = self.directory / "wandb.json"
+        earlier = file.exists()
+        if not earlier:
+            self.write_json("wandb.json", {"id": uuid.uuid4().hex[:8]})
+        with reading(file, "delete it to log to a new W&B run"):
+            identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
+        try:
+            self._mirror = wandb.init(
+                mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
+                tags=plain["wandb_tags"], name=self.directory.resolve().name, id=identity, resume="allow",
+                dir=str(self.directory), config=plain, allow_val_change=True, reinit="create_new",
+                settings=wandb.Settings(
+                    silent=True, console="off", save_code=False, disable_git=True, init_timeout=60, finish_timeout=120,
+                    finish_timeout_raises=True,
+                ),
+            )  # fmt: skip
+        except wandb.Error as error:
+            raise BadInput(
+                f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
+            ) from error
+        if not earlier:  # what was logged before there was a mirror
+            for line in self.metrics():
+                self._mirror_line(line)
+
+    def mirror_results(self, summary: dict[str, Any]) -> None:
+        """Mirror the summary and the pictures of a finished run."""
+        if self._mirror is None:
+            return
+        import wandb
+
+        files = sorted((self.directory / "figures").glob("*.png"))
+        self._mirrored(
+            lambda mirror: mirror.log(
+                {f"figures/{file.stem}": wandb.Image(str(file)) for file in files},
+                step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
+            )
+        )
+        self._mirrored(lambda mirror: mirror.summary.update(summary))
+
+    def _mirror_line(self, line: dict[str, Any]) -> None:
+        named = {f"{line['kind']}/{name}": value for name, value in line.items() if name not in ("kind", "step")}
+        # W&B ignores a step that it has had: what a resumed run repeats is the same to the bit.
+        self._mirrored(lambda mirror: mirror.log(named, step=line["step"]))
+
+    def _mirrored(self, act: Callable[[Any], object]) -> None:
+        """Act on the mirror, if there is one; where it fails, say so once and go on: the record is on disk."""
+        if self._mirror is None:
+            return
+        try:
+            act(self._mirror)
+        except Exception as error:
+            self._mirror = None
+            said = " ".join(str(error).split())
+            print(
+                f"Weights & Biases failed ({type(error).__name__}: {said}); the run goes on without it, its record is "
+                f"{self.directory / 'metrics.jsonl'}",
+                file=sys.stderr,
+            )
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from lens import protocols
 from lens.protocols import BadInput, check_number, find, key_name, names, nearest
 
 T = TypeVar("T")
-RESUMABLE = ("steps", "epochs", "device", "workers")
+RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
 """The settings that may differ when a run is resumed."""
-ADDED: tuple[str, ...] = ()
+ADDED = ("wandb", "wandb_group", "wandb_tags", "wandb_project")
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -113,7 +113,7 @@ class Settings:
     out: str | None = None
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
     resume: str | None = None
-    """Run directory to continue; only steps, epochs, device and workers may differ."""
+    """Run directory to continue; only steps, epochs, device, workers and the wandb settings may differ."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     eval_every: int = 50
@@ -128,6 +128,15 @@ class Settings:
     """Training images that a probe is fitted on, at most; default all."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Mirror the record, settings, summary and pictures to Weights & Biases."""
+    wandb_project: str = "lens"
+    """Project of the Weights & Biases run."""
+    wandb_group: str | None = None
+    """Group of the Weights & Biases run."""
+    wandb_tags: list[str] = dataclasses.field(default_factory=list)
+    """Tags of the Weights & Biases run, one or several."""
 
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lens.protocols import BadInput, key_name
 from lens.run import Run
-from lens.settings import Parsed, Settings, differing, of_this_version, parse, refuse_foreign_code
+from lens.settings import RESUMABLE, Parsed, Settings, differing, of_this_version, parse, refuse_foreign_code
 from lens.terminal import Bar, guard, stop_signals
 
 DEFAULT_STEPS = 150
@@ -49,8 +49,8 @@ def start(argv: list[str]) -> int:
     if changed := differing(stored, parsed.plain):
         key = changed[0]
         raise BadInput(
-            f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
-            "device and workers may differ: start a new run with another --out"
+            f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
+            f"{', '.join(RESUMABLE)} may differ: start a new run with another --out"
         )
     with run:
         return train(parsed, run, argv)
@@ -64,6 +64,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.trainer import Trainer
 
     settings = parsed.settings
+    run.check_mirror(settings.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
@@ -81,6 +82,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         run.record_command(command)
         if trainer.step < total:
             run.forget_summary()
+    run.start_mirror(parsed.plain)
     say(f"run directory: {run.directory}")
     say(images.describe())
 
@@ -131,6 +133,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             f"interrupted while measuring; the training is saved. Measure with: python -m lens.train --resume {run.directory}"
         )
         return 130
+    run.mirror_results(summary)
     figures.print_table(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
