@@ -107,6 +107,13 @@ def print_table(summary: dict[str, Any]) -> None:
     Console().print(shown)
 
 
+def markdown(summary: dict[str, Any]) -> str:
+    """A summary's figures as a Markdown table."""
+    return "\n".join(
+        "| " + " | ".join(row) + " |" for row in [COLUMNS, ("---", "---:", "---:", "---"), *table(summary)]
+    )
+
+
 def amplification(original: Array, lensed: Array) -> float:
     """The factor that brings the 99.5th percentile of the change to half of the range."""
     change = np.abs(lensed.astype(float) - original.astype(float))

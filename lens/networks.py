@@ -69,7 +69,7 @@ class Lens(nn.Module):
 
 def freeze_unreached(module: nn.Module, outputs: Tensor) -> None:
     """Ask for no gradient of the parameters that `outputs` do not depend on: several ranks would wait for it for ever."""
-    outputs.sum().backward()
+    outputs.sum().backward()  # type: ignore[no-untyped-call]
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.grad is not None)
         parameter.grad = None

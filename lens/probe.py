@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lens.protocols import BadInput, check_number
 from lens.run import Run
-from lens.settings import parse, parse_simple, refuse_foreign_code
+from lens.settings import of_this_version, parse, parse_simple, refuse_foreign_code
 from lens.terminal import guard
 
 
@@ -68,6 +68,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         )
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
+    run.refuse_changed_plugins()
+    stored = of_this_version(stored, run.origin()["lens"], run.directory)
     for name in ("probe_images", "device", "threads"):
         if getattr(asked, name):
             stored[name] = getattr(asked, name)

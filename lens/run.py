@@ -7,6 +7,7 @@ import errno
 import fcntl
 import functools
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
 
-from lens.protocols import BadInput
+from lens.protocols import BadInput, is_file_key
 from lens.ranks import own_rank
 
 if TYPE_CHECKING:
@@ -101,6 +105,17 @@ def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
     return write
 
 
+@contextmanager
+def reading(file: Path, advice: str) -> Iterator[None]:
+    """Give a damaged file its one line: what it is, what is wrong with it, what to try."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, yaml.YAMLError, SafetensorError) as error:
+        raise BadInput(f"{file} cannot be read ({type(error).__name__}: {error}): {advice}") from error
+
+
 class Run:
     """One run's directory.
 
@@ -112,6 +127,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock: int | None = None
+        self._mirror: Any = None
 
     def __enter__(self) -> Run:
         if self.exists() and own_rank() == 0:
@@ -119,6 +135,9 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        finished = (self.directory / "summary.json").exists() and error is None
+        self._mirrored(lambda mirror: mirror.finish(exit_code=0 if finished else 1))
+        self._mirror = None
         self._release()
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             saved = self.last_checkpoint_path()
@@ -188,6 +207,7 @@ class Run:
                 temporary.chmod(0o755)
                 content = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
                 write_atomically(temporary / "settings.yaml", content)
+                Run(temporary).record_origin(plain)
                 Run(temporary).record_command(command)
                 self._hold(temporary)
                 temporary.rename(directory)
@@ -210,13 +230,38 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
-        try:
-            plain = yaml.safe_load((self.directory / "settings.yaml").read_text(encoding="utf-8"))
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{self.directory}/settings.yaml cannot be read: {' '.join(str(error).split())}") from error
+        file = self.directory / "settings.yaml"
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            plain = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(plain, dict):
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
         return plain
+
+    @_on_rank_0
+    def record_origin(self, plain: dict[str, Any]) -> None:
+        """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
+        from lens import __version__
+
+        keys = [str(plain[kind]) for kind in ("task", "shortcut") if is_file_key(str(plain.get(kind, "")))]
+        self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
+
+    def origin(self) -> dict[str, Any]:
+        """What `record_origin` wrote; version 0.1.0 did not."""
+        file = self.directory / "origin.json"
+        if not file.exists():
+            return {"lens": "0.1.0", "plugins": {}}
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return {"lens": str(found["lens"]), "plugins": dict(found["plugins"])}
+
+    def refuse_changed_plugins(self) -> None:
+        """Raise BadInput where a plug-in file is another than the run has trained with."""
+        for key, then in self.origin()["plugins"].items():
+            if Path(key).is_file() and _hash(key) != then:
+                raise BadInput(
+                    f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "
+                    "a new run with another --out"
+                )
 
     @_on_rank_0
     def record_command(self, command: str) -> None:
@@ -225,7 +270,9 @@ class Run:
 
     def commands(self) -> list[str]:
         """The commands that started and resumed the run."""
-        return (self.directory / "commands.txt").read_text(encoding="utf-8").splitlines()
+        file = self.directory / "commands.txt"
+        with reading(file, "bring it back from a copy"):
+            return file.read_text(encoding="utf-8").splitlines()
 
     @_on_rank_0
     def record_images(self, splits: bytes, skipped: list[dict[str, str]]) -> None:
@@ -234,7 +281,10 @@ class Run:
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
         file = self.directory / "splits.jsonl.gz"
-        if file.exists() and gzip.decompress(file.read_bytes()) != splits:
+        advice = "bring it back from a copy, or delete it if the images are still the same"
+        with reading(file, advice):
+            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
+        if recorded != splits:
             raise BadInput(
                 f"{self.directory} was trained on other images than its sources hold now: bring them back, or start a "
                 "new run with another --out"
@@ -247,6 +297,7 @@ class Run:
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
         write_atomically(self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        self.record_origin(plain)
 
     # --- metrics -----------------------------------------------------------------------------------------------------
 
@@ -254,18 +305,108 @@ class Run:
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, which is the record."""
         append_line(self.directory / "metrics.jsonl", json.dumps(line))
+        self._mirror_line(line)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
         file = self.directory / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
+        with reading(file, "delete the lines that are damaged"):
+            lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+            return [json.loads(line) for line in lines]
 
     @_on_rank_0
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, and a last line that a kill left incomplete."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_atomically(self.directory / "metrics.jsonl", "".join(kept))
+
+    # --- the mirror: Weights & Biases --------------------------------------------------------------------------------
+
+    @staticmethod
+    def check_mirror(mode: str) -> None:
+        """Raise BadInput where `--wandb online` has no login or no network; never prompts."""
+        if mode != "online":
+            return
+        import wandb
+
+        advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
+        wandb.setup(wandb.Settings(silent=True, mode="online"))
+        try:
+            logged_in = wandb.login(prompt=False, verify=True)
+        except wandb.Error as error:
+            raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
+        if not logged_in:
+            raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
+
+    @_on_rank_0
+    def start_mirror(self, plain: dict[str, Any]) -> None:
+        """Mirror the record to Weights & Biases as the settings say, into the same W&B run when this run is resumed.
+
+        Its id is kept in wandb.json. Raises BadInput where W&B does not start.
+        """
+        if plain["wandb"] == "disabled":
+            return
+        import wandb
+
+        file = self.directory / "wandb.json"
+        earlier = file.exists()
+        if not earlier:
+            self.write_json("wandb.json", {"id": uuid.uuid4().hex[:8]})
+        with reading(file, "delete it to log to a new W&B run"):
+            identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
+        try:
+            self._mirror = wandb.init(
+                mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
+                tags=plain["wandb_tags"], name=self.directory.resolve().name, id=identity, resume="allow",
+                dir=str(self.directory), config=plain, allow_val_change=True, reinit="create_new",
+                settings=wandb.Settings(
+                    silent=True, console="off", save_code=False, disable_git=True, init_timeout=60, finish_timeout=120,
+                    finish_timeout_raises=True,
+                ),
+            )  # fmt: skip
+        except wandb.Error as error:
+            raise BadInput(
+                f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
+            ) from error
+        if not earlier:  # what was logged before there was a mirror
+            for line in self.metrics():
+                self._mirror_line(line)
+
+    @_on_rank_0
+    def mirror_results(self, summary: dict[str, Any]) -> None:
+        """Mirror the summary and the pictures of a finished run."""
+        if self._mirror is None:
+            return
+        import wandb
+
+        files = sorted((self.directory / "figures").glob("*.png"))
+        self._mirrored(
+            lambda mirror: mirror.log(
+                {f"figures/{file.stem}": wandb.Image(str(file)) for file in files},
+                step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
+            )
+        )
+        self._mirrored(lambda mirror: mirror.summary.update(summary))
+
+    def _mirror_line(self, line: dict[str, Any]) -> None:
+        named = {f"{line['kind']}/{name}": value for name, value in line.items() if name not in ("kind", "step")}
+        # W&B ignores a step that it has had: what a resumed run repeats is the same to the bit.
+        self._mirrored(lambda mirror: mirror.log(named, step=line["step"]))
+
+    def _mirrored(self, act: Callable[[Any], object]) -> None:
+        """Act on the mirror, if there is one; where it fails, say so once and go on: the record is on disk."""
+        if self._mirror is None:
+            return
+        try:
+            act(self._mirror)
+        except Exception as error:
+            self._mirror = None
+            said = " ".join(str(error).split())
+            print(
+                f"Weights & Biases failed ({type(error).__name__}: {said}); the run goes on without it, its record is "
+                f"{self.directory / 'metrics.jsonl'}",
+                file=sys.stderr,
+            )
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -297,7 +438,9 @@ class Run:
         found = self._checkpoints()
         if not found:
             return None
-        return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
+        before = f"from {found[-2].name}" if len(found) > 1 else "from the start"
+        with reading(found[-1], f"delete {found[-1]} to continue {before}"):
+            return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
 
     def last_checkpoint_path(self) -> Path | None:
         """Where the last whole checkpoint lies, or None before the first."""
@@ -316,7 +459,8 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        with reading(file, f"delete it, then measure again with --resume {self.directory}"):
+            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
     @_on_rank_0
     def forget_summary(self) -> None:
@@ -328,6 +472,10 @@ class Run:
         """A subfolder, made if it is not there."""
         (self.directory / name).mkdir(exist_ok=True)
         return self.directory / name
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(Path(key).read_bytes()).hexdigest()
 
 
 def _sync_directory(folder: Path) -> None:

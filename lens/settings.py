@@ -16,8 +16,12 @@ from lens import protocols
 from lens.protocols import BadInput, check_number, find, key_name, names, nearest
 
 T = TypeVar("T")
-RESUMABLE = ("steps", "epochs", "device", "workers")
+RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
 """The settings that may differ when a run is resumed."""
+ADDED = (
+    "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
+)  # fmt: skip
+"""The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -118,7 +122,7 @@ class Settings:
     out: str | None = None
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
     resume: str | None = None
-    """Run directory to continue; only steps, epochs, device and workers may differ."""
+    """Run directory to continue; only steps, epochs, device, workers and the wandb settings may differ."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     eval_every: int = 50
@@ -133,6 +137,15 @@ class Settings:
     """Training images that a probe is fitted on, at most; default all."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
+
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Mirror the record, settings, summary and pictures to Weights & Biases."""
+    wandb_project: str = "lens"
+    """Project of the Weights & Biases run."""
+    wandb_group: str | None = None
+    """Group of the Weights & Biases run."""
+    wandb_tags: list[str] = dataclasses.field(default_factory=list)
+    """Tags of the Weights & Biases run, one or several."""
 
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
@@ -373,6 +386,41 @@ def differing(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
     stored, given = ({k: as_list(v) if k in lists else v for k, v in plain.items()} for plain in (stored, given))
     keys = set(stored) | set(given)
     return sorted(key for key in keys - set(RESUMABLE) if stored.get(key) != given.get(key))
+
+
+def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dict[str, Any]:
+    """A run's settings with the keys of this version, where it can be known what they meant to the run.
+
+    Raises BadInput, naming both versions and the key, where the version `writer` knew another set of settings (but for
+    those in ADDED), and where it is newer: the same settings may then mean something else.
+    """
+    from lens import __version__
+
+    chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in ("task", "shortcut") if kind in stored}
+    both = f"{directory} was written by lens {writer} and this is lens {__version__}"
+    try:
+        defaults = parse([], "lens.train", chosen).plain
+    except BadInput as error:
+        raise BadInput(f"{both}: {error}") from error
+    sections = [key_name(key) for key in chosen.values()]
+    theirs, ours = (
+        {key for key in plain if key not in sections}
+        | {f"{name}.{key}" for name in sections if isinstance(plain.get(name), dict) for key in plain[name]}
+        for plain in (stored, defaults)
+    )
+    if unknown := sorted(theirs - ours):
+        raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")
+    if missing := sorted(ours - theirs - set(ADDED)):
+        raise BadInput(
+            f"{both}, whose setting {missing[0]!r} it lacks, so what it did there is not known: use lens {writer}"
+        )
+    if _numbers(writer) > _numbers(__version__):
+        raise BadInput(f"{both}, which is older and may read its settings otherwise: use lens {writer}")
+    return defaults | stored
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path) -> None:

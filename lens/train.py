@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lens.protocols import BadInput, key_name
 from lens.ranks import Ranks, losses_are_told
 from lens.run import Run
-from lens.settings import Parsed, Settings, differing, parse, refuse_foreign_code
+from lens.settings import RESUMABLE, Parsed, Settings, differing, of_this_version, parse, refuse_foreign_code
 from lens.terminal import Bar, guard, say, stop_signals
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def start(argv: list[str]) -> int:
     run = Run.open(Path(resume))
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
+    run.refuse_changed_plugins()
+    stored = of_this_version(stored, run.origin()["lens"], run.directory)
     base = dict(stored)
     for given, other in (("--steps", "epochs"), ("--epochs", "steps")):
         if _value_of(given, argv) is not None:
@@ -53,8 +55,8 @@ def start(argv: list[str]) -> int:
     if changed := differing(stored, parsed.plain):
         key = changed[0]
         raise BadInput(
-            f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only steps, epochs, "
-            "device and workers may differ: start a new run with another --out"
+            f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
+            f"{', '.join(RESUMABLE)} may differ: start a new run with another --out"
         )
     with run, losses_are_told(run.directory):
         return train(parsed, run, argv)
@@ -68,6 +70,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.trainer import Trainer
 
     settings = parsed.settings
+    run.check_mirror(settings.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
     fabric = experiment.make_fabric(settings)
@@ -88,6 +91,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         run.record_command(command)
         if trainer.step < total:
             run.forget_summary()
+    run.start_mirror(parsed.plain)
     say(f"run directory: {run.directory}")
     say(images.describe())
 
@@ -134,6 +138,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
+        run.mirror_results(summary)
         figures.print_table(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":

@@ -6,6 +6,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import TINY
 from safetensors.torch import load_file
 
-from lens import figures, probe, train
+from lens import __version__, figures, probe, train
 from lens.run import Run, append_line
+from lens.settings import ADDED
 from lens.trainer import Trainer
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
@@ -226,3 +229,98 @@ def test_a_run_is_not_begun_on_a_full_disk(small_disk, photos, capsys):
     assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(small_disk / "run")]) == 2
     assert "cannot write the run directory" in one_line(capsys)
     assert [file.name for file in small_disk.iterdir()] == ["ballast"]
+
+
+# --- another version -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path, whole):
+    return Path(shutil.copytree(whole, tmp_path / "copy", ignore=shutil.ignore_patterns("lock")))
+
+
+GONE = object()
+
+
+def change(file, **changes):
+    """Change keys of a YAML or JSON file; GONE removes one."""
+    content = yaml.safe_load(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not GONE}))
+
+
+@pytest.mark.parametrize(
+    ("version", "changes", "message"),
+    [
+        ("0.0.9", {"colour": 3}, "which does not know the setting 'colour': use lens 0.0.9"),
+        ("0.0.9", {"arrow": {"size": 0.3}}, "whose setting 'arrow."),
+        ("0.0.9", {"arrow": {"size": 0.3, "strength": 1.0, "tint": 2}}, "setting 'arrow.tint'"),
+        ("0.0.9", {"lens_lr": GONE}, "whose setting 'lens_lr' it lacks"),
+        ("9.0.0", {"colour": 3}, "which does not know the setting 'colour'"),
+        ("9.0.0", {"task": "unheard_of"}, "unknown task 'unheard_of'"),
+        ("9.0.0", {}, "which is older and may read its settings otherwise"),
+        (None, {"lens_lr": GONE}, "whose setting 'lens_lr' it lacks"),
+    ],
+)
+@pytest.mark.parametrize("verb", [train, probe])
+def test_a_run_of_another_version_is_refused_where_its_settings_are_not_ours(
+    copied, capsys, verb, version, changes, message
+):
+    change(copied / "settings.yaml", **changes)
+    change(copied / "origin.json", lens=version) if version else (copied / "origin.json").unlink()
+    assert verb.main(["--resume", str(copied)] if verb is train else [str(copied)]) == 2
+    error = one_line(capsys)
+    assert f"was written by lens {version or '0.1.0'} and this is lens {__version__}" in error
+    assert message in error
+
+
+def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
+    (copied / "origin.json").unlink()
+    change(copied / "settings.yaml", **dict.fromkeys(ADDED, GONE))
+    assert train.main(["--resume", str(copied)]) == 0
+    assert Run.open(copied).origin()["lens"] == __version__
+    assert Run.open(copied).settings() == Run.open(whole).settings()
+
+
+def test_a_changed_plugin_file_is_noticed(tmp_path, photos, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    task = Path("my_task.py")
+    task.write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
+    named = ["--task", "./my_task.py"]
+    assert train.main([*TINY, "--steps", "2", *named, "--data", str(photos), "--out", "r"]) == 0
+    assert train.main(["--resume", "r", *named, "--steps", "3"]) == 0
+    text = task.read_text()
+    task.write_text(text + "\n# another one\n")
+    for verb, argv in ((train, ["--resume", "r"]), (probe, ["r"])):
+        capsys.readouterr()
+        assert verb.main([*argv, *named]) == 2
+        assert "./my_task.py has changed since r was started with it" in one_line(capsys)
+    task.write_text(text)
+    assert probe.main(["r", *named]) == 0
+
+
+# --- damaged ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("settings.yaml", "start a new run with another --out|whose setting"),
+        ("origin.json", "bring it back from a copy"),
+        ("summary.json", "delete it, then measure again with --resume"),
+        ("checkpoint/step-00000006/players.safetensors", "to continue from step-00000004"),
+        ("checkpoint/step-00000006/state.json", "to continue from step-00000004"),
+        ("splits.jsonl.gz", "delete it if the images are still the same"),
+        ("metrics.jsonl", "delete the lines that are damaged"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["truncated", "garbage"])
+def test_a_damaged_file_gets_one_line(copied, capsys, name, advice, damage):
+    file = copied / name
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"\x00\xff{[\n" + data[8:])
+    if (name, damage) == ("metrics.jsonl", "truncated"):  # a torn last line is cut, as after a kill
+        assert train.main(["--resume", str(copied)]) == 0
+        return
+    assert train.main(["--resume", str(copied)]) == 2
+    error = one_line(capsys)
+    assert any(part in error for part in advice.split("|")), error

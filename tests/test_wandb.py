@@ -1,0 +1,177 @@
+"""The mirror: what W&B's own files hold is the record; without a login, a network or W&B itself nothing is lost."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import TINY
+
+from lens import train
+from lens.run import Run
+from lens.trainer import Trainer
+
+QUICK = ["--test_images", "8", "--probe_images", "20", "--wandb_group", "arms", "--wandb_tags", "a", "b"]
+
+
+def records(file):
+    """The records of a .wandb file: LevelDB's log format, blocks of 32 KiB after a header of 7 bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, parts, found = file.read_bytes(), 7, b"", []
+    while at < len(data):
+        left = 32768 - at % 32768
+        if left < 7:  # padding at the end of a block
+            at += left
+            continue
+        if len(data) - at < 7:  # it is still being written
+            break
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        if at + 7 + length > len(data):
+            break
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(Record.FromString(parts))
+            parts = b""
+    return found
+
+
+def items(updates):
+    return {entry.key or "/".join(entry.nested_key): json.loads(entry.value_json) for entry in updates}
+
+
+def mirrored(file):
+    """What one .wandb file holds: its run, the lines of its history, its config and summary."""
+    deadline = time.monotonic() + 60
+    found = records(file)
+    while not any(record.HasField("exit") for record in found) and time.monotonic() < deadline:
+        time.sleep(0.1)  # W&B's own process writes the file, and may be behind
+        found = records(file)
+    runs = [record.run for record in found if record.HasField("run")]
+    history = [items(record.history.item) for record in found if record.HasField("history")]
+    config, summary = {}, {}
+    for run in runs:
+        config |= items(run.config.update)
+    for record in found:
+        if record.HasField("config"):
+            config |= items(record.config.update)
+        if record.HasField("summary"):
+            summary |= items(record.summary.update)
+    return runs[-1], history, config, summary
+
+
+def files(out):
+    return sorted((out / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def as_logged(lines):
+    """The lines of metrics.jsonl as W&B shows them: one entry a step."""
+    steps = {}
+    for line in lines:
+        named = {f"{line['kind']}/{name}": value for name, value in line.items() if name not in ("kind", "step")}
+        steps.setdefault(line["step"], {}).update(named)
+    return steps
+
+
+def test_an_offline_run_holds_the_record_and_a_resumed_one_goes_on_in_it(tmp_path, photos, monkeypatch, capfd):
+    out = tmp_path / "r"
+    real = Trainer.train_step
+
+    def dies(self, batch):
+        if self.step == 5:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", dies)
+    argv = [*TINY, *QUICK, "--data", str(photos), "--out", str(out), "--wandb", "offline"]
+    assert train.main(argv) == 130
+    monkeypatch.undo()
+    first = as_logged(Run.open(out).metrics())
+    assert train.main(["--resume", str(out), "--wandb_tags", "c"]) == 0
+    assert "wandb" not in capfd.readouterr().err
+    one, two = files(out)
+    (run, history, _, _), (again, later, config, summary) = mirrored(one), mirrored(two)
+    assert run.run_id == again.run_id == json.loads((out / "wandb.json").read_text())["id"]
+    assert (run.project, run.run_group, list(run.tags), run.display_name) == ("lens", "arms", ["a", "b"], "r")
+    assert list(again.tags) == ["c"]
+    logged = {entry["_step"]: {k: v for k, v in entry.items() if k[0] != "_"} for entry in history}
+    assert logged == first
+    after = {entry["_step"]: {k: v for k, v in entry.items() if k[0] != "_"} for entry in later}
+    pictures = {name: after[6].pop(name) for name in list(after[6]) if name.startswith("figures/")}
+    record = as_logged(Run.open(out).metrics())
+    assert after == {step: values for step, values in record.items() if step > 4}  # from the checkpoint on, once
+    assert {step: after.get(step) or logged[step] for step in record} == record
+    assert config | Run.open(out).settings() == config
+    expected = json.loads((out / "summary.json").read_text())
+    assert summary["pretext"] == expected["pretext"]
+    assert summary["downstream"] == expected["downstream"]
+    assert summary["command"] == expected["command"]
+    paths = {name.removesuffix("/path"): path for name, path in pictures.items() if name.endswith("/path")}
+    assert {"figures/edits", "figures/edit_map", "figures/curves"} <= set(paths)
+    assert {f"{name}.png" for name in paths} == {f"figures/{file.name}" for file in (out / "figures").glob("*.png")}
+    for name, path in paths.items():
+        assert (two.parent / "files" / path).read_bytes() == (out / f"{name}.png").read_bytes()
+
+
+def test_a_mirror_that_starts_later_has_the_earlier_lines(tmp_path, photos):
+    out = tmp_path / "r"
+    assert train.main([*TINY, *QUICK, "--data", str(photos), "--out", str(out)]) == 0
+    assert not (out / "wandb").exists()
+    assert not (out / "wandb.json").exists()
+    assert train.main(["--resume", str(out), "--wandb", "offline", "--steps", "8"]) == 0
+    history = mirrored(files(out)[0])[1]
+    assert [entry["_step"] for entry in history] == sorted(as_logged(Run.open(out).metrics()))
+
+
+def test_a_failing_mirror_is_said_once_and_the_run_goes_on(tmp_path, photos, monkeypatch, capsys):
+    import wandb
+
+    calls = []
+
+    def fails(self, *_, **__):
+        calls.append(self)
+        raise ConnectionResetError("the service\nis gone")
+
+    monkeypatch.setattr(wandb.Run, "log", fails)
+    out = tmp_path / "r"
+    assert train.main([*TINY, *QUICK, "--data", str(photos), "--out", str(out), "--wandb", "offline"]) == 0
+    error = capsys.readouterr().err
+    assert error.count("Weights & Biases failed (ConnectionResetError: the service is gone)") == 1
+    assert len(calls) == 1
+    assert len(Run.open(out).metrics()) == 6
+    assert (out / "summary.json").exists()
+    calls[0].finish()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "there is no login; run wandb login or set WANDB_API_KEY"),
+        ({"WANDB_API_KEY": "short"}, "API key must have 40+ characters"),
+        ({"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}, "check the login and the network"),
+    ],
+    ids=["no login", "no key", "no network"],
+)
+def test_online_without_a_login_or_a_network_is_one_line_before_anything(tmp_path, photos, environment, message):
+    """In a process of its own: W&B keeps its login for the life of one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    result = subprocess.run(
+        [sys.executable, "-m", "lens.train", *TINY, "--data", str(photos), "--out", str(tmp_path / "r"), "--wandb", "online"],
+        env=kept | environment | {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "none")},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.startswith("lens: error: --wandb online: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert not (tmp_path / "r").exists()
+
+
+def test_starting_does_not_wait_for_wandb():
+    code = "import sys, lens.train, lens.probe, lens.run; assert 'wandb' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
