@@ -25,17 +25,26 @@ SPLITS = ("train", "val", "test")
 # --- from a flag to a source -----------------------------------------------------------------------------------------
 
 
-def open_source(key: str, image_column: str | None = None, label_column: str | None = None) -> Source:
+def open_source(
+    key: str, image_column: str | None = None, label_column: str | None = None, root: str | None = None
+) -> Source:
     """The source that `--data` or `--probe` names: a name is a built-in source, a path has a slash.
+
+    A source is given those of these settings that it has.
 
     Raises BadInput for an unknown name (with the nearest one) or a path that no source reads.
     """
     readers = {name: find("source", name) for name in names("source")}
     built_in = [name for name, reader in readers.items() if not hasattr(reader, "accepts")]
+    given = {"path": key, "image_column": image_column, "label_column": label_column, "root": root}
+
+    def opened(reader: type[Any]) -> Source:
+        source: Source = reader(**{f.name: given[f.name] for f in dataclasses.fields(reader) if f.name in given})
+        return source
+
     if "/" not in key:
         if key in built_in:
-            source: Source = readers[key]()
-            return source
+            return opened(readers[key])
         hint = f"; for a path write ./{key}" if Path(key).exists() else "; a path has a slash"
         raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
     path = Path(key)
@@ -45,8 +54,7 @@ def open_source(key: str, image_column: str | None = None, label_column: str | N
         )
     for reader in readers.values():
         if hasattr(reader, "accepts") and reader.accepts(path):
-            source = reader(key, image_column, label_column)
-            return source
+            return opened(reader)
     raise BadInput(f"{key} is neither a folder of images nor a parquet file")
 
 
@@ -145,6 +153,7 @@ def load(
     image_column: str | None,
     label_column: str | None,
     progress: Callable[[int, int], None],
+    root: str | None = None,
 ) -> Images:
     """Open, list, split and cache the sources that `keys` name, squares of `size` px.
 
@@ -161,7 +170,7 @@ def load(
     skipped: list[Skipped] = []
     group_number: dict[str, int] = {}
     for number, key in enumerate(keys):
-        source = open_source(key, image_column, label_column)
+        source = open_source(key, image_column, label_column, root)
         listing = source.listing()
         array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
         if len(bad) > max_bad_fraction * len(listing.records) or not kept:

@@ -132,6 +132,7 @@ def load_images(
             image_column,
             label_column,
             progress,
+            settings.data_root,
         )
     finally:
         if bar is not None:

@@ -112,7 +112,7 @@ class Source(Protocol):
     """A place where images come from.
 
     A source that is read from a path has the settings `path`, `image_column` and `label_column` and a static
-    `accepts(path)`; a built-in source has no settings and is called by its name.
+    `accepts(path)`; a built-in source is called by its name, and `root`, where it has one, is the folder of its files.
     """
 
     def listing(self) -> Listing:

@@ -30,6 +30,8 @@ class Settings:
     """Pretext task: a name, or a path to a .py file."""
     data: list[str] | str = "chest_xray"
     """Where images come from: a built-in name, or a path (with a slash); several are pooled."""
+    data_root: str | None = None
+    """Folder of the data sets that are called by name (cifar10, imagenet, …); default $LENS_DATA, else ./data."""
     image_column: str | None = None
     """Column of the images, where a parquet file leaves it open."""
     label_column: str | None = None
