@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lens.cache import Skipped, cached
 from lens.draws import Draws, generator
-from lens.protocols import BadInput, Listing, Source, find, names, nearest
+from lens.protocols import BadInput, Listing, Source, find, names, nearest, walk
 
 SPLITS = ("train", "val", "test")
 
@@ -52,8 +53,11 @@ def open_source(
         raise BadInput(
             f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}"
         )
+    # One walk for all readers: on a network disk a walk takes minutes.
+    files = walk(key) if path.is_dir() else [key]
+    endings = {os.path.splitext(name)[1].lower() for name in files}
     for reader in readers.values():
-        if hasattr(reader, "accepts") and reader.accepts(path):
+        if hasattr(reader, "accepts") and reader.accepts(path, endings):
             return opened(reader)
     raise BadInput(f"{key} is neither a folder of images nor a parquet file")
 

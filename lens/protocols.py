@@ -20,8 +20,9 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -85,7 +86,7 @@ class Shortcut(Protocol):
         """Images (V, C, H, W) in [0, 1] and the cue's parameter (V,) in [0, 1) → planted images, same range."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """One image of a source: a name unique in the source, its label, split and group, and what changes if it does.
 
@@ -112,7 +113,7 @@ class Source(Protocol):
     """A place where images come from.
 
     A source that is read from a path has the settings `path`, `image_column` and `label_column` and a static
-    `accepts(path)`; a built-in source is called by its name, and `root`, where it has one, is the folder of its files.
+    `accepts(path, endings)`, which is handed the endings of all files there (lower case, with the dot); a built-in source is called by its name, and `root`, where it has one, is the folder of its files.
     """
 
     def listing(self) -> Listing:
@@ -123,6 +124,30 @@ class Source(Protocol):
 
 
 KINDS = {"task": "tasks", "shortcut": "shortcuts", "source": "sources"}
+
+
+def walk(folder: str) -> Iterator[str]:
+    """All files below `folder`, relative to it; links to folders are followed, each real folder once: a loop ends.
+
+    Raises BadInput for a folder that cannot be read: images would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
+
+    stat = os.stat(folder)
+    seen = {(stat.st_dev, stat.st_ino)}
+    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        kept = []
+        for name in sorted(subfolders):
+            stat = os.stat(os.path.join(place, name))
+            if (stat.st_dev, stat.st_ino) not in seen:
+                seen.add((stat.st_dev, stat.st_ino))
+                kept.append(name)
+        subfolders[:] = kept
+        prefix = "" if place == folder else os.path.relpath(place, folder) + os.sep
+        for name in files:
+            yield prefix + name
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

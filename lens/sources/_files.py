@@ -1,8 +1,13 @@
-"""What the sources that read files share."""
+"""What the sources that read files share: endings, the names of splits, stamps."""
 
 from __future__ import annotations
 
 import os
+
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PLACES205 = "trainvalsplit_places205"
+"""The folder of Places205's file lists."""
 
 
 def file_stamp(path: str) -> str:

@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import io
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.protocols import BadInput, Listing, Record, nearest
+from lens.protocols import BadInput, Listing, Record, nearest, walk
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -29,9 +30,9 @@ class Parquet:
     label_column: str | None = None
 
     @staticmethod
-    def accepts(path: Path) -> bool:
+    def accepts(path: Path, endings: Set[str]) -> bool:
         """A .parquet file, or a folder that holds one."""
-        return path.suffix == ".parquet" if path.is_file() else next(path.rglob("*.parquet"), None) is not None
+        return ".parquet" in endings
 
     def listing(self) -> Listing:
         """Rows in the order of the files. Raises BadInput for files that are no parquet or columns that are unclear."""
@@ -75,7 +76,9 @@ class Parquet:
     @functools.cached_property
     def _files(self) -> list[Path]:
         path = Path(self.path)
-        return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+        if path.is_file():
+            return [path]
+        return sorted(path / name for name in walk(self.path) if name.lower().endswith(".parquet"))
 
     @functools.cached_property
     def _readers(self) -> list[Any]:
