@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import struct
+import subprocess
 import zlib
 
 import numpy as np
@@ -14,6 +15,18 @@ from test_data import load
 
 from lens import cache, data, train
 from lens.protocols import BadInput
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, 2 MB, which a test may remount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk takes root's rights")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -119,6 +132,14 @@ def test_an_image_of_600_million_pixels_is_counted_and_never_decoded(tmp_path):
     assert "exceeds limit of 178956970 pixels" in images.skipped[0].reason
 
 
+def test_an_image_that_is_only_large_is_read_without_a_warning(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 40 * 30)  # PIL warns above this, and refuses above twice as much
+    folder = write_folder(tmp_path / "a", 2)
+    images = load([folder], tmp_path, bad=0)
+    assert len(images) == 4
+    assert not recwarn.list
+
+
 def test_a_file_that_vanishes_after_the_listing_is_counted_and_shifts_no_label(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "a", 10)
     real = cache.cached
@@ -134,3 +155,60 @@ def test_a_file_that_vanishes_after_the_listing_is_counted_and_shifts_no_label(t
     shown = images.fetch(np.arange(len(images))).float()
     assert ((shown[:, 0] > shown[:, 2]).float().mean(dim=(1, 2)).round().numpy() == (images.label == 1)).all()
     assert [name.split("/")[0] for name in images.names] == [f"class{label}" for label in images.label]
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_fills_up_while_the_cache_is_built_is_one_line(small_disk, tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "a", 400)  # 800 squares of 36 px: 3.1 MB
+    usage = cache.shutil.disk_usage(small_disk)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=10**9))  # others fill it later
+    argv = [*TINY, "--data", str(folder), "--cache_dir", str(small_disk / "cache"), "--out", str(tmp_path / "run")]
+    assert train.main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "cannot write the image cache" in lines[0]
+    assert "No space left on device" in lines[0]
+    assert not list((small_disk / "cache").iterdir())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_read_only_cache_is_read_where_it_is_complete_and_refused_where_not(small_disk, tmp_path):
+    def load_from_disk(size):
+        return data.load([str(tmp_path / "a")], size, small_disk, 0.01, None, None, lambda done, total: None)
+
+    write_folder(tmp_path / "a", 10)
+    before = load_from_disk(16)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    index = np.arange(20)
+    assert np.array_equal(load_from_disk(16).fetch(index), before.fetch(index))
+    with pytest.raises(BadInput, match=r"cannot write the image cache in .* \(Read-only file system\)"):
+        load_from_disk(17)
+
+
+def test_half_built_caches_are_swept_once_nobody_builds_them(tmp_path):
+    folder, place = write_folder(tmp_path / "a", 2), tmp_path / "cache"
+    load([folder], tmp_path, size=8)
+    now = place.stat().st_mtime
+    for name, age in (("killed", 3700), ("killed early", 3700), ("running", 3500)):
+        (place / f".building-{name}").mkdir()
+        if name != "killed early":
+            (place / f".building-{name}" / "images.npy").write_bytes(b"half")
+        os.utime(place / f".building-{name}", (now - age, now - age))
+    load([folder], tmp_path, size=9)
+    assert [entry.name for entry in place.iterdir() if entry.name.startswith(".")] == [".building-running"]
+
+
+def test_a_build_shows_that_it_is_alive(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "a", 2)
+    ages = []
+
+    def progress(done, total):
+        (building,) = (tmp_path / "cache").glob(".building-*")
+        os.utime(building, (0, 0))
+
+    real = os.utime
+    monkeypatch.setattr(cache.os, "utime", lambda path, *times: (real(path, *times), ages.append(times)))
+    data.load([str(folder)], 8, tmp_path / "cache", 0.01, None, None, progress)
+    assert ages[-1] == ()  # touched to now after each chunk
