@@ -1,10 +1,11 @@
-"""Any image becomes a square once, in an uint8 cache on disk that is whole or absent."""
+"""Any image becomes a square: once, in an uint8 cache on disk that is whole or absent, or whenever it is read."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -90,7 +91,7 @@ def default_cache_dir() -> Path:
 
 def cached(
     key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Callable[[int, int], None]
-) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], list[int], list[Skipped]]:
+) -> tuple[Square | Uncached, list[int], list[Skipped]]:
     """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once; the listing's positions they hold.
 
     The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts.
@@ -183,3 +184,70 @@ def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: C
     del images
     meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+# --- without a cache -------------------------------------------------------------------------------------------------
+
+
+def uncached(
+    key: str, source: Source, listing: Listing, size: int
+) -> tuple[Square | Uncached, list[int], list[Skipped]]:
+    """What `cached` gives, with nothing written: all positions, none skipped.
+
+    Raises BadInput where one of the images that the rate is measured on cannot be read.
+    """
+    squares = Uncached(key, source, listing, size)
+    _ = squares.rate  # measured before training
+    return squares, list(range(len(listing.records))), []
+
+
+@dataclasses.dataclass(frozen=True)
+class Uncached:
+    """The squares of a source, indexed as the cached array is, but decoded each time that they are read."""
+
+    key: str
+    source: Source
+    listing: Listing
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size, 3)."""
+        return len(self.listing.records), self.size, self.size, 3
+
+    def __getitem__(self, index: np.ndarray[Any, np.dtype[np.int64]]) -> Square:
+        """The squares at `index`, (B, size, size, 3) uint8; a loader's worker decodes alone, else all cores do.
+
+        Raises BadInput, with its name, for an image that cannot be read: nothing is substituted or left out.
+        """
+        from torch.utils.data import get_worker_info
+
+        threads = 1 if get_worker_info() else os.cpu_count()
+        return self._decode(index, threads)
+
+    @functools.cached_property
+    def rate(self) -> float:
+        """Images that one core reads and decodes in a second, measured on up to 256 from all over the source."""
+        count = len(self.listing.records)
+        sample = np.unique(np.linspace(0, count - 1, min(count, 256)).astype(np.int64))
+        start = time.perf_counter()
+        self._decode(sample, 1)
+        return len(sample) / (time.perf_counter() - start)
+
+    def _decode(self, index: np.ndarray[Any, np.dtype[np.int64]], threads: int | None) -> Square:
+        rows = np.empty((len(index), *self.shape[1:]), np.uint8)
+
+        def decode(row: int) -> None:
+            position = int(index[row])
+            try:
+                rows[row] = read_square(self.source, position, self.size)
+            except Exception as error:
+                raise BadInput(
+                    f"image {self.listing.records[position].name!r} of {self.key} cannot be read ({reason(error)}): remove "
+                    "it, or use --cache disk, which skips and counts such images"
+                ) from error
+
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool, large_images_without_warning():
+            for _ in pool.map(decode, range(len(index))):
+                pass
+        return rows

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lens.cache import Skipped, cached
+from lens.cache import Skipped, Square, Uncached, cached, uncached
 from lens.draws import Draws, generator
 from lens.protocols import BadInput, Listing, Source, find, names, nearest, walk
 
@@ -99,7 +99,7 @@ class Images:
     """The images of one or more sources, at cache size; an image's index counts through all of them."""
 
     keys: list[str]
-    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]]
+    arrays: list[Square | Uncached]
     offsets: list[int]
     names: list[str]
     label: np.ndarray[Any, np.dtype[np.int64]]
@@ -134,6 +134,9 @@ class Images:
         for number, key in enumerate(self.keys):
             sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in SPLITS)
             lines.append(f"{key}: {sizes} images, {len(self.classes[number]) or 'no'} classes")
+            array = self.arrays[number]
+            if isinstance(array, Uncached):
+                lines.append(f"{key}: nothing is cached; images are decoded when read, {array.rate:,.0f}/s a core")
         if self.skipped:
             lines.append(f"skipped {len(self.skipped)} unreadable images, listed in skipped.json")
         return "\n".join(lines)
@@ -158,12 +161,13 @@ def load(
     label_column: str | None,
     progress: Callable[[int, int], None],
     root: str | None = None,
+    cache: str = "disk",
 ) -> Images:
-    """Open, list, split and cache the sources that `keys` name, squares of `size` px.
+    """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
 
     Raises BadInput for sources that cannot be read, or of which more than `max_bad_fraction` of the images cannot.
     """
-    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+    arrays: list[Square | Uncached] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []
@@ -176,7 +180,10 @@ def load(
     for number, key in enumerate(keys):
         source = open_source(key, image_column, label_column, root)
         listing = source.listing()
-        array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
+        if cache == "none":
+            array, kept, bad = uncached(key, source, listing, size)
+        else:
+            array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
         if len(bad) > max_bad_fraction * len(listing.records) or not kept:
             first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
             raise BadInput(
@@ -224,20 +231,26 @@ class Batch:
         return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
 
 
-class _Steps(Dataset[Batch]):
-    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers."""
+class _Steps(Dataset[Batch | BadInput]):
+    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers.
+
+    A mistake is handed over as an item: raised in a worker, it would arrive as that worker's traceback.
+    """
 
     def __init__(self, images: Images, index: np.ndarray[Any, np.dtype[np.int64]], batch_size: int, seed: int) -> None:
         self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
         self.steps_per_epoch = len(index) // batch_size
         self.order: tuple[int, Tensor] | None = None
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch | BadInput:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self.order is None or self.order[0] != epoch:
             self.order = (epoch, torch.randperm(len(self.index), generator=generator(self.seed, epoch, "order")))
         rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        return gather(self.images, self.index[rows.numpy()], epoch)
+        try:
+            return gather(self.images, self.index[rows.numpy()], epoch)
+        except BadInput as error:
+            return error
 
 
 def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
@@ -274,7 +287,10 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out."""
     steps = _Steps(images, images.indices("train"), batch_size, seed)
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Batch | BadInput] = DataLoader(
         steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_ignore_signals
     )
-    return iter(loader)
+    for item in loader:
+        if isinstance(item, BadInput):
+            raise item
+        yield item

@@ -133,6 +133,7 @@ def load_images(
             label_column,
             progress,
             settings.data_root,
+            settings.cache,
         )
     finally:
         if bar is not None:

@@ -38,6 +38,8 @@ class Settings:
     """Column of the labels, where a parquet file leaves it open."""
     image_size: int = 96
     """Side of the square images in pixels, 8 or more."""
+    cache: Literal["disk", "none"] = "disk"
+    """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
     cache_size: int | None = None
     """Side of the cached squares, which random crops are cut from; default 8/7 of the image size."""
     cache_dir: str | None = None

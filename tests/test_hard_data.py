@@ -212,3 +212,41 @@ def test_a_build_shows_that_it_is_alive(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.os, "utime", lambda path, *times: (real(path, *times), ages.append(times)))
     data.load([str(folder)], 8, tmp_path / "cache", 0.01, None, None, progress)
     assert ages[-1] == ()  # touched to now after each chunk
+
+
+# --- without a cache -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_cache_ends_with_the_same_weights_and_resumes(tmp_path, capsys):
+    import safetensors.torch
+
+    folder, probe = write_folder(tmp_path / "a", 20), write_folder(tmp_path / "b", 20, seed=1)
+    argv = [*TINY, "--data", str(folder), "--probe", str(probe), "--cache_dir", str(tmp_path / "cache"), "--steps", "4"]
+    assert train.main([*argv, "--cache", "none", "--workers", "2", "--out", str(tmp_path / "none")]) == 0
+    assert "nothing is cached; images are decoded when read" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+    assert train.main([*argv, "--out", str(tmp_path / "disk")]) == 0
+    none, disk = (safetensors.torch.load_file(tmp_path / run / "extractor.safetensors") for run in ("none", "disk"))
+    assert all((none[name] == disk[name]).all() for name in disk)
+    summaries = [json.loads((tmp_path / run / "summary.json").read_text()) for run in ("none", "disk")]
+    assert summaries[0]["downstream"] == summaries[1]["downstream"]
+    assert summaries[0]["pretext"] == summaries[1]["pretext"]
+    assert train.main(["--resume", str(tmp_path / "none"), "--steps", "6"]) == 0
+    assert train.main(["--resume", str(tmp_path / "none"), "--cache", "disk"]) == 2
+
+
+def test_without_a_cache_a_bad_image_ends_training_with_one_line(tmp_path, monkeypatch, capfd):
+    folder = write_folder(tmp_path / "a", 400)
+    real = train.say
+
+    def break_all(text):
+        real(text)
+        for file in folder.rglob("*.png"):
+            file.write_bytes(b"broken since")
+
+    monkeypatch.setattr(train, "say", break_all)
+    argv = [*TINY, "--data", str(folder), "--cache", "none", "--workers", "2", "--out", str(tmp_path / "run")]
+    assert train.main(argv) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("lens: error: image 'class")] == lines[-1:]
+    assert not any("Traceback" in line for line in lines)
