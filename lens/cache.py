@@ -98,7 +98,7 @@ def cached(
     Raises BadInput where the disk is too small or cannot be written.
     """
     stamp = hashlib.blake2b(digest_size=16)
-    identity = key if "/" not in key else str(Path(key).resolve())
+    identity = str(Path(key).resolve()) if "/" in key and Path(key).exists() else key
     stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
     for record in listing.records:
         stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))

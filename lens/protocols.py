@@ -114,6 +114,7 @@ class Source(Protocol):
 
     A source that is read from a path has the settings `path`, `image_column` and `label_column` and a static
     `accepts(path, endings)`, which is handed the endings of all files there (lower case, with the dot); a built-in source is called by its name, and `root`, where it has one, is the folder of its files.
+    One with a `path` and no `accepts` is called `NAME:PATH`. `cache_dir`, where there is one, is for files of its own.
     """
 
     def listing(self) -> Listing:
