@@ -24,7 +24,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -133,7 +133,7 @@ def walk(folder: str) -> Iterator[str]:
     Raises BadInput for a folder that cannot be read: images would be missing without a word.
     """
 
-    def refuse(error: OSError) -> None:
+    def refuse(error: OSError) -> NoReturn:
         raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
 
     stat = os.stat(folder)
@@ -141,7 +141,10 @@ def walk(folder: str) -> Iterator[str]:
     for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
         kept = []
         for name in sorted(subfolders):
-            stat = os.stat(os.path.join(place, name))
+            try:
+                stat = os.stat(os.path.join(place, name))
+            except OSError as error:
+                refuse(error)
             if (stat.st_dev, stat.st_ino) not in seen:
                 seen.add((stat.st_dev, stat.st_ino))
                 kept.append(name)
