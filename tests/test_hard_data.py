@@ -42,6 +42,16 @@ def test_links_that_lead_nowhere_are_counted_and_loops_end(tmp_path):
     assert len(images) == 20
 
 
+def test_a_flat_folder_that_links_to_itself_is_listed_once(tmp_path):
+    (tmp_path / "flat").mkdir()
+    for i in range(3):
+        picture(np.random.default_rng(i), 0).save(tmp_path / "flat" / f"{i}.png")
+    (tmp_path / "flat" / "self").symlink_to(tmp_path / "flat")
+    listing = data.open_source(f"{tmp_path}/flat").listing()
+    assert [record.name for record in listing.records] == ["0.png", "1.png", "2.png"]
+    assert not listing.classes
+
+
 def test_a_folder_that_cannot_be_read_is_refused_and_not_passed_over(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "a", 3)
     real = os.scandir
