@@ -19,7 +19,7 @@ LABELS = ("label", "cls", "json.label", "json.cls")
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFace:
-    """Rows of arrow files that `datasets` keeps below `cache_dir`, for random access; no image is decoded by it."""
+    """Rows of arrow files that `datasets` keeps below `cache_dir`, for random access, under `--cache none` too."""
 
     path: str
     image_column: str | None = None
