@@ -1,16 +1,19 @@
-"""Any image becomes a square once, in an uint8 cache on disk that is whole or absent."""
+"""Any image becomes a square: once, in an uint8 cache on disk that is whole or absent, or whenever it is read."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,13 @@ import PIL.ImageOps
 from lens.protocols import BadInput, Listing, Source
 
 CACHE_VERSION = 1
+Square = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
 
 
-def to_square(image: PIL.Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def to_square(image: PIL.Image.Image, size: int) -> Square:
     """Any PIL image → (size, size, 3) uint8: upright by EXIF, RGB, centre square, antialiased resize.
 
     Square comes before everything else, so that no later turn can grow bars. 16-bit images keep their top 8 bits,
@@ -49,6 +53,25 @@ def to_square(image: PIL.Image.Image, size: int) -> np.ndarray[Any, np.dtype[np.
     return np.asarray(image)
 
 
+def read_square(source: Source, position: int, size: int) -> Square:
+    """Image `position` of a source as a square; any exception means that it cannot be read."""
+    with source.read(position) as image:
+        return to_square(image, size)
+
+
+def reason(error: Exception) -> str:
+    """Why an image cannot be read, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def large_images_without_warning() -> Iterator[None]:
+    """Read images of up to 179 million pixels without PIL's warning; PIL refuses larger ones before it decodes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        yield
+
+
 # --- the cache -------------------------------------------------------------------------------------------------------
 
 
@@ -68,14 +91,14 @@ def default_cache_dir() -> Path:
 
 def cached(
     key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Callable[[int, int], None]
-) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], list[int], list[Skipped]]:
+) -> tuple[Square | Uncached, list[int], list[Skipped]]:
     """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once; the listing's positions they hold.
 
     The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts.
     Raises BadInput where the disk is too small or cannot be written.
     """
     stamp = hashlib.blake2b(digest_size=16)
-    identity = key if "/" not in key else str(Path(key).resolve())
+    identity = str(Path(key).resolve()) if "/" in key and Path(key).exists() else key
     stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
     for record in listing.records:
         stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
@@ -97,6 +120,7 @@ def _build_cache(
 ) -> None:
     count = len(listing.records)
     need = count * size * size * 3
+    temporary: Path | None = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(place.parent).free
@@ -105,49 +129,125 @@ def _build_cache(
                 f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
                 f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
             )
-        for stale in place.parent.glob(f".building-{place.name}-*"):
-            # A build of this very cache that was killed; one that still runs touches its folder all the time.
-            if time.time() - (stale / "images.npy").stat().st_mtime > 3600:
+        for stale in place.parent.glob(".building-*"):
+            # A build that was killed; one that still runs touches its folder every 1,024 images.
+            if time.time() - stale.stat().st_mtime > 3600:
                 shutil.rmtree(stale, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
-    except OSError as error:
-        raise BadInput(
-            f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
-        ) from error
-    try:
-        images = np.lib.format.open_memmap(
-            temporary / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3)
-        )
-        skipped: list[Skipped] = []
-        kept: list[int] = []
-
-        def decode(position: int) -> np.ndarray[Any, np.dtype[np.uint8]] | str:
-            try:
-                with source.read(position) as image:
-                    return to_square(image, size)
-            except Exception as error:
-                return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-        # Threads: decoding and resizing release the interpreter's lock.
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, count, 1024):
-                chunk = range(start, min(start + 1024, count))
-                for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
-                    if isinstance(result, str):
-                        skipped.append(Skipped(listing.records[position].name, result))
-                    else:
-                        images[len(kept)] = result
-                        kept.append(position)
-                progress(chunk.stop, count)
-        images.flush()
-        del images
-        meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
-        (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        _fill(temporary, source, listing, size, progress)
         try:
             temporary.rename(place)
         except OSError:
             # Another process finished the same cache first: theirs is as good.
             if not (place / "meta.json").exists():
                 raise
+    except OSError as error:
+        raise BadInput(
+            f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
+        ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: Callable[[int, int], None]) -> None:
+    """Write images.npy and meta.json into an empty folder. Raises OSError where the disk is full."""
+    count = len(listing.records)
+    file = folder / "images.npy"
+    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+    if hasattr(os, "posix_fallocate"):
+        # Room for all of it, now: a memory map that meets a full disk later dies of SIGBUS.
+        with open(file, "r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    skipped: list[Skipped] = []
+    kept: list[int] = []
+
+    def decode(position: int) -> Square | str:
+        try:
+            return read_square(source, position, size)
+        except Exception as error:
+            return reason(error)
+
+    # Threads: decoding and resizing release the interpreter's lock.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, large_images_without_warning():
+        for start in range(0, count, 1024):
+            chunk = range(start, min(start + 1024, count))
+            for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
+                if isinstance(result, str):
+                    skipped.append(Skipped(listing.records[position].name, result))
+                else:
+                    images[len(kept)] = result
+                    kept.append(position)
+            progress(chunk.stop, count)
+            os.utime(folder)
+    images.flush()
+    del images
+    meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+# --- without a cache -------------------------------------------------------------------------------------------------
+
+
+def uncached(
+    key: str, source: Source, listing: Listing, size: int
+) -> tuple[Square | Uncached, list[int], list[Skipped]]:
+    """What `cached` gives, with nothing written: all positions, none skipped.
+
+    Raises BadInput where one of the images that the rate is measured on cannot be read.
+    """
+    squares = Uncached(key, source, listing, size)
+    _ = squares.rate  # measured before training
+    return squares, list(range(len(listing.records))), []
+
+
+@dataclasses.dataclass(frozen=True)
+class Uncached:
+    """The squares of a source, indexed as the cached array is, but decoded each time that they are read."""
+
+    key: str
+    source: Source
+    listing: Listing
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size, 3)."""
+        return len(self.listing.records), self.size, self.size, 3
+
+    def __getitem__(self, index: np.ndarray[Any, np.dtype[np.int64]]) -> Square:
+        """The squares at `index`, (B, size, size, 3) uint8; a loader's worker decodes alone, else all cores do.
+
+        Raises BadInput, with its name, for an image that cannot be read: nothing is substituted or left out.
+        """
+        from torch.utils.data import get_worker_info
+
+        threads = 1 if get_worker_info() else os.cpu_count()
+        return self._decode(index, threads)
+
+    @functools.cached_property
+    def rate(self) -> float:
+        """Images that one core reads and decodes in a second, measured on up to 256 from all over the source."""
+        count = len(self.listing.records)
+        sample = np.unique(np.linspace(0, count - 1, min(count, 256)).astype(np.int64))
+        start = time.perf_counter()
+        self._decode(sample, 1)
+        return len(sample) / (time.perf_counter() - start)
+
+    def _decode(self, index: np.ndarray[Any, np.dtype[np.int64]], threads: int | None) -> Square:
+        rows = np.empty((len(index), *self.shape[1:]), np.uint8)
+
+        def decode(row: int) -> None:
+            position = int(index[row])
+            try:
+                rows[row] = read_square(self.source, position, self.size)
+            except Exception as error:
+                raise BadInput(
+                    f"image {self.listing.records[position].name!r} of {self.key} cannot be read ({reason(error)}): remove "
+                    "it, or use --cache disk, which skips and counts such images"
+                ) from error
+
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool, large_images_without_warning():
+            for _ in pool.map(decode, range(len(index))):
+                pass
+        return rows

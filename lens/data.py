@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lens.cache import Skipped, cached
+from lens.cache import Skipped, Square, Uncached, cached, uncached
 from lens.draws import Draws, generator
-from lens.protocols import BadInput, Listing, Source, find, names, nearest
+from lens.protocols import BadInput, Listing, Source, find, names, nearest, walk
 
 SPLITS = ("train", "val", "test")
 
@@ -25,29 +27,50 @@ SPLITS = ("train", "val", "test")
 # --- from a flag to a source -----------------------------------------------------------------------------------------
 
 
-def open_source(key: str, image_column: str | None = None, label_column: str | None = None) -> Source:
-    """The source that `--data` or `--probe` names: a name is a built-in source, a path has a slash.
+def open_source(
+    key: str,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    root: str | None = None,
+    cache_dir: Path | None = None,
+) -> Source:
+    """The source that `--data` or `--probe` names: a built-in source's name, a path (with a slash), or `hub:NAME`.
+
+    A source is given those of these settings that it has.
 
     Raises BadInput for an unknown name (with the nearest one) or a path that no source reads.
     """
     readers = {name: find("source", name) for name in names("source")}
-    built_in = [name for name, reader in readers.items() if not hasattr(reader, "accepts")]
+    fields = {name: {field.name for field in dataclasses.fields(reader)} for name, reader in readers.items()}
+    built_in = [name for name in readers if "path" not in fields[name]]
+
+    def opened(name: str, path: str) -> Source:
+        given = {"path": path, "image_column": image_column, "label_column": label_column, "root": root}
+        given["cache_dir"] = str(cache_dir / "datasets") if cache_dir else None
+        source: Source = readers[name](**{field: given[field] for field in fields[name] & set(given)})
+        return source
+
+    scheme, _, rest = key.partition(":")
+    if rest and scheme in readers and scheme not in built_in and not hasattr(readers[scheme], "accepts"):
+        return opened(scheme, rest)
     if "/" not in key:
         if key in built_in:
-            source: Source = readers[key]()
-            return source
+            return opened(key, key)
         hint = f"; for a path write ./{key}" if Path(key).exists() else "; a path has a slash"
         raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
     path = Path(key)
     if not path.exists():
+        hub = f"; for the Hugging Face hub write hub:{key}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", key) else ""
         raise BadInput(
-            f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}"
+            f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
         )
-    for reader in readers.values():
-        if hasattr(reader, "accepts") and reader.accepts(path):
-            source = reader(key, image_column, label_column)
-            return source
-    raise BadInput(f"{key} is neither a folder of images nor a parquet file")
+    # One walk for all readers: on a network disk a walk takes minutes.
+    files = walk(key) if path.is_dir() else [key]
+    endings = {os.path.splitext(name)[1].lower() for name in files}
+    for name, reader in readers.items():
+        if hasattr(reader, "accepts") and reader.accepts(path, endings):
+            return opened(name, key)
+    raise BadInput(f"{key} is no folder of images, parquet file, WebDataset shard (.tar) or file list (.txt, .csv)")
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------
@@ -87,7 +110,7 @@ class Images:
     """The images of one or more sources, at cache size; an image's index counts through all of them."""
 
     keys: list[str]
-    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]]
+    arrays: list[Square | Uncached]
     offsets: list[int]
     names: list[str]
     label: np.ndarray[Any, np.dtype[np.int64]]
@@ -122,6 +145,9 @@ class Images:
         for number, key in enumerate(self.keys):
             sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in SPLITS)
             lines.append(f"{key}: {sizes} images, {len(self.classes[number]) or 'no'} classes")
+            array = self.arrays[number]
+            if isinstance(array, Uncached):
+                lines.append(f"{key}: nothing is cached; images are decoded when read, {array.rate:,.0f}/s a core")
         if self.skipped:
             lines.append(f"skipped {len(self.skipped)} unreadable images, listed in skipped.json")
         return "\n".join(lines)
@@ -145,12 +171,14 @@ def load(
     image_column: str | None,
     label_column: str | None,
     progress: Callable[[int, int], None],
+    root: str | None = None,
+    cache: str = "disk",
 ) -> Images:
-    """Open, list, split and cache the sources that `keys` name, squares of `size` px.
+    """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
 
     Raises BadInput for sources that cannot be read, or of which more than `max_bad_fraction` of the images cannot.
     """
-    arrays: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+    arrays: list[Square | Uncached] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []
@@ -161,9 +189,12 @@ def load(
     skipped: list[Skipped] = []
     group_number: dict[str, int] = {}
     for number, key in enumerate(keys):
-        source = open_source(key, image_column, label_column)
+        source = open_source(key, image_column, label_column, root, cache_dir)
         listing = source.listing()
-        array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
+        if cache == "none":
+            array, kept, bad = uncached(key, source, listing, size)
+        else:
+            array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
         if len(bad) > max_bad_fraction * len(listing.records) or not kept:
             first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
             raise BadInput(
@@ -211,8 +242,11 @@ class Batch:
         return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
 
 
-class _Steps(Dataset[Batch]):
-    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers."""
+class _Steps(Dataset[Batch | BadInput]):
+    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers.
+
+    A mistake is handed over as an item: raised in a worker, it would arrive as that worker's traceback.
+    """
 
     def __init__(
         self,
@@ -228,12 +262,15 @@ class _Steps(Dataset[Batch]):
         self.steps_per_epoch = len(index) // batch_size
         self.order: tuple[int, Tensor] | None = None
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch | BadInput:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self.order is None or self.order[0] != epoch:
             self.order = (epoch, torch.randperm(len(self.index), generator=generator(self.seed, epoch, "order")))
         rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        return gather(self.images, self.index[rows[self.part].numpy()], epoch)
+        try:
+            return gather(self.images, self.index[rows[self.part].numpy()], epoch)
+        except BadInput as error:
+            return error
 
 
 def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
@@ -273,7 +310,10 @@ def training_batches(
     Of `ranks` equal parts of every batch, this is part `rank`.
     """
     steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks)
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Batch | BadInput] = DataLoader(
         steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_ignore_signals
     )
-    return iter(loader)
+    for item in loader:
+        if isinstance(item, BadInput):
+            raise item
+        yield item

@@ -177,6 +177,8 @@ def load_images(
             image_column,
             label_column,
             progress,
+            settings.data_root,
+            settings.cache,
         )
     finally:
         if bar is not None:

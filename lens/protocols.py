@@ -20,10 +20,11 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -88,7 +89,7 @@ class Shortcut(Protocol):
         """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """One image of a source: a name unique in the source, its label, split and group, and what changes if it does.
 
@@ -115,7 +116,8 @@ class Source(Protocol):
     """A place where images come from.
 
     A source that is read from a path has the settings `path`, `image_column` and `label_column` and a static
-    `accepts(path)`; a built-in source has no settings and is called by its name.
+    `accepts(path, endings)`, which is handed the endings of all files there (lower case, with the dot); a built-in source is called by its name, and `root`, where it has one, is the folder of its files.
+    One with a `path` and no `accepts` is called `NAME:PATH`. `cache_dir`, where there is one, is for files of its own.
     """
 
     def listing(self) -> Listing:
@@ -126,6 +128,33 @@ class Source(Protocol):
 
 
 KINDS = {"task": "tasks", "shortcut": "shortcuts", "source": "sources"}
+
+
+def walk(folder: str) -> Iterator[str]:
+    """All files below `folder`, relative to it; links to folders are followed, each real folder once: a loop ends.
+
+    Raises BadInput for a folder that cannot be read: images would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
+
+    stat = os.stat(folder)
+    seen = {(stat.st_dev, stat.st_ino)}
+    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        kept = []
+        for name in sorted(subfolders):
+            try:
+                stat = os.stat(os.path.join(place, name))
+            except OSError as error:
+                refuse(error)
+            if (stat.st_dev, stat.st_ino) not in seen:
+                seen.add((stat.st_dev, stat.st_ino))
+                kept.append(name)
+        subfolders[:] = kept
+        prefix = "" if place == folder else os.path.relpath(place, folder) + os.sep
+        for name in files:
+            yield prefix + name
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

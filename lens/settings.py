@@ -33,13 +33,17 @@ class Settings:
     task: str = "rotation"
     """Pretext task: a name, or a path to a .py file."""
     data: list[str] | str = "chest_xray"
-    """Where images come from: a built-in name, or a path (with a slash); several are pooled."""
+    """Where images come from: a built-in name, a path (with a slash), or hub:owner/name; several are pooled."""
+    data_root: str | None = None
+    """Folder of the data sets that are called by name (cifar10, imagenet, …); default $LENS_DATA, else ./data."""
     image_column: str | None = None
-    """Column of the images, where a parquet file leaves it open."""
+    """Column of the images, where a table (parquet, shards, hub) leaves it open."""
     label_column: str | None = None
-    """Column of the labels, where a parquet file leaves it open."""
+    """Column of the labels, where a table (parquet, shards, hub) leaves it open."""
     image_size: int = 96
     """Side of the square images in pixels, 8 or more."""
+    cache: Literal["disk", "none"] = "disk"
+    """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
     cache_size: int | None = None
     """Side of the cached squares, which random crops are cut from; default 8/7 of the image size."""
     cache_dir: str | None = None

@@ -2,6 +2,11 @@
 
 import io
 import json
+import multiprocessing
+import os
+import re
+import signal
+import time
 
 import numpy as np
 import PIL.Image
@@ -354,3 +359,53 @@ def test_splits_are_written_with_every_image(tmp_path):
     lines = [json.loads(line) for line in images.splits().splitlines()]
     assert len(lines) == 20
     assert lines[0] == {"source": images.keys[0], "name": "class0/000.png", "split": images.split[0], "label": "class0"}
+
+
+# --- without a cache -------------------------------------------------------------------------------------------------
+
+
+def load_uncached(keys, place, size=16):
+    return data.load([str(key) for key in keys], size, place, 0.01, None, None, None, cache="none")
+
+
+def test_without_a_cache_the_images_are_the_same_bits_and_nothing_is_written(tmp_path):
+    write_parquet(tmp_path / "c.parquet", 30)
+    keys = [write_folder(tmp_path / "a", 20), write_folder(tmp_path / "b", 10, seed=1), tmp_path / "c.parquet"]
+    cached, uncached = load(keys, tmp_path), load_uncached(keys, tmp_path / "nowhere")
+    index = np.random.default_rng(0).permutation(len(cached))
+    assert np.array_equal(uncached.fetch(index).numpy(), cached.fetch(index).numpy())
+    assert uncached.splits() == cached.splits()
+    assert not (tmp_path / "nowhere").exists()
+    for workers in (0, 2):
+        pairs = zip(*(data.training_batches(i, 8, 0, 0, 6, workers) for i in (cached, uncached)), strict=True)
+        assert all(np.array_equal(a.images.numpy(), b.images.numpy()) for a, b in pairs)
+    rates = [line for line in uncached.describe().splitlines() if "nothing is cached" in line]
+    assert [line.split(":")[0] for line in rates] == [str(key) for key in keys]
+    assert all(float(line.split()[-3].removesuffix("/s").replace(",", "")) > 1 for line in rates)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_without_a_cache_an_unreadable_image_stops_the_run_by_its_name(tmp_path, workers):
+    folder = write_folder(tmp_path / "a", 400)  # more than the 256 that are read at the start
+    images = load_uncached([folder], tmp_path / "nowhere")
+    for file in folder.rglob("*.png"):
+        file.write_bytes(b"broken since")
+    with pytest.raises(BadInput) as caught:
+        list(data.training_batches(images, 8, 0, 0, 3, workers))
+    assert re.fullmatch(r"image 'class\d/\d{3}.png' of .* cannot be read .*use --cache disk.*", str(caught.value))
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_uncached([folder], tmp_path / "nowhere")
+
+
+def test_workers_outlive_signals_that_the_main_process_collects(tmp_path):
+    images = load([write_folder(tmp_path / "a", 30)], tmp_path)
+    batches = data.training_batches(images, 8, 0, 0, 40, 2)
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGTERM)
+        os.kill(worker.pid, signal.SIGINT)
+    time.sleep(0.3)
+    assert all(worker.is_alive() for worker in workers)
+    assert len(list(batches)) == 39

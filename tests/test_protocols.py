@@ -21,7 +21,7 @@ def test_every_plugin_is_a_frozen_dataclass_with_a_line_for_help(kind, name):
 def test_the_built_in_plugins_are_found():
     assert {"rotation"} <= set(names("task"))
     assert {"arrow", "none"} <= set(names("shortcut"))
-    assert {"chest_xray", "folder", "parquet"} <= set(names("source"))
+    assert {"chest_xray", "cifar10", "folder", "hub", "imagenet", "parquet", "webdataset"} <= set(names("source"))
 
 
 def test_nearest_names_the_nearest_and_all():

@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record
+from lens.protocols import BadInput, Listing, Record, walk
+from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamp
 
 if TYPE_CHECKING:
     import PIL.Image
-
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +25,10 @@ class Folder:
     label_column: str | None = None
 
     @staticmethod
-    def accepts(path: Path) -> bool:
-        """Any directory that holds no parquet file."""
-        return path.is_dir() and next(path.rglob("*.parquet"), None) is None
+    def accepts(path: Path, endings: Set[str]) -> bool:
+        """Any directory that holds no parquet file, no shards alone and no file lists."""
+        shards = ".tar" in endings and not endings & IMAGES
+        return path.is_dir() and ".parquet" not in endings and not shards and not (path / PLACES205).is_dir()
 
     def listing(self) -> Listing:
         """Names relative to `path`. Raises BadInput where there is no image, or where images lie beside class folders."""
@@ -40,67 +39,48 @@ class Folder:
         # Kept: a file that comes or goes while images are read must not shift the others against their labels.
         if self.image_column or self.label_column:
             raise BadInput(f"{self.path} is an image folder: --image_column and --label_column belong to parquet files")
-        root = Path(self.path)
-        parts: list[tuple[str | None, Path]] = [(None, root)]
-        folders = sorted(part for part in root.iterdir() if part.is_dir())
-        named = [(SPLITS[part.name.lower()], part) for part in folders if part.name.lower() in SPLITS]
+        parts: list[tuple[str | None, str]] = [(None, "")]
+        folders = sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
+        named = [(SPLITS[name.lower()], name) for name in folders if name.lower() in SPLITS]
         if "train" in [split for split, _ in named]:
-            if others := [part.name for part in folders if part.name.lower() not in SPLITS and _images(part)]:
+            others = [name for name in folders if name.lower() not in SPLITS and _images(os.path.join(self.path, name))]
+            if others:
                 raise BadInput(
                     f"{self.path} has a training folder beside folders that are no split ({', '.join(others[:3])}): "
                     "splits are called train, val and test; move the others away"
                 )
             parts = list(named) if len(named) > 1 else [(None, named[0][1])]
-        by_class = [(split, part, _images(part)) for split, part in parts]
+        by_class = [(split, part, _images(os.path.join(self.path, part))) for split, part in parts]
         classes = sorted({name for _, _, found in by_class for name in found if name})
+        number = {name: position for position, name in enumerate(classes)}
         records = []
         for split, part, found in by_class:
             if classes and "" in found:
                 raise BadInput(
-                    f"{part} holds {len(found[''])} images beside class folders: move them into a class folder, or away"
+                    f"{os.path.join(self.path, part)} holds {len(found[''])} images beside class folders: move them into "
+                    "a class folder, or away"
                 )
             for name, files in found.items():
                 for file in files:
-                    stat = file.stat()
-                    records.append(
-                        Record(
-                            name=str(file.relative_to(root)),
-                            label=classes.index(name) if classes else None,
-                            split=split,
-                            stamp=f"{stat.st_size}/{stat.st_mtime_ns}",
-                        )
-                    )
+                    inside = os.path.join(part, file)
+                    stamp = file_stamp(os.path.join(self.path, inside))
+                    records.append(Record(inside, number.get(name), split, stamp=stamp))
         if not records:
-            raise BadInput(f"{self.path} holds no image file ({', '.join(sorted(EXTENSIONS))})")
+            raise BadInput(f"{self.path} holds no image file ({', '.join(sorted(IMAGES))})")
         return Listing(records, classes)
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
         import PIL.Image
 
-        return PIL.Image.open(Path(self.path) / self._listing.records[position].name)
+        return PIL.Image.open(os.path.join(self.path, self._listing.records[position].name))
 
 
-def _images(part: Path) -> dict[str, list[Path]]:
-    """Image files by class folder; the key is "" for files that lie directly in `part`."""
-    found: dict[str, list[Path]] = {}
-    for file in sorted(_walk(part)):
-        if file.suffix.lower() in EXTENSIONS:
-            inside = file.relative_to(part).parts
-            found.setdefault(inside[0] if len(inside) > 1 else "", []).append(file)
+def _images(part: str) -> dict[str, list[str]]:
+    """Image files, relative to `part`, by class folder; the key is "" for files that lie directly in `part`."""
+    found: dict[str, list[str]] = {}
+    files = [file for file in walk(part) if os.path.splitext(file)[1].lower() in IMAGES]
+    for file in sorted(files, key=lambda file: file.replace(os.sep, "\0")):
+        name, slash, _ = file.partition(os.sep)
+        found.setdefault(name if slash else "", []).append(file)
     return found
-
-
-def _walk(part: Path) -> Iterator[Path]:
-    """All files below `part`; links to folders are followed, each real folder once, so that a loop ends."""
-    seen: set[tuple[int, int]] = set()
-    for folder, subfolders, files in os.walk(part, followlinks=True):
-        kept = []
-        for name in sorted(subfolders):
-            stat = os.stat(os.path.join(folder, name))
-            if (stat.st_dev, stat.st_ino) not in seen:
-                seen.add((stat.st_dev, stat.st_ino))
-                kept.append(name)
-        subfolders[:] = kept
-        for name in files:
-            yield Path(folder, name)

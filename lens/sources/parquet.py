@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import io
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.protocols import BadInput, Listing, Record, nearest
+from lens.protocols import BadInput, Listing, Record, walk
+from lens.sources._columns import choose, numbered
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -29,9 +31,9 @@ class Parquet:
     label_column: str | None = None
 
     @staticmethod
-    def accepts(path: Path) -> bool:
+    def accepts(path: Path, endings: Set[str]) -> bool:
         """A .parquet file, or a folder that holds one."""
-        return path.suffix == ".parquet" if path.is_file() else next(path.rglob("*.parquet"), None) is not None
+        return ".parquet" in endings
 
     def listing(self) -> Listing:
         """Rows in the order of the files. Raises BadInput for files that are no parquet or columns that are unclear."""
@@ -57,9 +59,7 @@ class Parquet:
         if any(label is None for label in labels):
             raise BadInput(f"{self.path}: column {label_column!r} has {labels.count(None)} rows without a label")
         if not names:
-            values = sorted(set(labels))
-            names = [str(value) for value in values]
-            labels = [values.index(label) for label in labels]
+            labels, names = numbered(labels)
         return Listing([dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)], names)
 
     def read(self, position: int) -> PIL.Image.Image:
@@ -75,7 +75,9 @@ class Parquet:
     @functools.cached_property
     def _files(self) -> list[Path]:
         path = Path(self.path)
-        return [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+        if path.is_file():
+            return [path]
+        return sorted(path / name for name in walk(self.path) if name.lower().endswith(".parquet"))
 
     @functools.cached_property
     def _readers(self) -> list[Any]:
@@ -114,7 +116,7 @@ class Parquet:
             return bool(struct or types.is_binary(kind) or types.is_large_binary(kind))
 
         found = [name for name in self._schema.names if holds_images(name)]
-        return self._choose("image", self.image_column, found)
+        return choose(self.path, "image", self.image_column, found, self._schema.names)
 
     @functools.cached_property
     def _label_column(self) -> tuple[str | None, list[str]]:
@@ -133,18 +135,8 @@ class Parquet:
         found = found or [name for name in self._schema.names if holds_labels(name)]
         if not found and not self.label_column:
             return None, []
-        column = self._choose("label", self.label_column, found)
+        column = choose(self.path, "label", self.label_column, found, self._schema.names)
         return column, names_of(column)
-
-    def _choose(self, kind: str, wanted: str | None, found: list[str]) -> str:
-        if wanted:
-            if wanted not in self._schema.names:
-                raise BadInput(f"{self.path} has no column {wanted!r}: {nearest(wanted, self._schema.names)}")
-            return wanted
-        if len(found) != 1:
-            what = f"{len(found)} columns that could hold the {kind}s ({', '.join(found) or 'none'})"
-            raise BadInput(f"{self.path} has {what}: name one with --{kind}_column")
-        return found[0]
 
     @functools.cached_property
     def _groups(self) -> list[tuple[int, int]]:

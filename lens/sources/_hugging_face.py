@@ -1,0 +1,120 @@
+"""What the sources read through Hugging Face's `datasets` share: which columns, which labels, reading a row."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from typing import TYPE_CHECKING, Any
+
+from lens.protocols import BadInput, Listing, Record
+from lens.sources._columns import choose, numbered
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+LABELS = ("label", "cls", "json.label", "json.cls")
+"""Columns that hold labels where no column is a class label by its type; `a.b` is key b of the JSON in a."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HuggingFace:
+    """Rows of arrow files that `datasets` keeps below `cache_dir`, for random access, under `--cache none` too."""
+
+    path: str
+    image_column: str | None = None
+    label_column: str | None = None
+    cache_dir: str | None = None
+
+    def listing(self) -> Listing:
+        """Names, labels and splits. Raises BadInput, in one line, for what `datasets` cannot load or unclear columns."""
+        return self._listing[0]
+
+    def read(self, position: int) -> PIL.Image.Image:
+        """Open image `position` of the listing."""
+        import PIL.Image
+
+        rows, kept = self._listing[1:]
+        value = rows[kept[position]][self._image_column]
+        return PIL.Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
+
+    def _load(self) -> tuple[Any, list[Record]]:
+        """The rows and a record without a label for each. Any exception means that there is nothing to read."""
+        raise NotImplementedError
+
+    @property
+    def _key(self) -> str:
+        """What the person wrote."""
+        return self.path
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, list[Record]]:
+        import datasets
+
+        try:
+            rows, records = self._load()
+        except BadInput:
+            raise
+        except Exception as error:
+            # The outermost error of a failed build only says that it failed.
+            cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+            cause = cause or error
+            raise BadInput(
+                f"{self._key} cannot be loaded ({type(cause).__name__}: {' '.join(str(cause).split())})"
+            ) from error
+        for name, feature in rows.features.items():
+            if isinstance(feature, datasets.Image):
+                rows = rows.cast_column(name, datasets.Image(decode=False))
+        return rows, records
+
+    @functools.cached_property
+    def _image_column(self) -> str:
+        import datasets
+
+        features = self._loaded[0].features
+        found = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        if self.image_column in features and self.image_column not in found:
+            raise BadInput(
+                f"{self._key}: column {self.image_column!r} holds no images ({', '.join(found) or 'none'} do)"
+            )
+        return choose(self._key, "image", self.image_column, found, list(features))
+
+    @functools.cached_property
+    def _listing(self) -> tuple[Listing, Any, list[int]]:
+        rows, records = self._loaded
+        images = rows.select_columns([self._image_column])
+        labels, classes = self._labels(rows)
+        kept = list(range(len(records)))
+        if classes:
+            # ImageNet's habit: the test split's labels are kept back, and val is what one tests on.
+            unknown = all(label is None for label, r in zip(labels, records, strict=True) if r.split == "test")
+            if unknown and "val" in {record.split for record in records}:
+                kept = [row for row in kept if records[row].split != "test"]
+            if missing := sum(labels[row] is None for row in kept):
+                raise BadInput(f"{self._key} has {missing} rows without a label: name another --label_column")
+        if not kept:
+            raise BadInput(f"{self._key} holds no rows")
+        return Listing([dataclasses.replace(records[row], label=labels[row]) for row in kept], classes), images, kept
+
+    def _labels(self, rows: Any) -> tuple[list[int | None], list[str]]:
+        """Each row's class, None where it has none, and the class names: empty where nothing says what a label is."""
+        import datasets
+
+        columns = {}
+        for name, feature in rows.features.items():
+            columns[name] = feature
+            if isinstance(feature, dict):
+                columns |= {f"{name}.{key}": value for key, value in feature.items()}
+        found = [name for name, feature in columns.items() if isinstance(feature, datasets.ClassLabel)]
+        found = found or [name for name in LABELS if name in columns][:1]
+        if not found and not self.label_column:
+            return [None] * len(rows), []
+        column = choose(self._key, "label", self.label_column, found, list(columns))
+        outer, _, inner = column.partition(".") if column not in rows.features else (column, "", "")
+        values = rows.select_columns([outer]).with_format("arrow")[:].column(outer).to_pylist()
+        if inner:
+            values = [value and value[inner] for value in values]
+        feature = columns[column]
+        if isinstance(feature, datasets.ClassLabel):
+            return [None if value is None or value < 0 else value for value in values], list(feature.names)
+        return numbered(values)

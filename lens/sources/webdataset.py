@@ -1,0 +1,49 @@
+"""WebDataset shards: a .tar file, or a folder of them; `datasets` keeps their rows for random access."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from lens.protocols import Record, walk
+from lens.sources._files import IMAGES, file_stamp
+from lens.sources._hugging_face import HuggingFace
+
+_SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class WebDataset(HuggingFace):
+    """Samples in the order of the shards; labels are in .cls, or under `label` in .json, or none.
+
+    A shard whose name, or whose folder's name, starts with train, test or val belongs to that split.
+    """
+
+    @staticmethod
+    def accepts(path: Path, endings: Set[str]) -> bool:
+        """A .tar file, or a folder with .tar files and neither images nor parquet files beside them."""
+        return ".tar" in endings and not endings & (IMAGES | {".parquet"})
+
+    def _load(self) -> tuple[Any, list[Record]]:
+        import datasets
+
+        root = os.path.abspath(self.path)
+        shards = {root: os.path.basename(root)}
+        if os.path.isdir(root):
+            found = sorted(name for name in walk(root) if name.lower().endswith(".tar"))
+            shards = {os.path.join(root, name): name for name in found}
+        stamps = {shard: f"{file_stamp(shard)}/{self.image_column}" for shard in shards}
+        files = [glob.escape(shard) for shard in shards]
+        rows = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=self.cache_dir)
+        where = rows.select_columns(["__url__", "__key__"]).with_format("arrow")[:].to_pydict()
+        records = []
+        for shard, sample in zip(where["__url__"], where["__key__"], strict=True):
+            split = _SPLIT.search(shards[shard])
+            name = f"{shards[shard]}:{sample}"
+            records.append(Record(name, split=split[1].lower() if split else None, stamp=stamps[shard]))
+        return rows, records
