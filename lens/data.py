@@ -278,10 +278,17 @@ def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: in
     return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
 
 
-def _ignore_signals(worker: int) -> None:
-    """A signal to the whole process group must not kill the workers: the main process ends them when it has saved."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+GRACE = 15
+"""Seconds that a reader of batches lives on after SIGTERM."""
+
+
+def _outlive_signals(worker: int) -> None:
+    """A signal to the whole process group must not kill the readers: the main process ends them when it has saved.
+
+    But SIGTERM is also how a main process that fails ends them: after a while they go.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE) and None)
 
 
 def steps_per_epoch(images: Images, batch_size: int) -> int:
@@ -311,7 +318,7 @@ def training_batches(
     """
     steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks)
     loader: DataLoader[Batch | BadInput] = DataLoader(
-        steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_ignore_signals
+        steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_outlive_signals
     )
     for item in loader:
         if isinstance(item, BadInput):

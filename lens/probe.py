@@ -70,6 +70,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     refuse_foreign_code(stored, argv, run.directory)
     run.refuse_changed_plugins()
     stored = of_this_version(stored, run.origin()["lens"], run.directory)
+    if summary.get("match"):  # the run that it was matched to may be gone
+        stored["match_mse"] = summary["match"]["target_mse"]
     for name in ("probe_images", "device", "threads"):
         if getattr(asked, name):
             stored[name] = getattr(asked, name)

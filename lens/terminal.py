@@ -58,6 +58,15 @@ def guard(body: Callable[[], int]) -> int:
         if own_rank() == 0 or who:
             print(f"lens: error: {who}{' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):  # torch raises it wherever the main thread is
+            raise
+        print(
+            f"lens: error: a process that reads images was killed ({' '.join(str(error).split())}): continue with --resume, "
+            "with fewer --workers if memory was short",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("lens: interrupted", file=sys.stderr)
         return 130

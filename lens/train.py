@@ -77,8 +77,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     ranks = Ranks(fabric)
     with ranks.first_on_each_node():
         images = experiment.training_images(settings)
+        total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
         probes = evaluate.load_probes(settings, settings.probes, images)
-    total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
     players = experiment.build(parsed, images, fabric, ranks)
     trainer = Trainer(players, total)
     if not resumed:

@@ -3,9 +3,13 @@
 import gzip
 import json
 import os
+import signal
 import struct
 import subprocess
+import sys
+import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -260,3 +264,23 @@ def test_without_a_cache_a_bad_image_ends_training_with_one_line(tmp_path, monke
     lines = capfd.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("lens: error: image 'class")] == lines[-1:]
     assert not any("Traceback" in line for line in lines)
+
+
+def test_a_killed_reader_of_batches_ends_the_run_in_one_line(tmp_path, photos):
+    argv = [*TINY, "--data", str(photos), "--steps", "100000", "--eval_every", "100000", "--log_every", "1"]
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lens.train", *argv, "--workers", "2", "--out", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (run / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    readers = [int(pid) for pid in children if b"lens.train" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(readers[-1], signal.SIGKILL)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "a process that reads images was killed" in error
+    assert "Traceback" not in error
