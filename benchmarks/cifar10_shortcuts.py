@@ -55,7 +55,7 @@ def train(asked: argparse.Namespace, more: list[str]) -> None:
             argv = ["--config", asked.config, "--data", asked.data, "--seed", str(seed), "--out", str(out)]
             argv += ["--shortcut", asked.shortcut, *ARMS[arm]]
             if argv[-1] == "--match_mse":
-                argv.append(str(folder(asked.runs, asked.shortcut, MATCHED, seed)))
+                argv.append(matched(asked, seed))
             argv += more
         print(f"{asked.shortcut}: {arm}, seed {seed}", flush=True)
         with open(out.with_suffix(".log"), "a") as log:
@@ -65,6 +65,15 @@ def train(asked: argparse.Namespace, more: list[str]) -> None:
         jobs = [(seed, arm) for seed in asked.seeds for arm in chosen(asked.arms)]
         list(pool.map(one, [job for job in jobs if "matched" not in job[1]]))
         list(pool.map(one, [job for job in jobs if "matched" in job[1]]))  # to runs that are finished by now
+
+
+def matched(asked: argparse.Namespace, seed: int) -> str:
+    """The lens run of this seed that a rival is matched to; where it is no longer there, its error in the table."""
+    run = folder(asked.runs, asked.shortcut, MATCHED, seed)
+    if run.exists():
+        return str(run)
+    part = json.loads((asked.out / f"cifar10_{asked.shortcut}.json").read_text())["arms"][MATCHED]
+    return str(10 ** (-part["psnr"][part["seeds"].index(seed)] / 10))
 
 
 def chosen(words: list[str] | None) -> list[str]:
