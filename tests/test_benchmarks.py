@@ -71,3 +71,27 @@ def test_the_two_pass_step_takes_the_same_gradients(adversary):
         )
         assert expected.norm() > 1e-3
         assert (got - expected).norm() / expected.norm() < 1e-5, name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_fused_optimisers_take_the_step_that_plain_loops_take(optimizer):
+    """On CPU a fused step trusts that a gradient lies in memory as its parameter does, which is channels-last here."""
+    parsed = parse(
+        [*SETTINGS, "--device", "cpu", "--optimizer", optimizer, "--lr", "0.1", "--warmup", "0"], "lens.train"
+    )
+    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    batch = gather(images, np.arange(4), 0)
+    fused, loops = (step.make_trainer(parsed, images, fabric, "both, separate") for _ in range(2))
+    for optimiser in (loops.extractor_optimizer, loops.lens_optimizer):
+        assert optimiser.param_groups[0]["fused"]
+        optimiser.param_groups[0].update(fused=False, foreach=False)
+    before = [p.detach().clone() for p in loops.extractor_parameters + loops.lens_parameters]
+    for trainer in (fused, loops):
+        trainer.train_step(batch)
+    moved = 0.0
+    pairs = zip(fused.extractor_parameters, loops.extractor_parameters, strict=True)
+    pairs_of_the_lens = zip(fused.lens_parameters, loops.lens_parameters, strict=True)
+    for first, (got, expected) in zip(before, [*pairs, *pairs_of_the_lens], strict=True):
+        moved += (expected - first).norm().item()
+        assert (got - expected).norm() <= 1e-3 * (expected - first).norm()
+    assert moved > 1
