@@ -33,13 +33,15 @@ class Trainer:
         self.window: list[dict[str, Tensor]] = []
         self.recon_weight = torch.tensor(settings.first_recon_weight, device=self.fabric.device)
         extractor, lens = players.extractor, players.lens
+        # Fused: one pass over memory. On CPU it walks a gradient in its parameter's strides without asking: autograd
+        # gives it those, and whatever else writes a `.grad` must copy into it, not replace it.
         if settings.optimizer == "sgd":
             self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                extractor.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay
+                extractor.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay, fused=True
             )
         else:
             self.extractor_optimizer = torch.optim.AdamW(
-                extractor.parameters(), settings.lr, weight_decay=settings.weight_decay
+                extractor.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
             )
         self.extractor_parameters = [p for p in extractor.parameters() if p.requires_grad]
         self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
@@ -49,7 +51,7 @@ class Trainer:
         if lens is not None and self.rival is None:
             self.lens_parameters = [p for p in lens.parameters() if p.requires_grad]
             self.lens, self.lens_optimizer = self.fabric.setup(
-                lens, torch.optim.Adam(lens.parameters(), settings.lens_lr)
+                lens, torch.optim.Adam(lens.parameters(), settings.lens_lr, fused=True)
             )
 
     # --- one step ----------------------------------------------------------------------------------------------------

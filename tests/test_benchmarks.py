@@ -1,0 +1,97 @@
+"""The step's benchmark at a tiny size: what it writes, and that what it compares is the same step. Never its times."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from benchmarks import step
+from lens import experiment
+from lens.data import gather
+from lens.settings import parse
+
+SETTINGS = [*TINY[: TINY.index("--steps")], "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    file = tmp_path_factory.mktemp("benchmark") / "step.json"
+    assert step.main([*SETTINGS, "--device", "cpu", "--rounds", "2", "--json", str(file)]) == 0
+    return json.loads(file.read_text())
+
+
+def test_every_mode_stands_beside_its_own_floor(measured):
+    assert set(measured["modes"]) == {"plain", "both, separate", "both, joint", "lensed", "two-pass"}
+    for mode, row in measured["modes"].items():
+        floor = sum(count * measured["parts"][part]["seconds"] for part, count in step.FLOORS[mode].items())
+        assert row["ratio_to_floor"] == pytest.approx(row["seconds"] / floor)
+        assert row["floor_seconds"] == pytest.approx(floor)
+        assert row["images_per_second"] == pytest.approx(4 / row["seconds"])
+        low, high = row["spread"]
+        assert 0 < low <= row["seconds"] <= high
+        assert 0 < row["contraction_share"] < 1
+        assert row["share_of_bf16_peak"] is None
+    assert measured["settings"]["extractor"] == "test_resnet"
+    assert (measured["device"], measured["threads"], measured["rounds"]) == ("cpu", 1, 2)
+    assert measured["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert "git_commit" in measured
+
+
+def test_a_step_computes_what_its_floor_is_made_of(measured):
+    """In FLOPs, which do not vary: a mode that crossed a network once more than its floor says would show here."""
+    for mode, counts in step.FLOORS.items():
+        floor = sum(count * measured["parts"][part]["flops"] for part, count in counts.items())
+        # The two-pass step differentiates the root with respect to its input, which no plain step does.
+        assert measured["modes"][mode]["flops"] == pytest.approx(floor, rel=0.02 if mode == "two-pass" else 1e-9), mode
+
+
+def test_peak_memory_is_that_of_the_mode(measured):
+    """Weights and activations of one graph, of two, and of both networks."""
+    peak = {mode: row["peak_memory"] for mode, row in measured["modes"].items()}
+    assert peak["plain"] < peak["lensed"] < peak["both, joint"]
+
+
+@pytest.mark.parametrize("adversary", ["least_likely", "full"])
+def test_the_two_pass_step_takes_the_same_gradients(adversary):
+    """Where the lens does not move between its two passes, they differentiate the same two losses."""
+    parsed = parse([*SETTINGS, "--device", "cpu", "--adversary", adversary], "lens.train")
+    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    batch = gather(images, np.arange(4), 0)
+    ours, theirs = (step.make_trainer(parsed, images, fabric, mode) for mode in ("both, separate", "two-pass"))
+    theirs.lens_optimizer.param_groups[0]["lr"] = 0.0
+    ours.train_step(batch)
+    step.two_pass_step(theirs, batch)
+    for name in ("lens_parameters", "extractor_parameters"):
+        # An encoder's last stages are not in the graph where the lens is shallow.
+        got, expected = (
+            torch.cat([p.grad.flatten() for p in getattr(trainer, name) if p.grad is not None])
+            for trainer in (ours, theirs)
+        )
+        assert expected.norm() > 1e-3
+        assert (got - expected).norm() / expected.norm() < 1e-5, name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_fused_optimisers_take_the_step_that_plain_loops_take(optimizer):
+    """On CPU a fused step trusts that a gradient lies in memory as its parameter does, which is channels-last here."""
+    parsed = parse(
+        [*SETTINGS, "--device", "cpu", "--optimizer", optimizer, "--lr", "0.1", "--warmup", "0"], "lens.train"
+    )
+    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    batch = gather(images, np.arange(4), 0)
+    fused, loops = (step.make_trainer(parsed, images, fabric, "both, separate") for _ in range(2))
+    for optimiser in (loops.extractor_optimizer, loops.lens_optimizer):
+        assert optimiser.param_groups[0]["fused"]
+        optimiser.param_groups[0].update(fused=False, foreach=False)
+    before = [p.detach().clone() for p in loops.extractor_parameters + loops.lens_parameters]
+    for trainer in (fused, loops):
+        trainer.train_step(batch)
+    moved = 0.0
+    pairs = zip(fused.extractor_parameters, loops.extractor_parameters, strict=True)
+    pairs_of_the_lens = zip(fused.lens_parameters, loops.lens_parameters, strict=True)
+    for first, (got, expected) in zip(before, [*pairs, *pairs_of_the_lens], strict=True):
+        moved += (expected - first).norm().item()
+        assert (got - expected).norm() <= 1e-3 * (expected - first).norm()
+    assert moved > 1
