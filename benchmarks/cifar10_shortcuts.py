@@ -29,8 +29,8 @@ ARMS: dict[str, list[str]] = {
     "lens at 25 dB": ["--target_psnr", "25.25"],
     "lens at 20 dB": ["--target_psnr", "20.25"],
     "lens at 15 dB": ["--target_psnr", "15.25"],
-    "FGSM, matched to 25 dB": ["--adversary", "fgsm", "--match_mse"],
-    "random augmentation, matched to 25 dB": ["--adversary", "random", "--match_mse"],
+    "FGSM, matched to 25 dB": ["--adversary", "fgsm", "--target_psnr", "null", "--match_mse"],
+    "random augmentation, matched to 25 dB": ["--adversary", "random", "--target_psnr", "null", "--match_mse"],
 }
 MATCHED = "lens at 25 dB"
 
