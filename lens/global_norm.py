@@ -29,7 +29,8 @@ def synchronise(module: nn.Module, device: torch.device) -> nn.Module:
 
 def _forward(norm: Any, local: Any, inputs: Tensor) -> Tensor:
     """Batch norm (Ioffe, Szegedy 2015, algorithm 1) with mean and variance over all ranks' rows of equal number."""
-    if not norm.training:
+    # A cumulative average is a re-estimation, which every rank makes on the same images.
+    if not norm.training or norm.momentum is None:
         return local(inputs)  # type: ignore[no-any-return]
     every = [dim for dim in range(inputs.dim()) if dim != 1]
     shape = [1, -1] + [1] * (inputs.dim() - 2)
@@ -40,9 +41,8 @@ def _forward(norm: Any, local: Any, inputs: Tensor) -> Tensor:
     variance = _Sum.apply(centred.square().sum(dim=every)) / count
     with torch.no_grad():
         norm.num_batches_tracked += 1
-        momentum = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean, momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), momentum)
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
     outputs: Tensor = centred * torch.rsqrt(variance + norm.eps).reshape(shape)
     if norm.affine:
         outputs = outputs * norm.weight.reshape(shape) + norm.bias.reshape(shape)
