@@ -110,8 +110,8 @@ def cue_left(run: Path, images: int = 512) -> list[float]:
     from lens import data, experiment, measure, networks
     from lens.augment import centre
     from lens.draws import EVALUATION
+    from lens.parsing import parse
     from lens.run import Run
-    from lens.settings import parse
 
     parsed = parse([], "lens.train", Run.open(run).settings())
     loaded = experiment.training_images(parsed.settings)

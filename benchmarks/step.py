@@ -41,11 +41,11 @@ from torch.nn import functional
 from lens import experiment
 from lens.adversary import adversarial_loss, plain_step
 from lens.data import Batch, Images, gather
+from lens.parsing import Parsed, parse
 from lens.protocols import BadInput
-from lens.run import git_commit, versions
-from lens.settings import Parsed, parse
 from lens.terminal import guard
 from lens.trainer import Trainer
+from lens.versions import git_commit, versions
 
 GPU_DEFAULTS = {"extractor": "resnetv2_50", "image_size": 224, "batch_size": 32, "precision": "bf16"}
 WARM_UP = 2

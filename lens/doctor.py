@@ -21,7 +21,7 @@ def doctor() -> int:
     import torch
 
     from lens.cache import default_cache_dir
-    from lens.run import git_commit, versions
+    from lens.versions import git_commit, versions
 
     for name, version in versions().items():
         print(f"{name:<28} {version}")

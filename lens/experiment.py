@@ -20,12 +20,13 @@ from lens.augment import augment, centre
 from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, Draws, generator
 from lens.global_norm import synchronise
+from lens.parsing import Parsed
 from lens.planting import plant
 from lens.protocols import BadInput, Question, Shortcut, Task, key_name
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.run import Run
-from lens.settings import Parsed, Settings, as_list
+from lens.settings import Settings, as_list
 from lens.terminal import Bar
 
 STATISTICS_BATCHES = 24

@@ -6,9 +6,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from lens.parsing import of_this_version, parse, parse_simple, refuse_foreign_code
 from lens.protocols import BadInput, check_number
 from lens.run import Run
-from lens.settings import of_this_version, parse, parse_simple, refuse_foreign_code
 from lens.terminal import guard
 
 

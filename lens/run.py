@@ -12,20 +12,17 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
-import uuid
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import metadata
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
 
+from lens.files import DISK_FULL, append_line, reading, sync_directory, write_atomically, write_tensors
+from lens.mirror import Mirror
 from lens.protocols import BadInput, is_file_key
 from lens.ranks import own_rank
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 CHECKPOINTS_KEPT = 2
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 _locks: set[int] = set()
@@ -50,50 +46,6 @@ def _leave_locks_to_the_parent() -> None:
 os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
-def write_atomically(file: Path, content: str | bytes) -> None:
-    """Write a file under another name, flush it to disk, then rename it into place; where that fails, leave nothing."""
-    _write_together({file: content.encode("utf-8") if isinstance(content, str) else content})
-
-
-def _write_together(contents: dict[Path, bytes]) -> None:
-    """Write files, all of them or none: a full disk is met before the first one is renamed into place."""
-    temporaries = {file: file.with_name(f".{file.name}.tmp") for file in contents}
-    try:
-        for file, temporary in temporaries.items():
-            with open(temporary, "wb") as stream:
-                stream.write(contents[file])
-                stream.flush()
-                os.fsync(stream.fileno())
-        for file, temporary in temporaries.items():
-            temporary.replace(file)
-    except OSError:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_tensors(folder: Path, parts: dict[str, dict[str, Tensor]]) -> None:
-    """Write each part's tensors into `folder` as NAME.safetensors, all parts or none."""
-    from safetensors.torch import save
-
-    _write_together(
-        {
-            folder / f"{part}.safetensors": save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
-            for part, tensors in parts.items()
-        }
-    )
-
-
-def append_line(file: Path, line: str) -> None:
-    """Append a line to a text file, whole or not at all."""
-    data = (line + "\n").encode("utf-8")
-    with open(file, "ab", buffering=0) as stream:
-        before = stream.tell()
-        if stream.write(data) < len(data):  # what a disk does that has room for a part of it
-            stream.truncate(before)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-
-
 def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
     """Of several processes only rank 0 writes."""
 
@@ -103,17 +55,6 @@ def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
             method(*args, **kwargs)
 
     return write
-
-
-@contextmanager
-def reading(file: Path, advice: str) -> Iterator[None]:
-    """Give a damaged file its one line: what it is, what is wrong with it, what to try."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, yaml.YAMLError, SafetensorError) as error:
-        raise BadInput(f"{file} cannot be read ({type(error).__name__}: {error}): {advice}") from error
 
 
 class Run:
@@ -127,7 +68,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock: int | None = None
-        self._mirror: Any = None
+        self._mirror: Mirror | None = None
 
     def __enter__(self) -> Run:
         if self.exists() and own_rank() == 0:
@@ -136,8 +77,9 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         finished = (self.directory / "summary.json").exists() and error is None
-        self._mirrored(lambda mirror: mirror.finish(exit_code=0 if finished else 1))
-        self._mirror = None
+        if self._mirror is not None:
+            self._mirror.finish(finished)
+            self._mirror = None
         self._release()
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             saved = self.last_checkpoint_path()
@@ -305,7 +247,8 @@ class Run:
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl, which is the record."""
         append_line(self.directory / "metrics.jsonl", json.dumps(line))
-        self._mirror_line(line)
+        if self._mirror is not None:
+            self._mirror.line(line)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
@@ -320,93 +263,19 @@ class Run:
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_atomically(self.directory / "metrics.jsonl", "".join(kept))
 
-    # --- the mirror: Weights & Biases --------------------------------------------------------------------------------
-
-    @staticmethod
-    def check_mirror(mode: str) -> None:
-        """Raise BadInput where `--wandb online` has no login or no network; never prompts."""
-        if mode != "online":
-            return
-        import wandb
-
-        advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
-        wandb.setup(wandb.Settings(silent=True, mode="online"))
-        try:
-            logged_in = wandb.login(prompt=False, verify=True)
-        except wandb.Error as error:
-            raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
-        if not logged_in:
-            raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
-
-    @_on_rank_0
     def start_mirror(self, plain: dict[str, Any]) -> None:
-        """Mirror the record to Weights & Biases as the settings say, into the same W&B run when this run is resumed.
-
-        Its id is kept in wandb.json. Raises BadInput where W&B does not start.
-        """
-        if plain["wandb"] == "disabled":
+        """Mirror the record to Weights & Biases, where the settings say so. Raises BadInput where W&B does not start."""
+        if plain["wandb"] == "disabled" or own_rank() != 0:
             return
-        import wandb
-
-        file = self.directory / "wandb.json"
-        earlier = file.exists()
-        if not earlier:
-            self.write_json("wandb.json", {"id": uuid.uuid4().hex[:8]})
-        with reading(file, "delete it to log to a new W&B run"):
-            identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
-        try:
-            self._mirror = wandb.init(
-                mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
-                tags=plain["wandb_tags"], name=self.directory.resolve().name, id=identity, resume="allow",
-                dir=str(self.directory), config=plain, allow_val_change=True, reinit="create_new",
-                settings=wandb.Settings(
-                    silent=True, console="off", save_code=False, disable_git=True, init_timeout=60, finish_timeout=120,
-                    finish_timeout_raises=True,
-                ),
-            )  # fmt: skip
-        except wandb.Error as error:
-            raise BadInput(
-                f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
-            ) from error
-        if not earlier:  # what was logged before there was a mirror
+        self._mirror = Mirror(self.directory, plain)
+        if not self._mirror.resumed:  # what was logged before there was a mirror
             for line in self.metrics():
-                self._mirror_line(line)
+                self._mirror.line(line)
 
-    @_on_rank_0
     def mirror_results(self, summary: dict[str, Any]) -> None:
-        """Mirror the summary and the pictures of a finished run."""
-        if self._mirror is None:
-            return
-        import wandb
-
-        files = sorted((self.directory / "figures").glob("*.png"))
-        self._mirrored(
-            lambda mirror: mirror.log(
-                {f"figures/{file.stem}": wandb.Image(str(file)) for file in files},
-                step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
-            )
-        )
-        self._mirrored(lambda mirror: mirror.summary.update(summary))
-
-    def _mirror_line(self, line: dict[str, Any]) -> None:
-        named = {f"{line['kind']}/{name}": value for name, value in line.items() if name not in ("kind", "step")}
-        # W&B ignores a step that it has had: what a resumed run repeats is the same to the bit.
-        self._mirrored(lambda mirror: mirror.log(named, step=line["step"]))
-
-    def _mirrored(self, act: Callable[[Any], object]) -> None:
-        """Act on the mirror, if there is one; where it fails, say so once and go on: the record is on disk."""
-        if self._mirror is None:
-            return
-        try:
-            act(self._mirror)
-        except Exception as error:
-            self._mirror = None
-            said = " ".join(str(error).split())
-            print(
-                f"Weights & Biases failed ({type(error).__name__}: {said}); the run goes on without it, its record is "
-                f"{self.directory / 'metrics.jsonl'}",
-                file=sys.stderr,
-            )
+        """Mirror the summary and the pictures of a finished run, where there is a mirror."""
+        if self._mirror is not None:
+            self._mirror.results(summary)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -427,7 +296,7 @@ class Run:
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-            _sync_directory(folder)
+            sync_directory(folder)
         for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
 
@@ -476,45 +345,3 @@ class Run:
 
 def _hash(key: str) -> str:
     return hashlib.sha256(Path(key).read_bytes()).hexdigest()
-
-
-def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
-# --- what is recorded beside the figures -----------------------------------------------------------------------------
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python, of this package and of the libraries that results depend on."""
-    from lens import __version__
-
-    found = {"python": sys.version.split()[0], "lens": __version__}
-    for package in (
-        "torch",
-        "torchvision",
-        "timm",
-        "segmentation-models-pytorch",
-        "kornia",
-        "lightning-fabric",
-        "scikit-learn",
-    ):
-        found[package] = metadata.version(package)
-    return found
-
-
-def git_commit() -> str | None:
-    """The commit of the package's checkout, "-dirty" where files differ from it, None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-        status = subprocess.run(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True)  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip() + ("-dirty" if status.stdout.strip() else "")

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens.mirror import Mirror
+from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code
 from lens.protocols import BadInput, key_name
 from lens.ranks import Ranks, losses_are_told
 from lens.run import Run
-from lens.settings import RESUMABLE, Parsed, Settings, differing, of_this_version, parse, refuse_foreign_code
+from lens.settings import RESUMABLE, Settings
 from lens.terminal import Bar, guard, say, stop_signals
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.trainer import Trainer
 
     settings = parsed.settings
-    run.check_mirror(settings.wandb)
+    Mirror.check(settings.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
     fabric = experiment.make_fabric(settings)

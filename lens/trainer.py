@@ -15,9 +15,11 @@ from lens.adversary import Losses, adversarial_step, plain_step, rival_step, ste
 from lens.data import Batch
 from lens.draws import step_seed
 from lens.experiment import Experiment
+from lens.files import write_tensors
 from lens.protocols import BadInput, key_name
 from lens.rivals import Rival
-from lens.run import Run, git_commit, versions, write_tensors
+from lens.run import Run
+from lens.versions import git_commit, versions
 
 
 class Trainer:

@@ -10,7 +10,7 @@ from conftest import TINY
 from benchmarks import step
 from lens import experiment
 from lens.data import gather
-from lens.settings import parse
+from lens.parsing import parse
 
 SETTINGS = [*TINY[: TINY.index("--steps")], "--threads", "1"]
 

@@ -47,7 +47,7 @@ def test_help_shows_every_plugin_and_its_line(capsys):
 
 
 def test_print_config_is_a_config(capsys, tmp_path):
-    from lens.settings import parse
+    from lens.parsing import parse
 
     with pytest.raises(SystemExit):
         cli.main(["train", "--shortcut", "arrow", "--lr", "0.25", "--print_config"])

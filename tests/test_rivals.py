@@ -70,7 +70,7 @@ def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
 
 def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
     from lens import data, experiment
-    from lens.settings import parse
+    from lens.parsing import parse
 
     parsed = parse([*TINY, "--data", f"{photos}", "--adversary", "fgsm"], "lens.train")
     images = experiment.training_images(parsed.settings)

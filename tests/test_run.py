@@ -19,7 +19,8 @@ from conftest import TINY
 from safetensors.torch import load_file
 
 from lens import __version__, figures, probe, train
-from lens.run import Run, append_line
+from lens.files import append_line
+from lens.run import Run
 from lens.settings import ADDED
 from lens.trainer import Trainer
 

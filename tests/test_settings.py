@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lens.parsing import differing, parse, refuse_foreign_code
 from lens.protocols import BadInput, find
-from lens.settings import Settings, differing, parse, refuse_foreign_code
+from lens.settings import Settings
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

@@ -376,7 +376,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     import timm
 
     from lens import evaluate, experiment
-    from lens.settings import parse
+    from lens.parsing import parse
 
     parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
     images = experiment.training_images(parsed.settings)

@@ -1,0 +1,97 @@
+"""The mirror of a run's record in Weights & Biases; the record itself is on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lens.files import reading, write_atomically
+from lens.protocols import BadInput
+
+
+class Mirror:
+    """One W&B run for one run directory, the same again when that is resumed: its id is kept in wandb.json."""
+
+    def __init__(self, directory: Path, plain: dict[str, Any]) -> None:
+        """Start W&B as the settings `plain` say. Raises BadInput where it does not start."""
+        import wandb
+
+        self.directory = directory
+        file = directory / "wandb.json"
+        self.resumed = file.exists()
+        if not self.resumed:
+            write_atomically(file, json.dumps({"id": uuid.uuid4().hex[:8]}) + "\n")
+        with reading(file, "delete it to log to a new W&B run"):
+            identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
+        try:
+            self.run: Any = wandb.init(
+                mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
+                tags=plain["wandb_tags"], name=self.directory.resolve().name, id=identity, resume="allow",
+                dir=str(self.directory), config=plain, allow_val_change=True, reinit="create_new",
+                settings=wandb.Settings(
+                    silent=True, console="off", save_code=False, disable_git=True, init_timeout=60, finish_timeout=120,
+                    finish_timeout_raises=True,
+                ),
+            )  # fmt: skip
+        except wandb.Error as error:
+            raise BadInput(
+                f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
+            ) from error
+
+    @staticmethod
+    def check(mode: str) -> None:
+        """Raise BadInput where `--wandb online` has no login or no network; never prompts."""
+        if mode != "online":
+            return
+        import wandb
+
+        advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
+        wandb.setup(wandb.Settings(silent=True, mode="online"))
+        try:
+            logged_in = wandb.login(prompt=False, verify=True)
+        except wandb.Error as error:
+            raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
+        if not logged_in:
+            raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
+
+    def results(self, summary: dict[str, Any]) -> None:
+        """Mirror the summary and the pictures of a finished run."""
+        import wandb
+
+        files = sorted((self.directory / "figures").glob("*.png"))
+        self._act(
+            lambda mirror: mirror.log(
+                {f"figures/{file.stem}": wandb.Image(str(file)) for file in files},
+                step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
+            )
+        )
+        self._act(lambda mirror: mirror.summary.update(summary))
+
+    def line(self, line: dict[str, Any]) -> None:
+        """Mirror a line of metrics.jsonl."""
+        named = {f"{line['kind']}/{name}": value for name, value in line.items() if name not in ("kind", "step")}
+        # W&B ignores a step that it has had: what a resumed run repeats is the same to the bit.
+        self._act(lambda mirror: mirror.log(named, step=line["step"]))
+
+    def finish(self, finished: bool) -> None:
+        """Close W&B's run, as a failed one where the run did not finish."""
+        self._act(lambda mirror: mirror.finish(exit_code=0 if finished else 1))
+
+    def _act(self, act: Callable[[Any], object]) -> None:
+        """Act on W&B's run; where it fails, say so once and go on: the record is on disk."""
+        if self.run is None:
+            return
+        try:
+            act(self.run)
+        except Exception as error:
+            self.run = None
+            said = " ".join(str(error).split())
+            print(
+                f"Weights & Biases failed ({type(error).__name__}: {said}); the run goes on without it, its record is "
+                f"{self.directory / 'metrics.jsonl'}",
+                file=sys.stderr,
+            )
