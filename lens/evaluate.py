@@ -292,6 +292,7 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
         "map": (total / len(chosen)).numpy(),
         "mean_image": (mean_image / len(chosen)).permute(1, 2, 0).numpy(),
         "map_images": np.array(len(chosen)),
+        "by": np.array(experiment.settings.adversary if isinstance(experiment.lens, Rival) else "lensed"),
     }
 
 

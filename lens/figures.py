@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.run import write_atomically
+from lens.files import write_atomically
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "value", "95 % interval", "note")
@@ -121,12 +121,15 @@ def amplification(original: Array, lensed: Array) -> float:
 
 
 def edits(numbers: dict[str, Array], file: Path) -> None:
-    """Held-out images in rows: original | lensed | amplified difference (grey is no change); clean, where planted."""
+    """Held-out images in rows: original | lensed (or what changed them) | amplified difference (grey is no change).
+
+    Where a cue is planted, clean images stand above them.
+    """
     plt = _pyplot()
     original, lensed = numbers["original"], numbers["lensed"]
     factor = amplification(original, lensed)
     difference = (127.5 + factor * (lensed.astype(float) - original.astype(float))).clip(0, 255).astype(np.uint8)
-    rows = [("original", original), ("lensed", lensed), (f"difference × {factor:.1f}", difference)]
+    rows = [("original", original), (str(numbers.get("by", "lensed")), lensed), (f"difference × {factor:.1f}", difference)]
     if not np.array_equal(numbers["clean"], original):
         rows = [("clean", numbers["clean"]), ("planted", original), *rows[1:]]
     count = len(original)
