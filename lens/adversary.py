@@ -105,31 +105,16 @@ def adversarial_step(
     *unclamped* x + δ: otherwise, on black and white pixels, the adversary's gradient passes while the penalty
     saturates, and δ runs away. `share` scales both losses, for gradient accumulation.
     """
-    separate = rules.feed == "both" and rules.batch_norm == "separate"
-    raw_loss = torch.zeros((), device=views.device)
-    if separate:
-        raw_loss = task.loss(extractor(task.present(views, question), lensed=False), question).mean() / 2
-        backward(raw_loss * share, extractor_parameters, False)
     unclamped = lens(views)
     lensed = clamp_straight_through(unclamped)
-    lensed_input = task.present(lensed, question)
-    if rules.feed == "lensed":
-        outputs = extractor(lensed_input, lensed=True)
-        extractor_loss = task.loss(outputs, question).mean()
-    elif separate:
-        outputs = extractor(lensed_input, lensed=True)
-        extractor_loss = task.loss(outputs, question).mean() / 2
-    else:
-        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input])).chunk(2)
-        extractor_loss = (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2
-
+    extractor_loss, outputs = extractor_losses(extractor, task, views, lensed, question, rules)
     adversarial = adversarial_loss(rules.adversary, task, outputs, question).mean()
     reconstruction = (unclamped - views).square().mean()
     lens_loss = adversarial + recon_weight * reconstruction
     backward(extractor_loss * share, extractor_parameters, True)
     backward(lens_loss * share, lens_parameters, False)
     clamped_mse = (lensed.detach() - views).square().mean()
-    return Losses(raw_loss.detach() + extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
+    return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
 
 
 def rival_step(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lens.parsing import of_this_version, parse, parse_simple, refuse_foreign_code
 from lens.protocols import BadInput, check_number
+from lens.ranks import launched
 from lens.run import Run
 from lens.terminal import guard
 
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
 def probe(argv: list[str]) -> int:
     """Hold the run's directory against a training, and against other probes, while its weights are measured."""
     asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
+    if launched() > 1:
+        raise BadInput("lens.probe measures in one process: start it without torchrun")
     with Run.open(Path(asked.run)) as run:
         return measure(asked, run, argv)
 
