@@ -72,7 +72,10 @@ def matched(asked: argparse.Namespace, seed: int) -> str:
     run = folder(asked.runs, asked.shortcut, MATCHED, seed)
     if run.exists():
         return str(run)
-    part = json.loads((asked.out / f"cifar10_{asked.shortcut}.json").read_text())["arms"][MATCHED]
+    table = asked.out / f"cifar10_{asked.shortcut}.json"
+    part = json.loads(table.read_text())["arms"].get(MATCHED, {}) if table.exists() else {}
+    if seed not in part.get("seeds", []):
+        raise SystemExit(f"there is no {MATCHED!r} of seed {seed} to match, neither {run} nor in {table}: run it first")
     return str(10 ** (-part["psnr"][part["seeds"].index(seed)] / 10))
 
 
@@ -81,7 +84,7 @@ def chosen(words: list[str] | None) -> list[str]:
     return [arm for arm in ARMS if not words or any(word in arm for word in words)]
 
 
-def recovered(values: dict[str, np.ndarray[Any, Any]], error: float, arm: str) -> tuple[float, list[float]]:
+def recovered(values: dict[str, dict[int, float]], error: float, arm: str) -> tuple[float, list[float]]:
     """Share of the lost accuracy that an arm wins back, (arm − cue) / (clean − cue), with a 95 % interval.
 
     Bootstrap over seeds, paired across arms; on top of it each arm's test-sampling error is drawn independently,
@@ -89,8 +92,8 @@ def recovered(values: dict[str, np.ndarray[Any, Any]], error: float, arm: str) -
     """
     rng = np.random.default_rng(0)
     names = (CLEAN, CUE, arm)
-    count = min(len(values[name]) for name in names)  # an arm may have fewer seeds, always the first ones
-    stack = np.stack([values[name][:count] for name in names])
+    common = [seed for seed in values[arm] if all(seed in values[name] for name in names)]
+    stack = np.array([[values[name][seed] for seed in common] for name in names])
     chosen = rng.integers(0, stack.shape[1], size=(10_000, stack.shape[1]))
     means = stack[:, chosen].mean(axis=2) + rng.normal(0, error, (3, 10_000))
     clean, cue, other = means
@@ -162,7 +165,7 @@ def collect(asked: argparse.Namespace) -> dict[str, Any]:
         if arm.startswith("lens"):
             arms[arm]["cue_left"] = np.mean([cue_left(place[seed]) for seed in done], axis=0).tolist()
     for measure_name in ("downstream", "rotation_clean"):
-        values = {arm: np.array(part[measure_name]) for arm, part in arms.items()}
+        values = {arm: dict(zip(part["seeds"], part[measure_name], strict=True)) for arm, part in arms.items()}
         for arm in arms:
             if arm not in (CLEAN, CUE, CONTROL):
                 arms[arm][f"{measure_name}_recovered"] = recovered(values, arms[arm][f"{measure_name}_error"], arm)
@@ -216,7 +219,7 @@ def table(result: dict[str, Any], command: str) -> str:
             ratios = ", ".join(f"{ratio:.3f}" for ratio in part["match"])
             lines += [
                 "",
-                f"{arm}: mean squared change on validation images over that of the paired lens run: {ratios}.",
+                f"{arm}: mean squared change on validation images over its target, that of the lens of the same seed: {ratios}.",
             ]
     untrained = [value for part in result["arms"].values() for value in part["untrained"]]
     lines += ["", f"An untrained extractor's features give {100 * np.mean(untrained):.1f} % downstream."]

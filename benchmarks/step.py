@@ -254,8 +254,10 @@ def examine(trainer: Trainer, step: Callable[[], object], before: int) -> dict[s
 def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
     """Time every mode and every part in the same rounds, and put each mode beside its own floor."""
     settings = parsed.settings
-    if settings.adversary == "none":
-        raise BadInput("--adversary none is measured anyway, as the mode 'plain': leave it out")
+    if settings.adversary == "none" or settings.has_rival:
+        raise BadInput(
+            f"--adversary {settings.adversary} has no lens to time; none is the mode 'plain' in any case: leave it out"
+        )
     fabric = experiment.make_fabric(settings)
     device = fabric.device
     images = synthetic(parsed)

@@ -85,6 +85,13 @@ class Experiment:
         for start in range(0, len(index), size):
             yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
 
+    def share_statistics(self) -> None:
+        """Under `--norm_sync local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
+        if self.settings.norm_sync == "local":
+            for player in (self.extractor, self.lens):
+                for buffer in player.buffers() if player is not None else ():
+                    self.ranks.broadcast(buffer)
+
     @property
     def lensed_statistics_only(self) -> bool:
         """Whether training never updates the raw set of statistics (`--feed lensed`)."""
@@ -192,9 +199,16 @@ def training_images(settings: Settings) -> data.Images:
 
 
 def build(
-    parsed: Parsed, images: data.Images, fabric: lightning_fabric.Fabric, ranks: Ranks | None = None
+    parsed: Parsed,
+    images: data.Images,
+    fabric: lightning_fabric.Fabric,
+    ranks: Ranks | None = None,
+    rival_mse: float | None = None,
 ) -> Experiment:
-    """Both players, freshly initialised from the seed (then from weight files, where given), on the device."""
+    """Both players, freshly initialised from the seed (then from weight files, where given), on the device.
+
+    `rival_mse` is the change that a rival was held to, where that is known from earlier.
+    """
     settings, task, shortcut = parsed.settings, parsed.plugins["task"], parsed.plugins["shortcut"]
     rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
     rules.check(task, key_name(settings.task))
@@ -203,7 +217,7 @@ def build(
     extractor = new_extractor(settings, task)
     lens: networks.Lens | Rival | None = None
     if settings.has_rival:
-        lens = _rival(settings, task, extractor, fabric)
+        lens = _rival(parsed, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
     elif with_lens:
         lens = networks.Lens(settings.lens_encoder, settings.lens_depth)
     if settings.extractor_weights:
@@ -225,9 +239,12 @@ def build(
     return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks)
 
 
-def _rival(settings: Settings, task: Task, extractor: networks.Extractor, fabric: lightning_fabric.Fabric) -> Rival:
+def _rival(
+    parsed: Parsed, extractor: networks.Extractor, fabric: lightning_fabric.Fabric, mean_squared_change: float
+) -> Rival:
+    settings, task = parsed.settings, parsed.plugins["task"]
     if settings.adversary == "random":
-        return RandomAugmentation(target_mse(settings))
+        return RandomAugmentation(mean_squared_change)
 
     def loss(views: Tensor, question: Question) -> Tensor:
         # The extractor as it is measured: running statistics, which the attack must not move.
@@ -236,20 +253,22 @@ def _rival(settings: Settings, task: Task, extractor: networks.Extractor, fabric
         with fabric.autocast():
             outputs = extractor(task.present(views, question), lensed=settings.feed == "lensed")
         extractor.train(training)
-        return task.loss(outputs.float(), question).sum()
+        total: Tensor = task.loss(outputs.float(), question).sum()
+        return total
 
-    return Fgsm(target_mse(settings), loss)
+    return Fgsm(mean_squared_change, loss)
 
 
-PAIRED = ("task", "data", "image_size", "shortcut", "shortcut_key", "seed", "eval_images")
+PAIRED = ("task", "data", "image_size", "cache_size", "augment", "shortcut", "shortcut_key", "seed", "eval_images")
 """Settings in which a lens run and a rival that is matched to it must agree."""
 
 
-def target_mse(settings: Settings) -> float:
+def target_mse(parsed: Parsed) -> float:
     """The mean squared change that a rival is held to: --match_mse, or the last validation error of the run it names.
 
     Raises BadInput where that is no finished lens run, or one of other images.
     """
+    settings = parsed.settings
     match = settings.match_mse
     if match is None:
         assert settings.steered_psnr is not None
@@ -263,14 +282,20 @@ def target_mse(settings: Settings) -> float:
             f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
         )
     other = run.settings()
-    for name in PAIRED:
-        mine = getattr(settings, name)
-        theirs = other.get(name)
-        if (mine if name != "data" else settings.sources) != (theirs if name != "data" else as_list(theirs or [])):
+    for name in (*PAIRED, key_name(settings.task), key_name(settings.shortcut)):  # and the plug-ins' own settings
+        mine, theirs = _comparable(name, parsed.plain.get(name)), _comparable(name, other.get(name))
+        if mine != theirs:
             raise BadInput(
                 f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
             )
     return float(found[-1])
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """A setting's value; of sources, however their paths are written."""
+    if name != "data":
+        return value
+    return [str(Path(key).resolve()) if "/" in key else key for key in as_list(value or [])]
 
 
 def new_extractor(settings: Settings, task: Task) -> networks.Extractor:

@@ -129,7 +129,11 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
     original, lensed = numbers["original"], numbers["lensed"]
     factor = amplification(original, lensed)
     difference = (127.5 + factor * (lensed.astype(float) - original.astype(float))).clip(0, 255).astype(np.uint8)
-    rows = [("original", original), (str(numbers.get("by", "lensed")), lensed), (f"difference × {factor:.1f}", difference)]
+    rows = [
+        ("original", original),
+        (str(numbers.get("by", "lensed")), lensed),
+        (f"difference × {factor:.1f}", difference),
+    ]
     if not np.array_equal(numbers["clean"], original):
         rows = [("clean", numbers["clean"]), ("planted", original), *rows[1:]]
     count = len(original)

@@ -29,7 +29,8 @@ def synchronise(module: nn.Module, device: torch.device) -> nn.Module:
 
 def _forward(norm: Any, local: Any, inputs: Tensor) -> Tensor:
     """Batch norm (Ioffe, Szegedy 2015, algorithm 1) with mean and variance over all ranks' rows of equal number."""
-    # A cumulative average is a re-estimation, which every rank makes on the same images.
+    # A cumulative average is a re-estimation, which every rank makes on the same images. (torch's norms on GPUs share it all
+    # the same: only the variance's n / (n − 1) differs.)
     if not norm.training or norm.momentum is None:
         return local(inputs)  # type: ignore[no-any-return]
     every = [dim for dim in range(inputs.dim()) if dim != 1]

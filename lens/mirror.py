@@ -23,10 +23,10 @@ class Mirror:
         self.directory = directory
         file = directory / "wandb.json"
         self.resumed = file.exists()
-        if not self.resumed:
-            write_atomically(file, json.dumps({"id": uuid.uuid4().hex[:8]}) + "\n")
-        with reading(file, "delete it to log to a new W&B run"):
-            identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
+        identity = uuid.uuid4().hex[:8]
+        if self.resumed:
+            with reading(file, "delete it to log to a new W&B run"):
+                identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
         try:
             self.run: Any = wandb.init(
                 mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
@@ -41,6 +41,8 @@ class Mirror:
             raise BadInput(
                 f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
             ) from error
+        if not self.resumed:
+            write_atomically(file, json.dumps({"id": identity}) + "\n")
 
     @staticmethod
     def check(mode: str) -> None:

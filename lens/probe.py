@@ -73,8 +73,6 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     refuse_foreign_code(stored, argv, run.directory)
     run.refuse_changed_plugins()
     stored = of_this_version(stored, run.origin()["lens"], run.directory)
-    if summary.get("match"):  # the run that it was matched to may be gone
-        stored["match_mse"] = summary["match"]["target_mse"]
     for name in ("probe_images", "device", "threads"):
         if getattr(asked, name):
             stored[name] = getattr(asked, name)
@@ -89,7 +87,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     probes = evaluate.load_probes(settings, keys, images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
-    players = experiment.build(parsed, images, fabric)
+    target = (summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
+    players = experiment.build(parsed, images, fabric, rival_mse=target)
     folder = run.directory / "best" if asked.weights == "best" else run.directory
     networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
     networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")

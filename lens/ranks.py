@@ -93,6 +93,31 @@ class Ranks:
         distributed.all_reduce(total)
         return total / self.world
 
+    def broadcast(self, value: Tensor) -> None:
+        """Overwrite a tensor with rank 0's."""
+        if self.world > 1:
+            from torch import distributed
+
+            distributed.broadcast(value, src=0)
+
+    def agree(self, value: object, what: str) -> None:
+        """Raise BadInput, on every rank, where the ranks' values differ."""
+        values = self.everyone(value)
+        if any(other != values[0] for other in values):
+            different = [rank for rank, other in enumerate(values) if other != values[0]]
+            raise BadInput(f"ranks {different} have other {what} than rank 0: every process must see the same")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Where one rank fails at what is done here (rank 0 writes), the others end too, without a word of their own."""
+        try:
+            yield
+        except BaseException:
+            self.everyone(True)
+            raise
+        if any(self.everyone(False)):
+            raise SystemExit(2)
+
     def wait(self) -> None:
         """Wait until every rank is here."""
         if self.world > 1:
@@ -103,11 +128,13 @@ class Ranks:
     @contextmanager
     def first_on_each_node(self) -> Iterator[None]:
         """What is done here is done by one rank of each node before the others: it builds the cache, they read it."""
-        if self.local_rank != 0:
-            self.wait()
-        yield
         if self.local_rank == 0:
-            self.wait()
+            with self.together():
+                yield
+        else:
+            with self.together():
+                pass  # the first rank is at it
+            yield
 
 
 @contextmanager
@@ -116,14 +143,19 @@ def losses_are_told(resume: object) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.distributed's own errors are RuntimeErrors
-        words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-        if launched() == 1 or not any(
-            word in f"{type(error).__name__} {error}" for word in (*words, "DistBackendError")
-        ):
+        words = (
+            "Connection closed by peer",
+            "Connection reset by peer",
+            "Broken pipe",
+            "timed out",
+            "Timeout",
+            "aborted",
+        )
+        if launched() == 1 or not any(word.lower() in str(error).lower() for word in words):
             raise
         raise LostRank(
             "another rank has died or was killed, and this one cannot go on without it; continue from the last "
-            f"checkpoint with the same torchrun line and --resume {resume}"
+            f"checkpoint with the same torchrun line and --resume {resume} ({str(error).splitlines()[0]})"
         ) from error
 
 

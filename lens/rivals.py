@@ -76,8 +76,8 @@ class RandomAugmentation(Rival):
 
 def _normal(draws: Draws, name: str, *shape: int) -> Tensor:
     """Standard normal draws (V, *shape): the inverse distribution function of uniform ones."""
-    uniform = draws.uniform(name, *shape) + 2**-25  # never 0
-    return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+    # Half a step up: the draws are multiples of 2**-24 from 0, and both ends of the interval would be infinite.
+    return math.sqrt(2) * torch.erfinv(2 * draws.uniform(name, *shape) - 1 + 2**-24)
 
 
 def _unit(change: Tensor) -> Tensor:

@@ -292,6 +292,7 @@ class Run:
                 temporary.mkdir()
                 write_tensors(temporary, {"players": tensors})
                 write_atomically(temporary / "state.json", json.dumps({"step": step, **state}))
+                sync_directory(temporary)
                 temporary.rename(place)
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -310,6 +311,11 @@ class Run:
         before = f"from {found[-2].name}" if len(found) > 1 else "from the start"
         with reading(found[-1], f"delete {found[-1]} to continue {before}"):
             return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
+
+    def rival_mse(self) -> float | None:
+        """The mean squared change that a rival has been held to, or None before the first checkpoint and for a lens."""
+        saved = self.last_checkpoint()
+        return saved[1].get("target_mse") if saved else None
 
     def last_checkpoint_path(self) -> Path | None:
         """Where the last whole checkpoint lies, or None before the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import shlex
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lens.mirror import Mirror
 from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code
 from lens.protocols import BadInput, key_name
-from lens.ranks import Ranks, losses_are_told
+from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
 from lens.settings import RESUMABLE, Settings
 from lens.terminal import Bar, guard, say, stop_signals
@@ -34,6 +35,8 @@ def start(argv: list[str]) -> int:
     resume = _value_of("--resume", argv)
     if resume is None:
         parsed = parse(argv, "lens.train")
+        if launched() > 1 and not parsed.settings.out:
+            raise BadInput("torchrun needs --out: every process must know the same run directory")
         if parsed.settings.resume:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
@@ -81,19 +84,12 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         images = experiment.training_images(settings)
         total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
         probes = evaluate.load_probes(settings, settings.probes, images)
-    players = experiment.build(parsed, images, fabric, ranks)
+    splits = images.splits()
+    ranks.agree(hashlib.sha256(splits).hexdigest(), "images")
+    players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
     trainer = Trainer(players, total)
-    if not resumed:
-        run.create(parsed.plain, command)
-        run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
-    else:
-        run.record_images(images.splits(), [vars(entry) for entry in images.skipped])
-        trainer.restore(run)
-        run.update_settings(parsed.plain)
-        run.record_command(command)
-        if trainer.step < total:
-            run.forget_summary()
-    run.start_mirror(parsed.plain)
+    with ranks.together():
+        prepare(run, parsed, trainer, splits, command, resumed)
     say(f"run directory: {run.directory}")
     say(images.describe())
 
@@ -127,9 +123,11 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     try:
         say("measuring on held-out images …")
+        players.share_statistics()
         if players.lensed_statistics_only:
             players.reestimate_statistics(players.extractor)
-        trainer.save_weights(run.directory)
+        if ranks.writes:
+            trainer.save_weights(run.directory)
         measured = evaluate.everything(players, probes)
         if ranks.writes:
             summary = record(trainer, run, measured)
@@ -153,6 +151,22 @@ def total_steps(settings: Settings, steps_per_epoch: int) -> int:
     if settings.epochs is not None:
         return max(1, round(settings.epochs * steps_per_epoch))
     return settings.steps or DEFAULT_STEPS
+
+
+def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: str, resumed: bool) -> None:
+    """Make the run directory, or take up the run that is in it."""
+    skipped = [vars(entry) for entry in trainer.players.images.skipped]
+    if not resumed:
+        run.create(parsed.plain, command)
+        run.record_images(splits, skipped)
+    else:
+        run.record_images(splits, skipped)
+        trainer.restore(run)
+        run.update_settings(parsed.plain)
+        run.record_command(command)
+        if trainer.step < trainer.total:
+            run.forget_summary()
+    run.start_mirror(parsed.plain)
 
 
 def record(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:

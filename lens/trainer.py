@@ -168,6 +168,7 @@ class Trainer:
 
     def evaluate(self, run: Run) -> None:
         """Ask the task about held-out validation images; keep the weights that do best on clean ones."""
+        self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
         index = evaluate.some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
@@ -181,12 +182,14 @@ class Trainer:
         better = line["clean"] if self.players.task.classes else -line["clean"]
         if self.best is None or better > self.best["score"]:
             self.best = {"score": better, "step": self.step}
-            self.save_weights(run.folder("best"))
+            if self.ranks.writes:
+                self.save_weights(run.folder("best"))
 
     # --- what is kept ------------------------------------------------------------------------------------------------
 
     def save(self, run: Run) -> None:
         """Write a checkpoint: both players, both optimisers, λ; nothing else is needed to continue bit by bit."""
+        self.players.share_statistics()
         tensors = {f"extractor.{name}": value for name, value in self.players.extractor.state_dict().items()}
         tensors |= _optimizer_tensors("extractor_optimizer", self.extractor_optimizer)
         if self.players.lens is not None:
@@ -194,7 +197,10 @@ class Trainer:
         if self.lens is not None:
             tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
         tensors["recon_weight"] = self.recon_weight
-        run.save_checkpoint(self.step, tensors, {"seconds": self.seconds, "best": self.best})
+        state = {"seconds": self.seconds, "best": self.best}
+        if self.rival is not None:
+            state["target_mse"] = self.rival.target_mse
+        run.save_checkpoint(self.step, tensors, state)
 
     def restore(self, run: Run) -> None:
         """Continue from the last checkpoint, or from the start where there is none; cut later lines of the record."""
@@ -216,9 +222,7 @@ class Trainer:
         run.cut_metrics(self.step)
 
     def save_weights(self, folder: Path) -> None:
-        """Write the players as safetensors, on rank 0: the backbone as timm names it, the head, the lens."""
-        if not self.ranks.writes:
-            return
+        """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
         extractor = self.players.extractor
         rest = {k: v for k, v in extractor.state_dict().items() if not k.startswith("backbone.")}
         parts = {"extractor": extractor.backbone.state_dict(), "head": rest}

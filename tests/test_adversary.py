@@ -62,8 +62,13 @@ def gradients(module):
     )
 
 
+def trained(module):
+    """The parameters that a player's optimiser moves."""
+    return [p for p in module.parameters() if p.requires_grad]
+
+
 def run_step(lens, extractor, views, question, adversary, feed, batch_norm, share=1.0):
-    lens_parameters, extractor_parameters = list(lens.parameters()), list(extractor.parameters())
+    lens_parameters, extractor_parameters = trained(lens), trained(extractor)
     rules = Rules(adversary, feed, batch_norm)
     return adversarial_step(
         lens,
@@ -152,7 +157,7 @@ def test_neither_loss_reaches_the_other_players_gradients(adversary, feed, batch
     run_step(lens, extractor, views, question, adversary, feed, batch_norm)
     rules = Rules(adversary, feed, batch_norm)
     adversarial_step(
-        other_lens, other_extractor, list(other_lens.parameters()), list(other_extractor.parameters()), ROTATION, views,
+        other_lens, other_extractor, trained(other_lens), trained(other_extractor), ROTATION, views,
         question, rules, 1e6, backward,
     )  # fmt: skip
     assert torch.equal(gradients(extractor), gradients(other_extractor))
@@ -162,7 +167,7 @@ def test_neither_loss_reaches_the_other_players_gradients(adversary, feed, batch
 def test_the_plain_step_is_the_extractors_own_loss():
     _, extractor, views, question = players()
     slow = copy.deepcopy(extractor)
-    plain_step(extractor, list(extractor.parameters()), ROTATION, views, question, backward)
+    plain_step(extractor, trained(extractor), ROTATION, views, question, backward)
     reference_cross_entropy(reference_logits(slow, views), question["target"]).backward()
     assert torch.allclose(gradients(extractor), gradients(slow), rtol=1e-9, atol=1e-12)
 

@@ -54,8 +54,8 @@ def test_any_list_of_paths_and_labels_is_read(tmp_path, separator):
     images = load([tmp_path / "list.txt"], tmp_path)
     assert len(images) == 20
     assert not images.skipped
-    assert images.classes == [["0", "1", "2"]]
-    assert (redder(images) == (images.label == 2)).all()
+    assert images.classes == [["0", "2"]]
+    assert (redder(images) == (images.label == 1)).all()
 
 
 def test_a_listed_file_that_is_missing_is_counted(tmp_path):
@@ -85,3 +85,19 @@ def test_places205_without_a_list_is_refused(tmp_path):
     (root / "trainvalsplit_places205" / "val_places205.csv").unlink()
     with pytest.raises(BadInput, match=r"cannot read the file list .*val_places205.csv \(No such file"):
         data.open_source(f"{root}/").listing()
+
+
+def test_labels_are_numbered_by_those_that_occur(tmp_path):
+    folder = write_folder(tmp_path / "a", 8)
+    files = sorted(folder.rglob("*.png"))
+    (folder / "list.txt").write_text(
+        "".join(f"{file.relative_to(folder)} {1_700_000_000 + i % 2}\n" for i, file in enumerate(files))
+    )
+    assert load([folder / "list.txt"], tmp_path).classes == [["1700000000", "1700000001"]]
+
+
+def test_a_label_that_is_a_list_is_refused():
+    from lens.sources._columns import numbered
+
+    with pytest.raises(BadInput, match="not one word or number"):
+        numbered([[1, 2], None])

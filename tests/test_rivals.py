@@ -58,6 +58,14 @@ def test_random_augmentation_has_mean_square_one_and_is_drawn_per_view_and_epoch
     assert torch.isfinite(rival(grey, question, draws)).all()
 
 
+def test_normal_draws_are_finite_at_both_ends(monkeypatch):
+    from lens.rivals import _normal
+
+    for value in (0.0, 1 - 2**-24):
+        monkeypatch.setattr(Draws, "uniform", lambda self, name, *shape, value=value: torch.full((2, *shape), value))
+        assert torch.isfinite(_normal(views(2)[2], "x", 3)).all()
+
+
 def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
     rival = RandomAugmentation(0.02)
     posed, question, draws = views(16)
@@ -131,12 +139,14 @@ def test_a_rival_trains_in_every_mode(adversary, mode, photos, tmp_path):
 
 
 def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
-    more = ("--adversary", "fgsm", "--match_mse", "0.004")
-    assert run(tmp_path / "whole", photos, *more) == 0
-    first = [*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'parts'}", "--steps", "12", *more]
     from lens.trainer import Trainer
 
     original = Trainer.train_step
+    lens = tmp_path / "lens"
+    assert run(lens, photos, "--target_psnr", "24") == 0
+    more = ("--adversary", "fgsm", "--match_mse", f"{lens}")
+    assert run(tmp_path / "whole", photos, *more) == 0
+    first = [*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'parts'}", "--steps", "12", *more]
 
     def stop_at_7(self, batch):
         if self.step == 7:
@@ -146,6 +156,7 @@ def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "train_step", stop_at_7)
         assert train.main(first) == 130
+    lens.rename(tmp_path / "gone")
     assert train.main(["--resume", f"{tmp_path / 'parts'}"]) == 0
     for name in ("extractor", "head", "lens"):
         a, b = (load_file(tmp_path / part / f"{name}.safetensors") for part in ("whole", "parts"))
@@ -169,6 +180,11 @@ def test_what_makes_no_sense_is_one_line(argv, message, photos, tmp_path, capsys
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+def test_a_rival_held_to_a_psnr_is_probed(photos, tmp_path):
+    assert run(tmp_path / "r", photos, "--adversary", "random", "--target_psnr", "22") == 0
+    assert probe.main([f"{tmp_path / 'r'}"]) == 0
 
 
 def test_a_run_that_is_no_pair_is_refused(paired, photos, tmp_path, capsys):

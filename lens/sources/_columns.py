@@ -20,7 +20,12 @@ def choose(key: str, kind: str, wanted: str | None, found: list[str], known: lis
 
 
 def numbered(values: list[Any]) -> tuple[list[int | None], list[str]]:
-    """Labels of any kind as numbers, None where there is none, and their names, sorted."""
+    """Labels of any kind as numbers, None where there is none, and their names, sorted.
+
+    Raises BadInput for labels that are no single word or number.
+    """
+    if several := [value for value in values if isinstance(value, list | dict)]:
+        raise BadInput(f"a label is {str(several[0])[:80]}, not one word or number: name another --label_column")
     known = sorted({value for value in values if value is not None})
     number = {value: position for position, value in enumerate(known)}
     return [number.get(value) for value in values], [str(value) for value in known]

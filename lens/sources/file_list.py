@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record
+from lens.sources._columns import numbered
 from lens.sources._files import PLACES205, file_stamp
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class FileList:
         known = {record.name for record in records}
         if len(known) < len(records):
             raise BadInput(f"{self.path} names {len(records) - len(known)} images twice: name each of them once")
-        classes = [str(label) for label in range(1 + max(record.label or 0 for record in records))]
+        labels, classes = numbered([record.label for record in records])
+        records = [dataclasses.replace(record, label=label) for record, label in zip(records, labels, strict=True)]
         if Path(self.path).is_dir():
             for record in records:
                 # The first letter's folder is left out: a/abbey → abbey, f/field/wild → field/wild.
