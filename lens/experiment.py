@@ -227,6 +227,8 @@ def build(
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
+    if settings.precision == 64:
+        place["dtype"] = torch.float64
     ranks = ranks or Ranks(fabric)
     if ranks.world > 1 and settings.norm_sync == "global":
         synchronise(extractor, fabric.device)
