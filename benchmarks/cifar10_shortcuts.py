@@ -102,11 +102,12 @@ def recovered(values: dict[str, dict[int, float]], error: float, arm: str) -> tu
     return float((other - cue) / (clean - cue)), [float(low), float(high)]
 
 
-def cue_left(run: Path, images: int = 512) -> list[float]:
+def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     """How much of the cue is in lensed images, and of the same cue in the three other directions.
 
     For each direction k, with d_k = planted_k − clean: ⟨lensed − clean, d_k⟩ / ⟨d_k, d_k⟩, summed over upright test
-    images that carry the cue in direction 0. 1 is as planted, 0 is none, below 0 is the opposite.
+    images that carry the cue in direction 0. 1 is as planted, 0 is none, below 0 is the opposite. Beside it the same of the
+    planted images: cues in different directions need not be independent of each other.
     """
     import torch
 
@@ -129,7 +130,10 @@ def cue_left(run: Path, images: int = 512) -> list[float]:
         lensed = torch.cat(
             [measure.to_8_bits(players.lens(part.to(players.fabric.device))).cpu() for part in planted[0].split(128)]
         )
-    return [float(((lensed - clean) * (p - clean)).sum() / (p - clean).square().sum()) for p in planted]
+    return {
+        name: [float(((shown - clean) * (p - clean)).sum() / (p - clean).square().sum()) for p in planted]
+        for name, shown in (("planted", planted[0]), ("lensed", lensed))
+    }
 
 
 def standard_error(intervals: list[list[float]]) -> float:
@@ -163,7 +167,8 @@ def collect(asked: argparse.Namespace) -> dict[str, Any]:
             "commits": sorted({str(s["git_commit"]) for s in summaries}),
         }
         if arm.startswith("lens"):
-            arms[arm]["cue_left"] = np.mean([cue_left(place[seed]) for seed in done], axis=0).tolist()
+            left = [cue_left(place[seed]) for seed in done]
+            arms[arm]["cue_left"] = {name: np.mean([x[name] for x in left], axis=0).tolist() for name in left[0]}
     for measure_name in ("downstream", "rotation_clean"):
         values = {arm: dict(zip(part["seeds"], part[measure_name], strict=True)) for arm, part in arms.items()}
         for arm in arms:
@@ -235,8 +240,9 @@ def table(result: dict[str, Any], command: str) -> str:
             "| images | up (planted) | left | down | right |",
             "|---|---|---|---|---|",
         ]
+        rows = {"planted": next(iter(left.values()))["planted"]} | {arm: part["lensed"] for arm, part in left.items()}
         lines += [
-            f"| {arm} | " + " | ".join(f"{value:+.2f}" for value in values) + " |" for arm, values in left.items()
+            f"| {name} | " + " | ".join(f"{value:+.2f}" for value in values) + " |" for name, values in rows.items()
         ]
     return "\n".join(lines) + "\n"
 
@@ -304,7 +310,8 @@ def main() -> None:
     for arm in result["arms"]:
         picture = folder(asked.runs, asked.shortcut, arm, asked.seeds[0]) / "figures" / "edits.png"
         if picture.exists():
-            shutil.copy(picture, asked.out / f"{name}_edits_{arm.replace(' at ', '_').replace(' ', '')}.png")
+            short = arm.split(" at ")[1].replace(" ", "") if " at " in arm else arm.split()[0].strip(",").lower()
+            shutil.copy(picture, asked.out / f"{name}_edits_{short}.png")
     print(table(result, command))
 
 
