@@ -60,17 +60,7 @@ def main() -> None:
     asked = parser.parse_args()
     few = ["--test_images", "32", "--probe_images", "64", "--eval_images", "16"]
     with tempfile.TemporaryDirectory() as folder:
-        double = [
-            "--precision",
-            "64",
-            "--image_size",
-            "32",
-            "--extractor_stem",
-            "small",
-            "--checkpoint_every",
-            "1",
-            *few,
-        ]
+        double = ["--precision", "64", "--image_size", "32", "--checkpoint_every", "1", *few]
         for way in ("1 process, 1 thread", "2 processes, 1 thread each"):
             for steps in (1, 3):  # the last two checkpoints are kept
                 train(way, Path(folder) / f"{way}-{steps}", "--steps", str(steps), *double)
