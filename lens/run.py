@@ -305,17 +305,26 @@ class Run:
         """The tensors and the state of the last whole checkpoint, or None before the first."""
         from safetensors.torch import load_file
 
-        found = self._checkpoints()
-        if not found:
+        place, state = self.last_checkpoint_path(), self._last_state()
+        if place is None or state is None:
             return None
-        before = f"from {found[-2].name}" if len(found) > 1 else "from the start"
-        with reading(found[-1], f"delete {found[-1]} to continue {before}"):
-            return load_file(found[-1] / "players.safetensors"), json.loads((found[-1] / "state.json").read_text())
+        with reading(place, self._without(place)):
+            return load_file(place / "players.safetensors"), state
 
     def rival_mse(self) -> float | None:
         """The mean squared change that a rival has been held to, or None before the first checkpoint and for a lens."""
-        saved = self.last_checkpoint()
-        return saved[1].get("target_mse") if saved else None
+        return (self._last_state() or {}).get("target_mse")
+
+    def _last_state(self) -> dict[str, Any] | None:
+        place = self.last_checkpoint_path()
+        if place is None:
+            return None
+        with reading(place, self._without(place)):
+            return dict(json.loads((place / "state.json").read_text()))
+
+    def _without(self, place: Path) -> str:
+        earlier = self._checkpoints()[:-1]
+        return f"delete {place} to continue {f'from {earlier[-1].name}' if earlier else 'from the start'}"
 
     def last_checkpoint_path(self) -> Path | None:
         """Where the last whole checkpoint lies, or None before the first."""
