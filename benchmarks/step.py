@@ -88,7 +88,7 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     trainer.lens_optimizer.zero_grad()
     moved = lens(views)
     lensed = moved + (moved.clamp(0, 1) - moved).detach()
-    outputs = trainer.extractor(task.present(lensed, question), lensed=True)
+    outputs = trainer.extractor(task.present(lensed, question), question, lensed=True)
     fooling = adversarial_loss(settings.adversary, task, outputs, question).mean()
     trainer.fabric.backward(fooling + trainer.recon_weight * functional.mse_loss(moved, views))
     trainer.lens_optimizer.step()
@@ -96,8 +96,8 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     trainer.extractor_optimizer.zero_grad()  # what the lens's pass left there
     with torch.no_grad():
         lensed = lens(views).clamp(0, 1)
-    raw_loss = task.loss(trainer.extractor(task.present(views, question)), question).mean()
-    lensed_loss = task.loss(trainer.extractor(task.present(lensed, question), lensed=True), question).mean()
+    raw_loss = task.loss(trainer.extractor(task.present(views, question), question), question).mean()
+    lensed_loss = task.loss(trainer.extractor(task.present(lensed, question), question, lensed=True), question).mean()
     trainer.fabric.backward((raw_loss + lensed_loss) / 2)
     trainer.extractor_optimizer.step()
 
@@ -142,7 +142,7 @@ def make_parts(trainer: Trainer, batch: Batch) -> dict[str, Prepare]:
 
     def input_gradient() -> Callable[[], object]:
         inputs = task.present(views, question).detach().requires_grad_()
-        loss = task.loss(trainer.extractor(inputs, lensed=True), question).mean()
+        loss = task.loss(trainer.extractor(inputs, question, lensed=True), question).mean()
         return lambda: trainer.fabric.backward(loss, inputs=[inputs])
 
     def lens_step() -> Callable[[], object]:

@@ -30,7 +30,10 @@ class Rules:
     def check(self, task: Task, name: str) -> None:
         """Raise BadInput where the adversary needs classes and the task has none."""
         if self.adversary in ("least_likely", "uniform") and task.classes is None:
-            raise BadInput(f"--adversary {self.adversary} needs classes and {name} has none: use --adversary full")
+            raise BadInput(
+                f"--adversary {self.adversary} needs classes and {name} has none (an embedding or a regression has no "
+                "least likely answer, and none that is equally far from all): use --adversary full"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +78,14 @@ def extractor_losses(
     """F's loss (a mean over what it is fed) and the head's outputs on the lensed views."""
     lensed_input = task.present(lensed, question)
     if rules.feed == "lensed":
-        outputs = extractor(lensed_input, lensed=True)
+        outputs = extractor(lensed_input, question, lensed=True)
         return task.loss(outputs, question).mean(), outputs
     if rules.batch_norm == "separate":
-        raw_outputs = extractor(task.present(views, question), lensed=False)
-        outputs = extractor(lensed_input, lensed=True)
+        raw_outputs = extractor(task.present(views, question), question, lensed=False)
+        outputs = extractor(lensed_input, question, lensed=True)
     else:
-        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input])).chunk(2)
+        twice = {name: torch.cat([value, value]) for name, value in question.items()}
+        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input]), twice).chunk(2)
     return (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2, outputs
 
 
@@ -144,7 +148,7 @@ def plain_step(
     share: float = 1.0,
 ) -> Losses:
     """The same step without a lens: add the extractor's gradient on raw views to its `.grad`."""
-    loss = task.loss(extractor(task.present(views, question)), question).mean()
+    loss = task.loss(extractor(task.present(views, question), question), question).mean()
     backward(loss * share, extractor_parameters, False)
     return Losses(loss)
 

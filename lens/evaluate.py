@@ -15,7 +15,7 @@ from lens import data, measure, networks
 from lens.augment import centre
 from lens.draws import generator
 from lens.experiment import Experiment, load_images, new_extractor
-from lens.protocols import BadInput
+from lens.protocols import BadInput, Question, Task, trait
 from lens.rivals import Rival
 from lens.settings import Settings
 from lens.terminal import say
@@ -35,13 +35,17 @@ def some(index: Array, limit: int | None, seed: int, name: str) -> Array:
 
 @dataclasses.dataclass
 class Pretext:
-    """Sums per image over a split. `score` counts correct answers, or adds up losses where a task has no classes.
+    """Sums per image over a split. `score` counts correct answers; of a task that has none it adds up losses.
 
-    `change` is the squared error before it is rounded to 8 bits: what training sees.
+    `chance` is the share of answers that knowing nothing gets right, None of losses. `change` is the squared error before
+    it is rounded to 8 bits: what training sees.
     """
 
     score: dict[str, Array]
+    loss: dict[str, Array]
+    chance: float | None
     count: Array
+    loss_count: Array
     squared_error: Array
     change: Array
     planted_squared_error: Array
@@ -58,6 +62,7 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
     Clean and raw are the same views where nothing is planted, and are then asked once.
     """
     parts: list[dict[str, Tensor]] = []
+    answers: list[Tensor] = []
     task, lens, extractor = experiment.task, experiment.lens, experiment.extractor
     extractor.eval()
     if lens is not None:
@@ -68,25 +73,30 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
         def per_image(values: Tensor, count: int = count) -> Tensor:
             return values.double().reshape(count, -1).sum(dim=1)
 
-        def score(views: Tensor, question: dict[str, Tensor], lensed: bool) -> Tensor:
+        def ask(kind: str, views: Tensor, question: Question, lensed: bool, part: dict[str, Tensor]) -> None:
             with experiment.fabric.autocast():
-                outputs = extractor(task.present(views, question), lensed=lensed)
+                outputs = extractor(task.present(views, question), question, lensed=lensed)
             outputs = outputs.float()
-            if task.classes is None:
-                return task.loss(outputs, question)
-            return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
+            loss = task.loss(outputs, question)
+            score = _score(task, outputs, question)
+            score = loss if score is None else score
+            part[kind], part[f"{kind} loss"] = per_image(score), per_image(loss)
+            part["count"], part["loss count"] = per_image(torch.ones_like(score)), per_image(torch.ones_like(loss))
 
         views, question, carriers = experiment.views(batch, training=False)
-        raw = score(views, question, lensed=False)
-        part = {"raw": per_image(raw), "count": per_image(torch.ones_like(raw)), "clean": per_image(raw)}
+        part: dict[str, Tensor] = {}
+        ask("raw", views, question, False, part)
+        if task.classes is not None and not trait(task, "balanced"):
+            answers.append(torch.bincount(question["target"].cpu(), minlength=task.classes))
+        part["clean"], part["clean loss"] = part["raw"], part["raw loss"]
         if experiment.shortcut.plants:
             clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
-            part["clean"] = per_image(score(clean_views, clean_question, lensed=False))
+            ask("clean", clean_views, clean_question, False, part)
         if lens is not None:
             exact = experiment.lensed(views, question, experiment.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
             lensed = measure.to_8_bits(exact)
-            part["lensed"] = per_image(score(lensed, question, lensed=True))
+            ask("lensed", lensed, question, True, part)
             error = (lensed - views).square().mean(dim=(1, 2, 3))
             part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
             part["planted"] = per_image(carriers.float())
@@ -101,21 +111,45 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
         return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
 
     kinds = ("raw", "lensed", "clean") if lens is not None else ("raw", "clean")
+    counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
     return Pretext(
-        {kind: joined(kind) for kind in kinds},
-        joined("count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
+        {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
+        joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
         experiment.images.group[index], task.views,
     )  # fmt: skip
 
 
-def pretext_summary(result: Pretext, classes: int | None, seed: int) -> dict[str, Any]:
-    """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed."""
-    summary: dict[str, Any] = {"metric": "accuracy" if classes else "loss", "images": len(result.group)}
-    summary["chance"] = 1 / classes if classes else None
+def _score(task: Task, outputs: Tensor, question: Question) -> Tensor | None:
+    """1 for each right answer, 0 for each wrong one (E,); None where a task has neither classes nor a choice of two."""
+    if task.classes is not None:
+        return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
+    correct = getattr(task, "correct", None)
+    return None if correct is None else correct(outputs, question)
+
+
+def _chance(task: Task, counts: list[Tensor]) -> float | None:
+    """What knowing nothing gets right: 1/K, the share of the most frequent class, or one of two."""
+    if task.classes is None:
+        return 0.5 if hasattr(task, "correct") else None
+    if not counts:
+        return 1 / task.classes
+    total = torch.stack(counts).sum(dim=0)
+    return float(total.max() / total.sum())
+
+
+def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
+    """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed.
+
+    The `loss` of each kind stands beside its accuracy; of a task without an accuracy it is the metric.
+    """
+    accuracy = result.chance is not None
+    summary: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
+    summary["chance"] = result.chance
+    summary["loss"] = {kind: float(loss.sum() / result.loss_count.sum()) for kind, loss in result.loss.items()}
     for kind in ("raw", "lensed", "clean"):
         if kind not in result.score:
             summary[kind] = summary[f"{kind}_ci"] = None
-        elif classes:
+        elif accuracy:
             summary[kind], summary[f"{kind}_ci"] = measure.proportion(result.score[kind], result.count, result.group)
         else:
             summary[kind] = float(result.score[kind].sum() / result.count.sum())
@@ -353,13 +387,13 @@ def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
     index = some(experiment.images.indices("test"), settings.test_images, settings.seed, "test")
     result = pretext(experiment, index)
     found = {
-        "pretext": pretext_summary(result, experiment.task.classes, settings.seed),
+        "pretext": pretext_summary(result, settings.seed),
         "reconstruction": reconstruction_summary(result, settings.seed),
     }
     # The pretext sums on the lensed statistics, where training only ever updated those.
     if experiment.lensed_statistics_only and experiment.extractor.norms:
         with experiment.extractor.statistics(True):
-            other = pretext_summary(pretext(experiment, index, with_ssim=False), experiment.task.classes, settings.seed)
+            other = pretext_summary(pretext(experiment, index, with_ssim=False), settings.seed)
         found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
     short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
     found["downstream"] = {

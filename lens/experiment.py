@@ -7,14 +7,14 @@ import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor
 
-from lens import data, networks
+from lens import data, networks, removal
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
@@ -22,7 +22,7 @@ from lens.draws import EVALUATION, Draws, generator
 from lens.global_norm import synchronise
 from lens.parsing import Parsed
 from lens.planting import plant
-from lens.protocols import BadInput, Question, Shortcut, Task, key_name
+from lens.protocols import BadInput, Question, Shortcut, Task, key_name, trait
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.run import Run
@@ -46,6 +46,8 @@ class Experiment:
     lens: networks.Lens | Rival | None
     fabric: lightning_fabric.Fabric
     ranks: Ranks
+    answers: Tensor | None = None
+    """Each image's answer (n,) int64, where the task takes it from the data."""
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
@@ -62,6 +64,8 @@ class Experiment:
         if planted:
             images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
         views, question = self.task.pose(images, draws)
+        if self.answers is not None:
+            question["target"] = self.answers[batch.index.cpu()].to(views.device).repeat_interleave(count)
         if settings.precision == 64:
             views = views.double()
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
@@ -106,10 +110,10 @@ class Experiment:
         if len(chosen) > size:  # a last batch of a few views would be noise
             chosen = chosen[: len(chosen) // size * size]
 
-        def inputs() -> Iterator[Tensor]:
+        def inputs() -> Iterator[tuple[Tensor, Question]]:
             for batch in self.batches(chosen, size):
                 views, question, _ = self.views(batch, training=True)
-                yield self.task.present(views, question)
+                yield self.task.present(views, question), question
 
         with self.fabric.autocast():
             networks.reestimate_statistics(extractor, inputs())
@@ -209,7 +213,9 @@ def build(
 
     `rival_mse` is the change that a rival was held to, where that is known from earlier.
     """
-    settings, task, shortcut = parsed.settings, parsed.plugins["task"], parsed.plugins["shortcut"]
+    settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
+    task, answers = posed_about(parsed.plugins["task"], settings, images)
+    assert settings.adversary is not None
     rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
     rules.check(task, key_name(settings.task))
     with_lens = settings.adversary != "none"
@@ -217,7 +223,7 @@ def build(
     extractor = new_extractor(settings, task)
     lens: networks.Lens | Rival | None = None
     if settings.has_rival:
-        lens = _rival(parsed, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
+        lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
     elif with_lens:
         lens = networks.Lens(settings.lens_encoder, settings.lens_depth)
     if settings.extractor_weights:
@@ -238,13 +244,39 @@ def build(
     extractor.to(**place)
     if lens is not None:
         lens.to(**place)
-    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, answers)
+
+
+def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:
+    """The task with removal by hand around it, and each image's answer where that comes from the data.
+
+    Classes are pooled over the sources by their names. Raises BadInput where the task needs labels and an image has none.
+    """
+    answers = None
+    if trait(task, "answer") == "label":
+        name = key_name(settings.task)
+        classes = sorted({label for labels in images.classes for label in labels})
+        missing = int((images.label < 0).sum())
+        if missing:
+            raise BadInput(f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders")
+        if len(classes) < 2:
+            raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")
+        number = {label: k for k, label in enumerate(classes)}
+        own = [torch.tensor([number[label] for label in labels], dtype=torch.int64) for labels in images.classes]
+        found = [own[source][label] for source, label in zip(images.source, images.label, strict=True)]
+        answers = torch.stack(found)
+        task = task.for_classes(classes)  # type: ignore[attr-defined]
+    treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
+    return cast(Task, treated), answers
 
 
 def _rival(
-    parsed: Parsed, extractor: networks.Extractor, fabric: lightning_fabric.Fabric, mean_squared_change: float
+    settings: Settings,
+    task: Task,
+    extractor: networks.Extractor,
+    fabric: lightning_fabric.Fabric,
+    mean_squared_change: float,
 ) -> Rival:
-    settings, task = parsed.settings, parsed.plugins["task"]
     if settings.adversary == "random":
         return RandomAugmentation(mean_squared_change)
 
@@ -253,7 +285,7 @@ def _rival(
         training = extractor.training
         extractor.eval()
         with fabric.autocast():
-            outputs = extractor(task.present(views, question), lensed=settings.feed == "lensed")
+            outputs = extractor(task.present(views, question), question, lensed=settings.feed == "lensed")
         extractor.train(training)
         total: Tensor = task.loss(outputs.float(), question).sum()
         return total

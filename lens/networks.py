@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lens.protocols import BadInput, Task, nearest
+from lens.protocols import BadInput, Question, Task, nearest, trait
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -82,11 +82,14 @@ class Extractor(nn.Module):
     lensed images (`--batch_norm separate`).
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, spatial: bool, separate: bool) -> None:
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, spatial: bool, separate: bool, head_reads_question: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.spatial = spatial
+        self.head_reads_question = head_reads_question
         self.find_norms()
         self.lensed_statistics = nn.ModuleList(_Statistics(norm) for norm in (self.norms if separate else []))
 
@@ -100,13 +103,15 @@ class Extractor(nn.Module):
         pooled: Tensor = self.backbone(inputs)
         return pooled
 
-    def forward(self, inputs: Tensor, lensed: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, question: Question | None = None, lensed: bool = False) -> Tensor:
         """The extractor's input → the head's outputs, with the lensed set of statistics if there is one and asked."""
         with self.statistics(lensed):
             if self.spatial:
-                maps = self.backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)  # type: ignore[operator]
-                return self.head(maps[-1])  # type: ignore[no-any-return]
-            return self.head(self.backbone(inputs))  # type: ignore[no-any-return]
+                features = self.backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)[-1]  # type: ignore[operator]
+            else:
+                features = self.backbone(inputs)
+            outputs: Tensor = self.head(features, question) if self.head_reads_question else self.head(features)
+            return outputs
 
     @contextmanager
     def statistics(self, lensed: bool) -> Iterator[None]:
@@ -137,8 +142,8 @@ class _Statistics(nn.Module):
 
 
 @torch.no_grad()
-def reestimate_statistics(extractor: Extractor, inputs: Iterator[Tensor]) -> None:
-    """Replace the raw set of statistics by plain averages over batches of the extractor's input.
+def reestimate_statistics(extractor: Extractor, inputs: Iterator[tuple[Tensor, Question]]) -> None:
+    """Replace the raw set of statistics by plain averages over batches of the extractor's input (and their questions).
 
     With `--feed lensed` the running statistics have only ever seen lensed images; before unlensed images are
     measured, the raw set is estimated on them.
@@ -150,8 +155,8 @@ def reestimate_statistics(extractor: Extractor, inputs: Iterator[Tensor]) -> Non
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
-    for batch in inputs:
-        extractor(batch)
+    for batch, question in inputs:
+        extractor(batch, question)
     for norm, momentum in zip(extractor.norms, momenta, strict=True):
         norm.momentum = momentum
     extractor.train(was_training)
@@ -180,7 +185,10 @@ def build_extractor(
         backbone.set_input_size(img_size=tuple(presented.shape[-2:]))
     if stem == "small":
         _small_stem(backbone, name)
-    return Extractor(backbone, task.head(_features(backbone, task, name, image_size)), task.spatial, separate)
+    elif stem == "stride1":
+        _unstrided_root(backbone, name)
+    head = task.head(_features(backbone, task, name, image_size))
+    return Extractor(backbone, head, task.spatial, separate, trait(task, "head_reads_question"))
 
 
 def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> int:
@@ -226,6 +234,14 @@ def _small_stem(model: nn.Module, name: str) -> None:
             backbone.stem.add_module(key, part)
     else:
         raise BadInput(f"--extractor_stem small is for ResNets (resnet*, resnetv2_*); {name} has no root to replace")
+
+
+def _unstrided_root(model: nn.Module, name: str) -> None:
+    """The first convolution takes every pixel, as for 64 px patches in Kolesnikov et al. (2019); the max-pool stays."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None or max(first.stride) != 2:
+        raise BadInput(f"--extractor_stem stride1: {name} has no root convolution of stride 2; try default or small")
+    first.stride = (1, 1)
 
 
 def without_backbone(extractor: Extractor) -> nn.Module:

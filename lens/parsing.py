@@ -150,6 +150,8 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
     made = {kind: instances.get(key_name(chosen[kind])) or plugin() for kind, plugin in plugins.items()}
+    if fields["adversary"] is None:
+        fields["adversary"] = plain["adversary"] = "full" if made["task"].classes is None else "least_likely"
     return Parsed(Settings(**fields), made, plain)
 
 

@@ -44,7 +44,9 @@ class Task(Protocol):
 
     `views` is the number of views of each image: `pose` is handed every image that many times, image by image, with
     `draws.view` counting them. `spatial` tells whether `head` reads the feature map (V, F, h, w) or pooled features
-    (V, F). `classes` is K, or None where the target is not a class.
+    (V, F). `classes` is K, or None where the target is not a class: such a task may have a method
+    `correct(outputs, question)` → (E,), 1 where it chooses rightly between two answers, else 0 (a tie: 0.5).
+    A task may also have the traits of `TRAITS`. In the question `target` is the answer, whatever its kind.
     """
 
     views: ClassVar[int]
@@ -72,6 +74,21 @@ class Task(Protocol):
 
     def logits(self, outputs: Tensor) -> Tensor:
         """The head's outputs → class logits (E, K); asked only where `classes` is not None."""
+
+
+TRAITS: dict[str, Any] = {"answer": None, "head_reads_question": False, "couples": False, "balanced": True, "grey": 0.0, "standardise": False}  # fmt: skip
+"""What a task may say of itself beside its protocol's members, with the value of one that says nothing.
+
+`answer`: "label" where the answer is the image's label (`pose` leaves `target` out, and `for_classes(names)` gives the
+task for these classes). `head_reads_question`: the head is called with features and question. `couples`: the loss of an
+example depends on others, so that several ranks put theirs together. `balanced`: every class is asked equally often;
+otherwise chance is the share of the most frequent one. `grey`, `standardise`: its protocol's removal by hand (`removal`).
+"""
+
+
+def trait(task: Any, name: str) -> Any:
+    """A task's own value of one of `TRAITS`, or the default."""
+    return getattr(task, name, TRAITS[name])
 
 
 class Shortcut(Protocol):

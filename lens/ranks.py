@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from lens.protocols import Question, Task
+
     Array = np.ndarray[Any, Any]
 
 
@@ -93,6 +95,22 @@ class Ranks:
         distributed.all_reduce(total)
         return total / self.world
 
+    def gather(self, value: Tensor) -> Tensor:
+        """The rows of all ranks (E, …), in the ranks' order, on every rank; a gradient goes back to this rank's own rows.
+
+        Every rank computes the same loss of all rows, and the ranks' gradients are averaged: so that their sum arrives,
+        the gradient is multiplied by their number.
+        """
+        import torch
+        from torch import distributed
+
+        found = [torch.empty_like(value) for _ in range(self.world)]
+        distributed.all_gather(found, value.detach().contiguous())
+        if value.requires_grad:
+            own = value * self.world
+            found[self.rank] = found[self.rank] + (own - own.detach())
+        return torch.cat(found)
+
     def broadcast(self, value: Tensor) -> None:
         """Overwrite a tensor with rank 0's."""
         if self.world > 1:
@@ -135,6 +153,21 @@ class Ranks:
             with self.together():
                 pass  # the first rank is at it
             yield
+
+
+class Coupled:
+    """A task whose loss couples examples, asked about those of all ranks together."""
+
+    def __init__(self, task: Task, ranks: Ranks) -> None:
+        self.task, self.ranks = task, ranks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.task, name)
+
+    def loss(self, outputs: Tensor, question: Question) -> Tensor:
+        """The loss of every rank's examples (E of all ranks), the same on each."""
+        every = {name: self.ranks.gather(value) for name, value in question.items()}
+        return self.task.loss(self.ranks.gather(outputs), every)
 
 
 @contextmanager

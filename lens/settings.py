@@ -12,6 +12,7 @@ RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wa
 """The settings that may differ when a run is resumed."""
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
+    "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -43,6 +44,15 @@ class Settings:
     augment: Literal["none", "crop", "inception"] = "crop"
     """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter)."""
 
+    grey: float | None = None
+    """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
+    colour_jitter: float = 0.0
+    """Removal by hand: strength of random brightness, contrast, saturation and hue, 0 to 1.25."""
+    blur: float = 0.0
+    """Removal by hand: largest sigma of a Gaussian blur in px, drawn from 0 for each view."""
+    standardise: bool | None = None
+    """Removal by hand: mean 0 and deviation 1 of each image or patch; default as the task's protocol has it."""
+
     shortcut: str = "none"
     """Shortcut to plant: a name, or a path to a .py file."""
     shortcut_key: Literal["constant", "image", "source", "random"] = "constant"
@@ -50,8 +60,8 @@ class Settings:
 
     extractor: str = "resnet18"
     """Feature extractor: any timm model name."""
-    extractor_stem: Literal["default", "small"] = "default"
-    """small: a 3x3 root without max-pool, for ResNets on small images."""
+    extractor_stem: Literal["default", "small", "stride1"] = "default"
+    """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
     extractor_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]."""
     extractor_weights: str | None = None
@@ -65,9 +75,9 @@ class Settings:
     lens_weights: str | None = None
     """Safetensors file to start the lens from."""
 
-    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] = "least_likely"
-    """What the lens wants the task's answer to be; instead of a lens: fgsm (adversarial training), random (augmentation),
-    or none (the extractor alone)."""
+    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = None
+    """What the lens wants the task's answer to be (default least_likely; full where the task has no classes); instead of
+    a lens: fgsm (adversarial training), random (augmentation), or none (the extractor alone)."""
     recon_weight: float | None = None
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = None
@@ -101,6 +111,9 @@ class Settings:
     """Weight decay of the extractor."""
     warmup: float = 0.05
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
+
+    shuffle_targets: bool = False
+    """Train on the answers of other examples of the batch: the control that has to stay at chance."""
 
     seed: int = 0
     """Seed of everything random, 0 or more."""
@@ -146,6 +159,10 @@ class Settings:
         check_number("image_size", self.image_size, low=8)
         if self.cache_size is not None:
             check_number("cache_size", self.cache_size, low=self.image_size)
+        if self.grey is not None:
+            check_number("grey", self.grey, low=0, high=1)
+        check_number("colour_jitter", self.colour_jitter, low=0, high=1.25)
+        check_number("blur", self.blur, low=0, high=self.image_size / 3)
         check_number("max_bad_fraction", self.max_bad_fraction, low=0, high=1)
         check_number("lens_depth", self.lens_depth, low=3, high=5)
         if self.recon_weight is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from lens.data import Batch
 from lens.draws import step_seed
 from lens.experiment import Experiment
 from lens.files import write_tensors
-from lens.protocols import BadInput, key_name
+from lens.protocols import BadInput, Task, key_name, trait
+from lens.ranks import Coupled
 from lens.rivals import Rival
 from lens.run import Run
 from lens.versions import git_commit, versions
@@ -29,6 +30,8 @@ class Trainer:
         settings = players.settings
         self.players, self.settings, self.total = players, settings, total
         self.fabric, self.ranks = players.fabric, players.ranks
+        couples = trait(players.task, "couples") and self.ranks.world > 1
+        self.task = cast(Task, Coupled(players.task, self.ranks)) if couples else players.task
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
@@ -60,7 +63,7 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> Losses:
         """Pose the batch, take both players' gradients at the same point, move both."""
-        settings, task, rules = self.settings, self.players.task, self.players.rules
+        settings, task, rules = self.settings, self.task, self.players.rules
         rank = self.ranks.rank
         torch.manual_seed(step_seed(settings.seed, self.step, f"dropout {rank}" if rank else "dropout"))
         self._set_rates()
@@ -70,6 +73,9 @@ class Trainer:
             self.lens.train()
             self.lens_optimizer.zero_grad()
         views, question, _ = self.players.views(batch, training=True)
+        if settings.shuffle_targets:
+            target = question["target"]
+            question["target"] = target[torch.randperm(len(target)).to(target.device)]
         parts = []
         share = 1 / settings.accumulate
         draws_parts = self.players.draws(batch).chunk(settings.accumulate)
@@ -179,7 +185,7 @@ class Trainer:
             line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
             line["mse"] = float(result.change.sum() / (len(index) * result.views))
         run.log(line)
-        better = line["clean"] if self.players.task.classes else -line["clean"]
+        better = line["clean"] if result.chance is not None else -line["clean"]
         if self.best is None or better > self.best["score"]:
             self.best = {"score": better, "step": self.step}
             if self.ranks.writes:
@@ -241,6 +247,7 @@ class Trainer:
             "shortcut": key_name(settings.shortcut),
             "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
             "adversary": settings.adversary,
+            "shuffle_targets": settings.shuffle_targets,
             "recon_weight": float(self.recon_weight) if self.lens is not None else None,
             "match": self._match(run),
             "seed": settings.seed,
