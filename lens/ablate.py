@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from lens.run import held
 from lens.schedule import Job, work
 from lens.settings import Settings
 from lens.terminal import Bar, guard, say, stop_signals
+
+TRAIN = [sys.executable, "-m", "lens.train"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
                 f"stopped by a signal; {len(runs) - left} of {len(runs)} runs are finished, the others have saved what they "
                 f"had. Continue with: python -m lens.ablate {shlex.join(argv)}"
             )
-            return 128 + (stops or [signal.SIGTERM])[0]
+            return 128 + stops[0]
     for slug, error in failed.items():
         say(f"failed: {todo[slug].title}: {error} (log: {log_of(out, slug)})")
     return 1 if failed else 0
@@ -122,7 +123,7 @@ def job_of(out: Path, run: GridRun) -> Job:
         words = [f"--resume={place}", *run.machine_words()]
     else:
         words = [*run.words, f"--seed={run.seed}", f"--out={place}"]
-    return Job(run.slug, [sys.executable, "-m", "lens.train", *words], log_of(out, run.slug))
+    return Job(run.slug, [*TRAIN, *words], log_of(out, run.slug))
 
 
 def log_of(out: Path, slug: str) -> Path:

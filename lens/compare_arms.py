@@ -31,7 +31,7 @@ def paired(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Paired:
     """The paired t-test of an arm's values against its baseline's, each by seed, over the seeds that both have.
 
     One pair gives a difference without interval or p. Where all differences are the same there is no spread to test
-    against: p is 1 if they are zero, and None otherwise (it would be 0, of n equal numbers).
+    against and no interval: p is 1 if they are zero, and None otherwise (it would be 0, of n equal numbers).
     """
     from scipy import stats
 
@@ -46,7 +46,7 @@ def paired(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Paired:
     # Below this, what differs between the differences is rounding.
     rounding = 1e-12 * max(1e-300, float(np.abs(np.concatenate([ours, theirs])).max()))
     if float(np.ptp(differences)) <= rounding:
-        return Paired(len(seeds), mean, mean, mean, 1.0 if abs(mean) <= rounding else None)
+        return Paired(len(seeds), mean, None, None, 1.0 if abs(mean) <= rounding else None)
     test = stats.ttest_rel(ours, theirs)
     low, high = test.confidence_interval(0.95)
     return Paired(len(seeds), mean, float(low), float(high), float(test.pvalue))

@@ -55,7 +55,7 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None
         axis.set_xticks(range(len(arms)), arms, rotation=30, ha="right")
     figure.supylabel(title(measure, found), fontsize=9)
     figure.suptitle(
-        "points: seeds; bars: mean ± s.e.m.; dashed: the baseline; *: p < 0.05 after correction",
+        "points: seeds; bars: mean ± s.e.m.\ndashed: the baseline; *: p < 0.05 after correction",
         fontsize=7,
         color="0.4",
     )

@@ -127,6 +127,8 @@ def markdown(grid: Grid, rows: Sequence[Row]) -> str:
     for measure in grid.measures:
         found = entries(grid, rows, measure)
         compared = [entry for entry in found if entry.test is not None]
+        if not any(entry.test.n for entry in compared if entry.test is not None):
+            continue  # the baseline has no such measure: the PSNR of no lens
         count = sum(entry.corrected is not None for entry in compared)
         head = [*grid.axes, "pairs", "difference (95 % interval)", "p", "p, corrected"]
         body = [
