@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lens.protocols import first_docstring_line, nearest
 
-VERBS = ("train", "probe", "doctor")
+VERBS = ("train", "probe", "ablate", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -72,7 +73,7 @@ class Run:
 
     def __enter__(self) -> Run:
         if self.exists() and own_rank() == 0:
-            self._hold(self.directory)
+            self.hold(self.directory)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -80,7 +81,7 @@ class Run:
         if self._mirror is not None:
             self._mirror.finish(finished)
             self._mirror = None
-        self._release()
+        self.release()
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             saved = self.last_checkpoint_path()
             kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
@@ -89,7 +90,7 @@ class Run:
                 f"--resume {self.directory}"
             ) from error
 
-    def _hold(self, place: Path) -> None:
+    def hold(self, place: Path) -> None:
         """Lock the file `lock` in `place` until the run is left or this process dies, however it dies.
 
         Raises BadInput, naming the owner, where another process holds it.
@@ -108,15 +109,16 @@ class Run:
             os.write(self._lock, owner.encode())
         except BlockingIOError as error:
             owner = (place / "lock").read_text(encoding="utf-8") or "another process"
-            self._release()
+            self.release()
             raise BadInput(f"{place} is in use by {owner}: wait until it ends, or stop it") from error
         except OSError as error:
-            self._release()
+            self.release()
             raise BadInput(
                 f"cannot write {place}/lock ({error.strerror}): a run's directory must be writable"
             ) from error
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let go of the lock, where it is held."""
         if self._lock is not None:
             _locks.remove(self._lock)
             os.close(self._lock)
@@ -151,7 +153,7 @@ class Run:
                 write_atomically(temporary / "settings.yaml", content)
                 Run(temporary).record_origin(plain)
                 Run(temporary).record_command(command)
-                self._hold(temporary)
+                self.hold(temporary)
                 temporary.rename(directory)
             except (OSError, BadInput):
                 shutil.rmtree(temporary)
@@ -356,6 +358,17 @@ class Run:
         """A subfolder, made if it is not there."""
         (self.directory / name).mkdir(exist_ok=True)
         return self.directory / name
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory that is no run (a grid's) against other processes, as a run is held. Raises BadInput likewise."""
+    holder = Run(directory)
+    holder.hold(directory)
+    try:
+        yield
+    finally:
+        holder.release()
 
 
 def _hash(key: str) -> str:

@@ -91,15 +91,15 @@ class Bar:
         self.live: Any = None
 
     def __enter__(self) -> Bar:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         if self.console.is_terminal and not self.console.quiet:
             columns = [
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}"),
             ]  # fmt: skip
             self.live = Progress(*columns, console=self.console)
-            self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", note="")
+            self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", left="", note="")
             self.live.start()
         return self
 
@@ -113,7 +113,7 @@ class Bar:
         """Show that `done` of the total are done."""
         self.done, self.note = done, note or self.note
         if self.live is not None:
-            self.live.update(self.row, completed=done, rate=self._rate(), note=self.note)
+            self.live.update(self.row, completed=done, rate=self._rate(), left=self._left(), note=self.note)
         elif time.monotonic() - self.last_line > 10:
             self._line()
 
@@ -123,7 +123,12 @@ class Bar:
 
     def _line(self) -> None:
         self.last_line = time.monotonic()
-        seconds = self.last_line - self.start
-        left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
-        line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {left:.0f} s left  {self.note}"
+        line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {self._left()}  {self.note}"
         say(line.rstrip())
+
+    def _left(self) -> str:
+        # At the mean rate since the start: runs of minutes leave rich's window of 30 s without a rate.
+        if self.done == self.first:
+            return ""
+        seconds = time.monotonic() - self.start
+        return f"{seconds / (self.done - self.first) * (self.total - self.done):.0f} s left"

@@ -1,0 +1,199 @@
+"""Run a grid of settings, several runs at a time, and make its table with means, errors and significance."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lens import grid_table
+from lens.files import reading, write_atomically
+from lens.grid import Grid, GridRun, overrides, read
+from lens.parsing import normalise_arguments, parse_simple
+from lens.protocols import BadInput, check_number
+from lens.run import held
+from lens.schedule import Job, work
+from lens.settings import Settings
+from lens.terminal import Bar, guard, say, stop_signals
+
+TRAIN = [sys.executable, "-m", "lens.train"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AblateSettings:
+    """Settings of a grid's execution. Any other --setting, and all after --, is one of lens.train for every run."""
+
+    grid: str
+    """The grid: a YAML file, such as those of configs/ablations."""
+    out: str | None = None
+    """Directory of the grid; default runs/<name>. Finished runs in it are kept, unfinished ones resumed."""
+    workers: int = 1
+    """Runs at a time, 1 or more; on a small machine give each of them --threads 1."""
+    table: bool = False
+    """Run nothing, write the tables of what is there."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for a value outside its range."""
+        check_number("workers", self.workers, low=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `python -m lens.ablate` and `lens ablate`."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guard(lambda: ablate(arguments))
+
+
+def ablate(argv: list[str]) -> int:
+    """Check every cell, run what is not finished, write the tables. 1 where a run failed, 128 + signal where stopped."""
+    own, more = split_words(argv)
+    asked = parse_simple(own, "lens.ablate", AblateSettings, "grid")
+    grid = read(Path(asked.grid), overrides(normalise_arguments(more, Settings)))
+    grid_table.check_measures(grid)
+    runs = grid.runs()
+    out = Path(asked.out or Path("runs") / grid.name)
+    if asked.table:
+        if not (out / "grid.yaml").exists():
+            raise BadInput(f"{out} holds no grid yet: run it first, without --table")
+        refuse_another(out, runs)
+        report(out, grid, runs)
+        return 0
+    if (out / "grid.yaml").exists():
+        refuse_another(out, runs)
+    elif out.exists() and (not out.is_dir() or {file.name for file in out.iterdir()} - {"lock"}):
+        raise BadInput(f"{out} exists and holds no grid: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"cannot write the grid's directory {out} ({error.strerror}): choose another --out") from error
+    with held(out):
+        if (out / "grid.yaml").exists():
+            refuse_another(out, runs)
+        write_atomically(out / "grid.yaml", grid.content())
+        return run_all(asked, out, grid, runs, argv)
+
+
+def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun], argv: list[str]) -> int:
+    """Run what is not finished, say what failed, write the tables."""
+    todo = {run.slug: run for run in runs if not (grid_table.folder(out, run) / "summary.json").exists()}
+    done = len(runs) - len(todo)
+    say(f"{grid.name}: {len(runs)} runs, {done} of them finished, in {out}")
+    failed = {slug: error for slug, error in failures(out).items() if slug in todo}
+    with Bar("runs", len(runs), "runs", done) as bar, stop_signals() as stops:
+
+        def ended(job: Job, code: int, error: str) -> None:
+            nonlocal done
+            run = todo[job.name]
+            failed.pop(job.name, None)
+            if not (grid_table.folder(out, run) / "summary.json").exists():
+                if stops:
+                    return  # it has saved what it had
+                failed[job.name] = error if code else "it ended without a summary"
+                say(f"failed: {run.title}: {error} (log: {job.log})")
+            write_atomically(out / "failed.json", json.dumps(failed, indent=2) + "\n")
+            done += 1
+            bar.advance(done, f"{len(failed)} failed" if failed else "")
+
+        def tick() -> None:
+            if bar.live is not None:
+                bar.advance(done)
+
+        work([job_of(out, run) for run in todo.values()], asked.workers, stops, ended, tick)
+    report(out, grid, runs)
+    if stops:
+        left = sum(not (grid_table.folder(out, run) / "summary.json").exists() for run in runs)
+        if left:
+            say(
+                f"stopped by a signal; {len(runs) - left} of {len(runs)} runs are finished, the others have saved what they "
+                f"had. Continue with: python -m lens.ablate {shlex.join(argv)}"
+            )
+            return 128 + stops[0]
+    for slug, error in failed.items():
+        say(f"failed: {todo[slug].title}: {error} (log: {log_of(out, slug)})")
+    return 1 if failed else 0
+
+
+def job_of(out: Path, run: GridRun) -> Job:
+    """Start a run that is missing, resume one that is there."""
+    place = grid_table.folder(out, run)
+    if (place / "settings.yaml").exists():
+        words = [f"--resume={place}", *run.machine_words()]
+    else:
+        words = [*run.words, f"--seed={run.seed}", f"--out={place}"]
+    return Job(run.slug, [*TRAIN, *words], log_of(out, run.slug))
+
+
+def log_of(out: Path, slug: str) -> Path:
+    """The log of a run."""
+    return out / "logs" / f"{slug}.log"
+
+
+def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
+    """Write table.csv, table.parquet, summary.md and the pictures, and print the overview."""
+    from lens import figures_grid, grid_summary
+
+    rows = grid_table.rows(out, grid, runs, failures(out))
+    for measure in grid.measures:
+        if any(row["status"] == "finished" for row in rows) and measure not in rows[0]:
+            raise BadInput(f"measures: no run has {measure!r}: it has {', '.join(k for k in rows[0] if k.startswith('downstream'))}")  # fmt: skip
+    grid_table.write(out, rows, list(grid.axes))
+    write_atomically(out / "summary.md", grid_summary.markdown(grid, rows))
+    figures_grid.draw(out, grid, rows)
+    grid_summary.print_overview(grid, rows)
+    say(f"tables and pictures: {out}/table.csv, table.parquet, summary.md, summary.png")
+
+
+def failures(out: Path) -> dict[str, Any]:
+    """The last error line of each run that failed, by its slug."""
+    file = out / "failed.json"
+    with reading(file, "delete it"):
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def refuse_another(out: Path, runs: Sequence[GridRun]) -> None:
+    """Raise BadInput, naming the first difference, unless every run of the grid in `out` is one of these, unchanged."""
+    with reading(out / "grid.yaml", "choose another --out"):
+        stored = read(out / "grid.yaml").runs()
+    ours = {run.slug: run.identity() for run in runs}
+    for run in stored:
+        if run.slug not in ours:
+            raise BadInput(
+                f"{out} belongs to another grid, with a run {run.slug} that this one lacks: choose another --out"
+            )
+        theirs, mine = run.identity(), ours[run.slug]
+        for key in sorted(theirs.keys() | mine.keys()):
+            if theirs.get(key) != mine.get(key):
+                raise BadInput(
+                    f"{out} belongs to another grid: in {run.slug} {key} was {theirs.get(key, 'left out')} and is now "
+                    f"{mine.get(key, 'left out')}: choose another --out"
+                )
+
+
+def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words of this program, and those that every run is told: other flags, and whatever stands after `--`."""
+    before, after = argv, []
+    if "--" in argv:
+        before, after = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    own: list[str] = []
+    rest: list[str] = []
+    words = iter(before)
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag in ("--out", "--workers"):
+            own += [word] if equals else [word, *[value for value in [next(words, None)] if value is not None]]
+        elif flag in ("--table", "-h", "--help"):
+            own.append(word)
+        else:
+            rest.append(word)
+    if rest and not rest[0].startswith("-"):
+        own.insert(0, rest.pop(0))
+    elif "-h" not in own and "--help" not in own:
+        raise BadInput("give the grid file first: python -m lens.ablate configs/ablations/cifar10_quick.yaml")
+    return own, rest + after
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The tidy table of a grid: one row a run, what was set and what was measured, as CSV and parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lens.files import reading, write_atomically
+from lens.grid import Grid, GridRun
+from lens.protocols import BadInput, nearest
+
+Row = dict[str, Any]
+INTERVALS = (
+    "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", "ssim", "mse",
+)  # fmt: skip
+"""Measures that come with the ends of their 95 % intervals, NAME_low and NAME_high."""
+PLAIN = (
+    "downstream_chance", "chance", "all_psnr", "seconds", "images_per_second", "recon_weight", "match_ratio",
+)  # fmt: skip
+WORDS = ("metric", "git_commit")
+ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance")
+
+
+def folder(out: Path, run: GridRun) -> Path:
+    """Where a run of the grid in `out` lies."""
+    return out / "runs" / run.slug
+
+
+def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any]) -> list[Row]:
+    """One row a run, in the grid's order, all with the same columns; what a run does not have is None.
+
+    `status` is finished, failed (the slug is in `failed`), unfinished (it can be resumed) or missing.
+    """
+    found = []
+    for run in runs:
+        place = folder(out, run)
+        file = place / "summary.json"
+        summary = {}
+        if file.exists():
+            status = "finished"
+            with reading(file, f"delete {place} and run it again"):
+                summary = measured(json.loads(file.read_text(encoding="utf-8")))
+        else:
+            status = "failed" if run.slug in failed else "unfinished" if place.exists() else "missing"
+        head = {**run.cell, "seed": run.seed, "status": status, "directory": place.relative_to(out).as_posix()}
+        found.append(head | {_beside(name, grid): value for name, value in summary.items()})
+    fixed = [part for name in INTERVALS for part in (name, f"{name}_low", f"{name}_high")] + [*PLAIN, *WORDS]
+    columns = dict.fromkeys([*grid.axes, "seed", "status", "directory", *(_beside(name, grid) for name in fixed)])
+    columns |= dict.fromkeys(name for row in found for name in row)
+    return [{name: row.get(name) for name in columns} for row in found]
+
+
+def measured(summary: dict[str, Any]) -> Row:
+    """A run's summary.json in columns; accuracies in [0, 1], PSNR in dB, nothing where it has nothing."""
+    row: Row = {}
+
+    def take(name: str, part: dict[str, Any], key: str) -> None:
+        row[name] = part.get(key)
+        row[f"{name}_low"], row[f"{name}_high"] = part.get(f"{key}_ci") or (None, None)
+
+    probes = summary.get("downstream") or {}
+    for at, (source, probe) in enumerate(probes.items()):
+        if at == 0:
+            take("downstream", probe, "linear")
+            for key in ("knn", "untrained", "pixels"):
+                take(key, probe, key)
+            row["downstream_chance"] = probe.get("chance")
+        if len(probes) > 1:
+            take(f"downstream_{source}", probe, "linear")
+    pretext, reconstruction = summary.get("pretext") or {}, summary.get("reconstruction") or {}
+    for key in ("raw", "lensed", "clean", "gap"):
+        take(key, pretext, key)
+    for key in ("psnr", "ssim", "mse"):
+        take(key, reconstruction, key)
+    row["chance"], row["metric"] = pretext.get("chance"), pretext.get("metric")
+    row["all_psnr"] = reconstruction.get("all_psnr")
+    row["match_ratio"] = (summary.get("match") or {}).get("ratio")
+    for key in ("seconds", "images_per_second", "recon_weight", "git_commit"):
+        row[key] = summary.get(key)
+    return row
+
+
+def _beside(measure: str, grid: Grid) -> str:
+    """A measure's column: an axis that is called like it (recon_weight) keeps the name for what was asked."""
+    return f"{measure}_measured" if measure in grid.axes else measure
+
+
+def check_measures(grid: Grid) -> None:
+    """Raise BadInput for a measure that no table has."""
+    for measure in grid.measures:
+        bare = measure.removesuffix("_measured")
+        if bare not in (*INTERVALS, *PLAIN) and not measure.startswith("downstream_"):
+            raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, (*INTERVALS, *PLAIN))}")
+        if _beside(bare, grid) != measure:
+            raise BadInput(
+                f"measures: {measure!r} is an axis here: what was measured is called {_beside(bare, grid)!r}"
+            )
+
+
+def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
+    """Whether more is better; None where neither is, or where nothing is known. A task without classes has a loss."""
+    if measure in ("raw", "clean"):
+        metrics = {row["metric"] for row in group if row.get("metric")}
+        return None if len(metrics) != 1 else metrics == {"accuracy"}
+    return True if measure == "knn" or measure.startswith("downstream") else None
+
+
+def is_share(measure: str, group: Sequence[Row]) -> bool:
+    """Whether a measure is a share of 1, shown in %."""
+    if measure in ("raw", "lensed", "clean", "gap"):
+        return not any(row.get("metric") == "loss" for row in group)
+    return measure in ACCURACIES or measure.startswith("downstream")
+
+
+def write(out: Path, table: Sequence[Row], axes: Sequence[str]) -> None:
+    """Write table.csv (empty cells for None) and table.parquet (nulls), each whole or not at all."""
+    import pyarrow
+    import pyarrow.parquet
+
+    words = {*axes, "status", "directory", *WORDS}
+    types = {name: "string" if name in words else "int64" if name == "seed" else "float64" for name in table[0]}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_atomically(out / "table.csv", text.getvalue())
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in types.items()])
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(table), schema=schema), sink)
+    write_atomically(out / "table.parquet", sink.getvalue().to_pybytes())
+
+
+def load(out: Path) -> list[Row]:
+    """The rows of a grid's table.parquet. Raises BadInput where it cannot be read."""
+    import pyarrow.parquet
+
+    with reading(out / "table.parquet", "write it with python -m lens.ablate GRID.yaml --table"):
+        found: list[Row] = pyarrow.parquet.read_table(out / "table.parquet").to_pylist()
+    return found

@@ -1,0 +1,83 @@
+"""Processes side by side: so many at a time, each with its log; a stop reaches all of them, and they save."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+POLL = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A command and the file that its output is appended to."""
+
+    name: str
+    command: list[str]
+    log: Path
+
+
+@dataclasses.dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    start: int
+
+
+def work(
+    jobs: Iterable[Job],
+    workers: int,
+    stops: list[int],
+    ended: Callable[[Job, int, str], None],
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the jobs in order, `workers` at a time; `ended` gets each one's exit code and its last error line.
+
+    When a signal is in `stops` no job is started any more, those that run get SIGTERM, and all are waited for. On a
+    second signal (KeyboardInterrupt) they are killed.
+    """
+    waiting, told = deque(jobs), False
+    running: list[_Running] = []
+    try:
+        while running or (waiting and not stops):
+            while waiting and len(running) < workers and not stops:
+                running.append(_start(waiting.popleft()))
+            if stops and not told:
+                told = True
+                for one in running:
+                    one.process.terminate()
+            for one in [one for one in running if one.process.poll() is not None]:
+                running.remove(one)
+                ended(one.job, one.process.returncode, last_error(one.job.log, one.start, one.process.returncode))
+            tick()
+            time.sleep(POLL)
+    finally:
+        for one in running:
+            one.process.kill()
+            one.process.wait()
+
+
+def _start(job: Job) -> _Running:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(job.log, "ab") as log:
+        start = log.tell()
+        # In a session of its own: Ctrl-C at the terminal reaches this process alone, which passes it on once.
+        process = subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return _Running(job, process, start)
+
+
+def last_error(log: Path, start: int, code: int) -> str:
+    """The last line of error that a process wrote after `start`, or what killed it."""
+    with open(log, "rb") as stream:
+        stream.seek(start)
+        lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    if code < 0:
+        return f"killed by signal {-code}"
+    errors = [line for line in lines if line.startswith("lens: error:")]
+    return (errors or lines or [f"exit code {code}"])[-1]

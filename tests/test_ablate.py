@@ -1,0 +1,466 @@
+"""Grids: every cell checked before the first run, runs resumed, failures reported, tables that say what the summaries say."""
+
+import csv
+import fcntl
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import TINY
+from scipy import stats
+from test_data import write_parquet
+
+from lens import ablate, grid_summary, grid_table, train
+from lens.compare_arms import holm, mean_sem, paired
+from lens.grid import read
+
+ROOT = Path(__file__).parent.parent
+TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
+GRID = {
+    "settings": TINY_SETTINGS | {"test_images": 8, "probe_images": 20},
+    "axes": {
+        "images": {"natural": {}, "planted": {"shortcut": "arrow"}},
+        "adversary": {"no lens": {"adversary": "none"}, "lens": {"adversary": "uniform", "target_psnr": 25}},
+    },
+    "seeds": [0, 1],
+    "baseline": {"adversary": "no lens"},
+}
+# Stands for lens.train: its figures follow from its words, it fails where lr is 9, and waits where lr is 8.
+STUB = """
+import json, pathlib, signal, sys, time
+words = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+out = pathlib.Path(words.get("resume") or words["out"])
+if "resume" not in words:
+    out.mkdir(parents=True)
+    (out / "settings.yaml").write_text(json.dumps(words))
+else:
+    words = json.loads((out / "settings.yaml").read_text()) | words
+(out / "told.txt").open("a").write(" ".join(sys.argv[1:]) + chr(10))
+if words["lr"] == "9":
+    sys.exit("lens: error: the loss is not finite")
+if words["lr"] == "8" and "resume" not in words:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    (out / "waits").touch()
+    time.sleep(60)
+seed, lens = int(words["seed"]), words["adversary"] != "none"
+linear = 0.5 + 0.01 * seed + (0.2 + 0.001 * seed**2 if lens else 0) * ("shortcut" in words)
+summary = {"downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None}},
+           "pretext": {"metric": "accuracy", "clean": 0.25, "clean_ci": [0.2, 0.3], "lensed": None, "lensed_ci": None},
+           "seconds": 1.5, "git_commit": "abc"}
+(out / "summary.json").write_text(json.dumps(summary))
+"""
+
+
+def write_grid(place, name="grid", **changes):
+    file = place / f"{name}.yaml"
+    plain = {key: value for key, value in (GRID | changes).items() if value is not None}
+    file.write_text(yaml.safe_dump(plain, sort_keys=False))
+    return file
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    (tmp_path / "stub.py").write_text(STUB)
+    monkeypatch.setattr(ablate, "TRAIN", [sys.executable, str(tmp_path / "stub.py")])
+    monkeypatch.setitem(GRID, "settings", GRID["settings"] | {"lr": 0.1})
+    return tmp_path
+
+
+def call(file, *more):
+    return ablate.main([str(file), "--out", str(file.parent / "out"), *more])
+
+
+def read_csv(out):
+    with open(out / "table.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def one_error(capsys):
+    error = capsys.readouterr().err
+    assert error.startswith("lens: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+# --- whole grids ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_summaries_say(tmp_path, photos, capsys):
+    rules = [{"when": {"images": "planted", "adversary": "lens"}, "set": {"lr": 1e18}}]
+    file = write_grid(tmp_path, seeds=[3], settings=GRID["settings"] | {"data": str(photos)}, rules=rules)
+    out = tmp_path / "out"
+    half = out / "runs" / "natural-lens-seed3"
+    run = next(run for run in read(file).runs() if run.slug == half.name)
+    assert train.main([*run.words, "--seed=3", f"--out={half}", "--steps=4"]) == 0  # stands for an interrupted one
+    (half / "summary.json").unlink()
+    settings = yaml.safe_load((half / "settings.yaml").read_text()) | {"steps": 6}
+    (half / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (out / "grid.yaml").write_text(read(file).content())
+    assert call(file, "--workers", "2") == 1
+    shown = capsys.readouterr()
+    failed = [
+        line for line in shown.err.splitlines() if line.startswith("failed: planted / lens, seed 3: lens: error: ")
+    ]
+    assert len(failed) == 2  # when it happens, and at the end
+    assert "not finite" in failed[-1]
+    assert f"(log: {out}/logs/planted-lens-seed3.log)" in failed[-1]
+    assert (half / "commands.txt").read_text().count("\n") == 2
+    assert "--resume" in (half / "commands.txt").read_text().splitlines()[1]
+    assert sum(json.loads(line)["step"] == 6 for line in (half / "metrics.jsonl").read_text().splitlines()) >= 1
+
+    import pyarrow.parquet
+
+    rows = read_csv(out)
+    assert pyarrow.parquet.read_table(out / "table.parquet").num_rows == len(rows) == 4
+    assert grid_table.load(out)[0]["seed"] == 3
+    assert [row["status"] for row in rows] == ["finished", "finished", "finished", "failed"]
+    for row in rows[:3]:
+        summary = json.loads((out / row["directory"] / "summary.json").read_text())
+        assert (summary["adversary"] == "none") == (row["adversary"] == "no lens")
+        assert (summary["shortcut"] == "arrow") == (row["images"] == "planted")
+        assert summary["seed"] == int(row["seed"])
+        probe, pretext = summary["downstream"]["photos"], summary["pretext"]
+        parts = [(probe, "linear", "downstream"), *((probe, key, key) for key in ("knn", "untrained", "pixels"))]
+        parts += [(pretext, key, key) for key in ("raw", "clean", "lensed", "gap")]
+        parts += [(summary["reconstruction"], key, key) for key in ("psnr", "ssim", "mse")]
+        for part, key, column in parts:
+            for name, value in zip(
+                (column, f"{column}_low", f"{column}_high"),
+                [part[key], *(part.get(f"{key}_ci") or [None] * 2)],
+                strict=True,
+            ):
+                assert row[name] == ("" if value is None else str(value)), name
+        assert row["git_commit"] == str(summary["git_commit"] or "")
+        assert float(row["seconds"]) == summary["seconds"]
+    assert all(not rows[3][name] for name in ("downstream", "clean", "seconds"))
+    for name in ("summary.png", "summary_clean.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+    # Finished runs are kept, the failed one is tried again, and --table touches no run.
+    before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")}
+    text = (out / "summary.md").read_text()
+    assert call(file, "--table") == 0
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")} == before
+    assert (out / "summary.md").read_text() == text
+
+
+def test_all_runs_are_made_seed_by_seed_and_share_a_group_where_wandb_is_on(stub):
+    file = write_grid(stub, "arms")
+    assert call(file, "--wandb", "offline", "--device", "cpu") == 0
+    rows = read_csv(stub / "out")
+    assert [row["seed"] for row in rows] == ["0"] * 4 + ["1"] * 4
+    for row in rows:
+        told = (stub / "out" / row["directory"] / "told.txt").read_text()
+        assert "--wandb_group=arms" in told
+        assert "--device=cpu" in told
+    off = read(write_grid(stub, "off")).runs()
+    assert not any("wandb_group" in word for run in off for word in run.words)
+
+
+def test_a_failed_run_does_not_stop_the_others(stub, capsys):
+    file = write_grid(stub, rules=[{"when": {"images": ["natural"], "adversary": "lens"}, "set": {"lr": 9}}])
+    assert call(file) == 1
+    assert [row["status"] for row in read_csv(stub / "out")] == ["finished", "failed", "finished", "finished"] * 2
+    assert capsys.readouterr().err.count("seed 1: lens: error: the loss is not finite (log: ") == 2
+    assert "Failed: runs/natural-lens-seed0, runs/natural-lens-seed1" in (stub / "out" / "summary.md").read_text()
+    told = stub / "out" / "runs" / "natural-lens-seed0" / "told.txt"
+    assert call(file) == 1
+    assert [line.split("=")[0] for line in told.read_text().splitlines()][1] == "--resume"
+    assert len((stub / "out" / "runs" / "planted-lens-seed0" / "told.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_a_signal_stops_the_runs_writes_the_table_and_says_how_to_go_on(stub, number):
+    file = write_grid(stub, rules=[{"when": {"images": "planted"}, "set": {"lr": 8}}])
+    code = f"import sys; from lens import ablate; ablate.TRAIN = {ablate.TRAIN!r}; sys.exit(ablate.main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", code, str(file), "--out", str(stub / "out"), "--workers", "2"]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT)
+    waits = stub / "out" / "runs"
+    deadline = time.monotonic() + 30
+    while len(list(waits.glob("*/waits"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert call(file) == 2  # another one on the same directory
+    process.send_signal(number)
+    try:
+        error = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert "2 of 8 runs are finished" in error
+    assert f"Continue with: python -m lens.ablate {file} --out {stub / 'out'} --workers 2" in error
+    assert "failed" not in error
+    statuses = [row["status"] for row in read_csv(stub / "out")]
+    assert statuses == ["finished"] * 2 + ["unfinished"] * 2 + ["missing"] * 4
+    # Going on resumes what was stopped, and the rest waits for nobody here: lr 8 waits only when it starts.
+    with_lr = [run for run in read(file).runs() if "--lr=8" in run.words]
+    assert len(with_lr) == 4
+
+
+def test_a_run_that_is_stopped_is_resumed(stub):
+    file = write_grid(stub, seeds=[0], rules=[{"when": {"images": "planted"}, "set": {"lr": 8}}])
+    for name in ("planted-no_lens-seed0", "planted-lens-seed0"):
+        place = stub / "out" / "runs" / name
+        place.mkdir(parents=True)
+        run = next(run for run in read(file).runs() if run.slug == name)
+        words = dict(word[2:].split("=", 1) for word in [*run.words, "--seed=0"])
+        (place / "settings.yaml").write_text(json.dumps(words))
+    (stub / "out" / "grid.yaml").write_text(read(file).content())
+    assert call(file, "--device", "cpu") == 0
+    told = (stub / "out" / "runs" / "planted-lens-seed0" / "told.txt").read_text()
+    assert told == f"--resume={stub}/out/runs/planted-lens-seed0 --device=cpu\n"
+
+
+def test_a_grid_in_use_is_refused(stub, capsys):
+    file = write_grid(stub)
+    (stub / "out").mkdir()
+    with open(stub / "out" / "lock", "w") as lock:
+        lock.write("somebody")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert call(file) == 2
+    assert "is in use by somebody" in one_error(capsys)
+    assert not (stub / "out" / "runs").exists()
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axis": {}}, "unknown key 'axis': did you mean 'axes'?"),
+        ({"axes": {"adversry": ["none", "uniform"]}}, "did you mean 'adversary'?"),
+        ({"settings": {"btach_size": 4}}, "settings: unknown setting 'btach_size': did you mean 'batch_size'?"),
+        ({"settings": {"lr": -1}}, "the cell 'natural / no lens': --lr is -1"),
+        ({"settings": {"seed": 1}}, "settings: seed has no place in a grid"),
+        ({"settings": {"chromatic": {"radial": True}}}, "chromatic is not selected"),
+        ({"rules": [{"when": {"imges": "planted"}, "set": {}}]}, "rules: unknown axis 'imges': did you mean 'images'?"),
+        ({"rules": [{"when": {"images": ["plnted"]}, "set": {}}]}, "did you mean 'planted'?"),
+        ({"rules": [{"when": {"images": "planted"}, "sets": {}}]}, "rules: unknown key 'sets': did you mean 'set'?"),
+        ({"rules": [{"when": {}, "set": {"stepz": 1}}]}, "did you mean 'steps'?"),
+        ({"rules": [{"when": {"images": "planted", "adversary": "lens"}, "set": {"steps": 0}}]}, "the cell 'planted / lens': --steps is 0"),
+        ({"exclude": [{"adversary": "lense"}]}, "exclude: unknown value 'lense' of the axis adversary: did you mean 'lens'?"),
+        ({"baseline": {"adversary": "nolens"}}, "baseline: unknown value 'nolens'"),
+        ({"baseline": None}, "baseline: is missing"),
+        ({"measures": ["downstrem"]}, "did you mean 'downstream'?"),
+        ({"seeds": [0, 0]}, "seeds: 0 is not allowed"),
+        ({"axes": GRID["axes"] | {"more": {"a": {}, "b": {}}}}, "have the same settings"),
+        ({"axes": GRID["axes"] | {"data": ["./a b/", "./a_b/"]}}, "would share the directory"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_before_anything_runs(stub, capsys, changes, message):
+    assert call(write_grid(stub, **changes)) == 2
+    assert message in one_error(capsys)
+    assert not (stub / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--worker", "2"], "unknown setting 'worker': did you mean 'workers'?"),
+        (["--workers", "0"], "--workers is 0"),
+        (["--seed", "3"], "seed has no place in a grid"),
+        (["--adversary", "uniform"], "have the same settings"),
+        (["--table"], "holds no grid yet"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(stub, capsys, argv, message):
+    file = write_grid(stub, axes={"adversary": ["none", "uniform"]}, baseline={"adversary": "none"})
+    assert call(file, *argv) == 2
+    assert message in one_error(capsys)
+    assert not (stub / "out").exists()
+
+
+def test_a_directory_of_another_grid_is_refused_and_more_seeds_are_not(stub, capsys):
+    assert call(write_grid(stub)) == 0
+    capsys.readouterr()
+    for changes, message in (
+        ({"settings": GRID["settings"] | {"lr": 0.5}}, "lr was 0.1 and is now 0.5"),
+        ({"seeds": [0]}, "with a run natural-no_lens-seed1 that this one lacks"),
+    ):
+        assert call(write_grid(stub, **changes)) == 2
+        assert message in one_error(capsys)
+    assert call(write_grid(stub), "--batch_size", "2") == 2
+    assert "batch_size was 4 and is now 2" in one_error(capsys)
+    assert call(write_grid(stub, seeds=[0, 1, 2], measures=["clean"]), "--device", "cpu") == 0
+    assert len(read_csv(stub / "out")) == 12
+    (stub / "other" / "out").mkdir(parents=True)
+    (stub / "other" / "out" / "photo.png").touch()
+    assert call(write_grid(stub / "other")) == 2
+
+
+def test_rules_excludes_and_sections_give_each_cell_its_settings(tmp_path):
+    file = write_grid(
+        tmp_path,
+        axes={"shortcut": ["none", "arrow", "chromatic"], "target_psnr": [20, 25]},
+        settings={"chromatic": {"radial": True}, "arrow.size": 0.5, "extractor_args": {"channels": [8, 8]}},
+        rules=[
+            {"when": {"shortcut": ["arrow", "chromatic"]}, "set": {"steps": 5}},
+            {"when": {"shortcut": "arrow", "target_psnr": 20}, "set": {"steps": 6, "arrow": {"strength": 0.5}}},
+        ],
+        exclude=[{"shortcut": "none", "target_psnr": 25}],
+        baseline={"target_psnr": 20},
+        seeds=[4],
+    )
+    runs = {run.slug: set(run.words) for run in read(file).runs()}
+    assert list(runs) == [
+        "none-20-seed4",
+        "arrow-20-seed4",
+        "arrow-25-seed4",
+        "chromatic-20-seed4",
+        "chromatic-25-seed4",
+    ]
+    assert runs["none-20-seed4"] == {'--extractor_args={"channels": [8, 8]}', "--shortcut=none", "--target_psnr=20"}
+    assert {"--steps=6", "--arrow.size=0.5", "--arrow.strength=0.5"} <= runs["arrow-20-seed4"]
+    assert {"--steps=5", "--arrow.size=0.5"} <= runs["arrow-25-seed4"]
+    assert "--chromatic.radial=true" in runs["chromatic-20-seed4"]
+    assert all("--steps=7" in run.words for run in read(file, [("steps", 7)]).runs())
+    (tmp_path / "again.yaml").write_text(read(file, [("steps", 7)]).content())
+    assert read(tmp_path / "again.yaml").runs() == read(file, [("steps", 7)]).runs()
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------------
+
+
+def slow_holm(ps):
+    """Holm (1979), said literally: step through the sorted hypotheses at every level α until one is kept."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+
+    def rejected(alpha):
+        found = set()
+        for step, i in enumerate(order):
+            if ps[i] > alpha / (len(ps) - step):
+                break
+            found.add(i)
+        return found
+
+    grid = sorted({min(1.0, p * k) for p in ps for k in range(1, len(ps) + 1)} | {1.0})
+    return [min((a for a in grid if i in rejected(a * (1 + 1e-12))), default=1.0) for i in range(len(ps))]
+
+
+def test_holm_is_the_textbooks_and_the_literal_one():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 5, 9):
+        ps = list(rng.random(count) ** 3)
+        assert holm(ps) == pytest.approx(slow_holm(ps))
+
+
+def test_the_paired_test_is_the_formula_over_the_common_seeds():
+    arm, baseline = {0: 0.71, 1: 0.74, 2: 0.70, 9: 0.1}, {2: 0.66, 1: 0.69, 0: 0.70, 7: 0.9}
+    found = paired(arm, baseline)
+    d = np.array([0.01, 0.05, 0.04])
+    error = d.std(ddof=1) / math.sqrt(3)
+    half = stats.t.ppf(0.975, 2) * error
+    assert (found.n, found.difference) == (3, pytest.approx(d.mean()))
+    assert (found.low, found.high) == (pytest.approx(d.mean() - half), pytest.approx(d.mean() + half))
+    assert found.p == pytest.approx(2 * stats.t.sf(d.mean() / error, 2))
+    assert mean_sem([1.0, 2.0, 3.0]) == (2.0, pytest.approx(1 / math.sqrt(3)))
+    assert mean_sem([1.0]) == (1.0, None)
+
+
+def test_without_pairs_or_spread_there_is_no_p_and_no_warning():
+    assert paired({}, {0: 1.0}) == paired({1: 2.0}, {0: 1.0})
+    assert paired({0: 2.0}, {0: 1.0}).p is None
+    assert paired({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}).p == 1
+    shifted = paired({0: 0.3 + 0.1, 1: 0.6 + 0.1, 2: 0.8}, {0: 0.3, 1: 0.6, 2: 0.7})
+    assert shifted.p is None
+    assert shifted.difference == pytest.approx(0.1)
+
+
+def test_bold_is_where_the_corrected_p_is_below_5_percent(stub):
+    assert call(write_grid(stub, seeds=[0, 1, 2, 3])) == 0
+    rows = read_csv(stub / "out")
+    values = {key: [] for key in itertools.product(("natural", "planted"), ("no lens", "lens"))}
+    for row in rows:
+        values[row["images"], row["adversary"]].append(float(row["downstream"]))
+    raw = {images: stats.ttest_rel(values[images, "lens"], values[images, "no lens"]).pvalue for images in ("planted",)}
+    corrected = raw["planted"] * 2  # the natural arms are equal: p = 1, and counts
+    assert corrected < 0.05
+    text = (stub / "out" / "summary.md").read_text()
+    mean = 100 * np.mean(values["planted", "lens"])
+    sem = 100 * np.std(values["planted", "lens"], ddof=1) / 2
+    assert f"| planted | lens | 4 | **{mean:.1f} ± {sem:.1f} ▲** | 25.0 ± 0.0 |" in text
+    assert "Corrected for 2 comparisons." in text
+    assert "fewer than five seeds" in text
+    assert "| natural | lens | 4 | +0.0 | 1.0000 | 1.0000 |" in text
+    assert text.count("**") == 2 + 2 + 6
+
+
+def entry_of(arm, baseline, others=0):
+    """The tested entry of one arm, among `others` comparisons with p near 1."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        axes = {"images": {f"g{i}": {"lr": 0.1 + i} for i in range(others + 1)}, "adversary": ["none", "uniform"]}
+        grid = read(write_grid(Path(folder), axes=axes, baseline={"adversary": "none"}, seeds=list(range(len(arm)))))
+    rows = []
+    for i, seed in itertools.product(range(others + 1), range(len(arm))):
+        for adversary, values in (("none", baseline), ("uniform", arm if i == 0 else baseline)):
+            cell = {"images": f"g{i}", "adversary": adversary, "seed": seed, "status": "finished"}
+            rows.append(cell | {"metric": "loss", "clean": values[seed], "downstream": values[seed]})
+    return {measure: grid_summary.entries(grid, rows, measure)[1] for measure in ("clean", "downstream")}
+
+
+def test_a_p_that_the_correction_lifts_over_5_percent_is_not_bold():
+    arm, baseline = [0.50, 0.52, 0.58, 0.55], [0.45, 0.46, 0.50, 0.52]
+    alone, among = entry_of(arm, baseline)["downstream"], entry_of(arm, baseline, 9)["downstream"]
+    assert alone.test.p == among.test.p == pytest.approx(alone.corrected)
+    assert among.corrected == pytest.approx(10 * alone.test.p)
+    assert (alone.significant, alone.mark()) == (True, " ▲")
+    assert (among.significant, among.mark()) == (False, "")
+    assert entry_of(arm, baseline)["clean"].mark() == " ▼"  # a loss: lower is better
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------------------
+
+
+def expand(file):
+    """The commands of a sweep's agent: the product of the values as --key=value, as W&B's ${args} writes them."""
+    sweep = yaml.safe_load(file.read_text())
+    assert sweep["method"] == "grid"
+    names = list(sweep["parameters"])
+    values = [part["values"] if "values" in part else [part["value"]] for part in sweep["parameters"].values()]
+    for chosen in itertools.product(*values):
+        words = [f"--{name}={value}" for name, value in zip(names, chosen, strict=True)]
+        yield [w for word in sweep["command"] for w in (words if word == "${args}" else [word])]
+
+
+@pytest.mark.parametrize("name", ["rotation", "shortcuts"])
+def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
+    (tmp_path / "cifar10").mkdir()
+    write_parquet(tmp_path / "cifar10" / "train-0.parquet", 80)
+    write_parquet(tmp_path / "cifar10" / "test-0.parquet", 20, start=9)
+    monkeypatch.chdir(tmp_path)
+    os.symlink(ROOT / "configs", tmp_path / "configs")
+    commands = list(expand(ROOT / "configs" / "sweeps" / f"{name}.yaml"))
+    assert len(commands) == len({tuple(command) for command in commands}) == 24
+    for number, command in enumerate((commands[0], commands[-1])):
+        assert command[:3] == ["python", "-m", "lens.train"]
+        assert command[command.index("--wandb") + 1] == "online"
+        tiny = [*TINY, "--extractor_args", "{}", "--extractor_stem", "default", "--steps", "1", "--test_images", "8"]
+        assert train.main([*command[3:], *tiny, "--wandb", "disabled", "--out", f"run{number}"]) == 0
+        settings = yaml.safe_load(Path(f"run{number}/settings.yaml").read_text())
+        asked = dict(word[2:].split("=", 1) for word in command if "=" in word)
+        for key in ("shortcut", "adversary", "seed"):
+            assert str(settings[key]) == asked[key]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda file: file.stem)
+def test_shipped_grids_are_valid(file):
+    grid = read(file)
+    grid_table.check_measures(grid)
+    assert grid.runs()
+    head = file.read_text()
+    for word in ("# Shows:", "# Costs:", "# Run:", "# Needs:"):
+        assert word in head
