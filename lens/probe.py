@@ -1,4 +1,4 @@
-"""Measure a finished run again: linear and k-NN probes on labelled sources, pretext accuracies."""
+"""Measure a finished run again (probes on labelled sources, pretext accuracies), or compare several."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from lens.ranks import launched
 from lens.run import Run
 from lens.terminal import guard
 
+COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
+"""The settings that have a meaning where runs are compared."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSettings:
     """Settings of a probe; everything else is the run's own."""
 
-    run: str
-    """Run directory."""
+    run: list[str]
+    """Run directory; several with --maps or --transfer."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources; default: the training sources that have labels."""
     weights: str = "last"
@@ -34,6 +37,12 @@ class ProbeSettings:
     """Device; default as the run."""
     threads: int | None = None
     """CPU threads; default as the run."""
+    maps: bool = False
+    """Compare runs: where their lenses edit, on average, side by side."""
+    transfer: bool = False
+    """Compare runs: how hard each one's task is on images that each one's lens has edited."""
+    out: str | None = None
+    """Folder of a comparison; default runs/compare-<time>."""
     task: str | None = None
     """The task file of the run, named again where the run's task is a file."""
     shortcut: str | None = None
@@ -46,6 +55,19 @@ class ProbeSettings:
         for flag in ("probe_images", "threads"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
+        comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
+        if not comparison:
+            if len(self.run) > 1:
+                raise BadInput(f"a probe measures one run and {len(self.run)} are given: add --maps or --transfer")
+            if self.out is not None:
+                raise BadInput("--out is the folder of a comparison: add --maps or --transfer, or drop it")
+            return
+        for field in dataclasses.fields(self):
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            if field.name not in COMPARED and getattr(self, field.name) != default:
+                raise BadInput(
+                    f"--{field.name} has no meaning with {comparison}, which compares runs: drop one of them"
+                )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +81,12 @@ def probe(argv: list[str]) -> int:
     asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
     if launched() > 1:
         raise BadInput("lens.probe measures in one process: start it without torchrun")
-    with Run.open(Path(asked.run)) as run:
+    if asked.maps or asked.transfer:
+        from lens import compare
+
+        place = compare.Comparison([Path(run) for run in asked.run], asked.out, argv, asked.device, asked.threads)
+        return compare.compare(place, asked.maps, asked.transfer)
+    with Run.open(Path(asked.run[0])) as run:
         return measure(asked, run, argv)
 
 
