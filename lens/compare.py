@@ -184,12 +184,13 @@ def edits_of(asked: Comparison, run: Run) -> dict[str, Array]:
     file = run.directory / "figures" / "edits.npz"
     names = ("map", "mean_image", "map_images", "original", "lensed")
     if file.exists():
-        with reading(file, "delete it, and the lens is asked again"), np.load(file, allow_pickle=False) as numbers:
+        advice = "delete it, and the lens is asked again"
+        with reading(file, advice), open(file, "rb") as stream, np.load(stream, allow_pickle=False) as numbers:
             return {name: numbers[name] for name in names}
     from lens import evaluate, experiment
 
-    say(f"{run.directory} keeps no edits: its lens is asked again")
     parsed = _settings(asked, run)
+    say(f"{run.directory} keeps no edits: its lens is asked again")
     with run:
         images = experiment.training_images(parsed.settings)
         players = players_of(run, parsed, summary_of(run), images, experiment.make_fabric(parsed.settings))

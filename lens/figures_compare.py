@@ -168,8 +168,7 @@ def draw_transfer(folder: Path) -> None:
             lost[entry["lens"], entry["task"]] = 100 * entry["gap"]
     limit = max(float(np.nanmax(np.abs(lost))) if np.isfinite(lost).any() else 0.0, 1.0)
     figure, axis = plt.subplots(figsize=(1.7 * count + 2.6, 1.2 * count + 1.9))
-    colours = plt.get_cmap("RdBu_r").copy()
-    colours.set_bad("0.93")
+    colours = plt.get_cmap("RdBu_r").with_extremes(bad="0.93")
     shown = axis.imshow(lost, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
     for entry in cells:
         percent = entry["metric"] == "accuracy"
