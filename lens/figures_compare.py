@@ -80,7 +80,8 @@ def draw_maps(folder: Path) -> None:
         column[0].set_title(title, fontsize=8)
         column[1].imshow(arrays[f"map_{n}"], vmin=0, vmax=run["map_95th_percentile"] or 1, cmap="magma")
         column[1].set_xlabel(
-            f"white: ≥ {run['map_95th_percentile']:.1e}\n{_psnr(run['psnr'])}, {run['map_images']} images", fontsize=7
+            f"brightest: ≥ {run['map_95th_percentile']:.1e}\n{_psnr(run['psnr'])}, {run['map_images']} images",
+            fontsize=7,
         )
         column[2].imshow(original, interpolation="nearest")
         column[3].imshow(lensed, interpolation="nearest")
