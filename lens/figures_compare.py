@@ -206,18 +206,19 @@ def draw_region(directory: Path, region: Region, file: Path) -> None:
     plt = pyplot()
     factor = amplification(original, lensed)
     rows = {"original": original, "lensed": lensed, f"difference × {factor:.1f}": difference(original, lensed, factor)}
-    count = len(original)
-    figure = plt.figure(figsize=(1.0 * count + 3.4, 4.2))
-    grid = figure.add_gridspec(3, count + 3)
-    axis = figure.add_subplot(grid[:, :3])
-    axis.imshow(mean_edit, vmin=0, vmax=clip(mean_edit) or 1, cmap="magma")
     top, left, high, wide = region.pixels(*mean_edit.shape)
+    crop = min(max(1.3 * wide / high, 0.5), 2.6) + 0.1  # inches wide, at about 1.3 inches high
+    count = len(original)
+    figure = plt.figure(figsize=(4.2 + crop * count, 4.2))
+    grid = figure.add_gridspec(3, count + 1, width_ratios=[4.0, *[crop] * count])
+    axis = figure.add_subplot(grid[:, 0])
+    axis.imshow(mean_edit, vmin=0, vmax=clip(mean_edit) or 1, cmap="magma")
     axis.add_patch(plt.Rectangle((left - 0.5, top - 0.5), wide, high, fill=False, edgecolor="cyan", linewidth=1.5))
     axis.set(xticks=[], yticks=[])
     axis.set_title("mean squared edit, and the region", fontsize=8)
     for r, (name, pictures) in enumerate(rows.items()):
         for n, picture in enumerate(region.cut(pictures)):
-            axis = figure.add_subplot(grid[r, 3 + n])
+            axis = figure.add_subplot(grid[r, 1 + n])
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             if n == 0:
