@@ -56,14 +56,23 @@ class Pretext:
 
 
 @torch.no_grad()
-def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pretext:
+def pretext(
+    experiment: Experiment,
+    index: Array,
+    with_ssim: bool = True,
+    by: Experiment | None = None,
+    lensed_statistics: bool = True,
+) -> Pretext:
     """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
 
-    Clean and raw are the same views where nothing is planted, and are then asked once.
+    Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
+    run's players, where they are given; `lensed_statistics` tells which set of batch-norm statistics is asked about
+    lensed views.
     """
+    by = by or experiment
     parts: list[dict[str, Tensor]] = []
     answers: list[Tensor] = []
-    task, lens, extractor = experiment.task, experiment.lens, experiment.extractor
+    task, lens, extractor = experiment.task, by.lens, experiment.extractor
     extractor.eval()
     if lens is not None:
         lens.eval()
@@ -93,10 +102,10 @@ def pretext(experiment: Experiment, index: Array, with_ssim: bool = True) -> Pre
             clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
             ask("clean", clean_views, clean_question, False, part)
         if lens is not None:
-            exact = experiment.lensed(views, question, experiment.draws(batch))
+            exact = by.lensed(views, question, experiment.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
             lensed = measure.to_8_bits(exact)
-            ask("lensed", lensed, question, True, part)
+            ask("lensed", lensed, question, lensed_statistics, part)
             error = (lensed - views).square().mean(dim=(1, 2, 3))
             part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
             part["planted"] = per_image(carriers.float())

@@ -14,7 +14,8 @@ Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "value", "95 % interval", "note")
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib without a screen, imported only where something is drawn."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -125,7 +126,7 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
 
     Where a cue is planted, clean images stand above them.
     """
-    plt = _pyplot()
+    plt = pyplot()
     original, lensed = numbers["original"], numbers["lensed"]
     factor = amplification(original, lensed)
     difference = (127.5 + factor * (lensed.astype(float) - original.astype(float))).clip(0, 255).astype(np.uint8)
@@ -144,12 +145,12 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
             axis.set(xticks=[], yticks=[])
         axis_row[0].set_ylabel(title, fontsize=8)
     figure.tight_layout(pad=0.3)
-    _save(plt, figure, file)
+    save_picture(plt, figure, file)
 
 
 def edit_map(numbers: dict[str, Array], file: Path) -> None:
     """The mean image, and beside it the mean edit map, clipped at its 95th percentile."""
-    plt = _pyplot()
+    plt = pyplot()
     mean_edit, count = numbers["map"], int(numbers["map_images"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
     left.imshow(numbers["mean_image"])
@@ -160,12 +161,12 @@ def edit_map(numbers: dict[str, Array], file: Path) -> None:
         axis.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=right)
     figure.tight_layout()
-    _save(plt, figure, file)
+    save_picture(plt, figure, file)
 
 
 def curves(metrics: list[dict[str, Any]], file: Path) -> None:
     """Losses, reconstruction weight and PSNR, and held-out accuracies, against the step."""
-    plt = _pyplot()
+    plt = pyplot()
     training = [line for line in metrics if line["kind"] == "train"]
     held_out = [line for line in metrics if line["kind"] == "val"]
     # Where nothing is planted, clean images are the raw ones.
@@ -191,10 +192,11 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
         else:
             axis.text(0.5, 0.5, "no lens", ha="center", va="center", transform=axis.transAxes, color="grey")
     figure.tight_layout()
-    _save(plt, figure, file)
+    save_picture(plt, figure, file)
 
 
-def _save(plt: Any, figure: Any, file: Path) -> None:
+def save_picture(plt: Any, figure: Any, file: Path) -> None:
+    """Save a figure as PNG, whole or not at all, and close it."""
     content = io.BytesIO()
     figure.savefig(content, dpi=130, format="png")
     plt.close(figure)

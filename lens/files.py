@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,8 @@ def reading(file: Path, advice: str) -> Iterator[None]:
     """Give a damaged file its one line: what it is, what is wrong with it, what to try."""
     from safetensors import SafetensorError
 
+    damage = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, zipfile.BadZipFile, yaml.YAMLError)
     try:
         yield
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, yaml.YAMLError, SafetensorError) as error:
+    except (*damage, SafetensorError) as error:
         raise BadInput(f"{file} cannot be read ({type(error).__name__}: {error}): {advice}") from error

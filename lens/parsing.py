@@ -156,13 +156,26 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
 
 
 def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str) -> T:
-    """Settings of a small verb: a frozen dataclass whose field `positional` is the first argument."""
-    argv = normalise_arguments(argv, settings)
+    """Settings of a small verb: a frozen dataclass whose field `positional` is the first argument.
+
+    A field that is a list takes one argument or several, before the flags and after them.
+    """
+    argv = _flags_last(normalise_arguments(argv, settings))
     parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
-    parser.add_argument(positional, type=str, help=f"the {positional} directory")
+    kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]  # type: ignore[arg-type]
+    several: Any = {"nargs": "+"} if kind.startswith("list") else {}
+    parser.add_argument(positional, type=str, help=f"the {positional} directory", **several)
     parser.add_class_arguments(settings, None, skip={positional})
     parsed = parser.instantiate(parser.parse_args(argv))
     return settings(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(settings)})  # type: ignore[arg-type]
+
+
+def _flags_last(argv: list[str]) -> list[str]:
+    """Rewritten words with the arguments that belong to no flag first: the parser takes them in one piece only."""
+    bare = [word.startswith("--") and "=" not in word for word in argv]
+    values = [i > 0 and bare[i - 1] and not word.startswith("-") for i, word in enumerate(argv)]
+    mine = [not word.startswith("-") and not value for word, value in zip(argv, values, strict=True)]
+    return [w for w, m in zip(argv, mine, strict=True) if m] + [w for w, m in zip(argv, mine, strict=True) if not m]
 
 
 def _description(prog: str) -> str:

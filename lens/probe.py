@@ -1,4 +1,4 @@
-"""Measure a finished run again: linear and k-NN probes on labelled sources, pretext accuracies."""
+"""Measure a finished run again (probes on labelled sources, pretext accuracies), or compare several."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from lens.parsing import of_this_version, parse, parse_simple, refuse_foreign_code
+from lens.finished import players_of, settings_of, summary_of
+from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number
 from lens.ranks import launched
 from lens.run import Run
 from lens.terminal import guard
+
+COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
+"""The settings that have a meaning where runs are compared."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSettings:
     """Settings of a probe; everything else is the run's own."""
 
-    run: str
-    """Run directory."""
+    run: list[str]
+    """Run directory; several with --maps or --transfer."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources; default: the training sources that have labels."""
     weights: str = "last"
@@ -33,6 +37,12 @@ class ProbeSettings:
     """Device; default as the run."""
     threads: int | None = None
     """CPU threads; default as the run."""
+    maps: bool = False
+    """Compare runs: where their lenses edit, on average, side by side."""
+    transfer: bool = False
+    """Compare runs: how hard each one's task is on images that each one's lens has edited."""
+    out: str | None = None
+    """Folder of a comparison; default runs/compare-<time>."""
     task: str | None = None
     """The task file of the run, named again where the run's task is a file."""
     shortcut: str | None = None
@@ -45,6 +55,19 @@ class ProbeSettings:
         for flag in ("probe_images", "threads"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
+        comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
+        if not comparison:
+            if len(self.run) > 1:
+                raise BadInput(f"a probe measures one run and {len(self.run)} are given: add --maps or --transfer")
+            if self.out is not None:
+                raise BadInput("--out is the folder of a comparison: add --maps or --transfer, or drop it")
+            return
+        for field in dataclasses.fields(self):
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            if field.name not in COMPARED and getattr(self, field.name) != default:
+                raise BadInput(
+                    f"--{field.name} has no meaning with {comparison}, which compares runs: drop one of them"
+                )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,27 +81,22 @@ def probe(argv: list[str]) -> int:
     asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
     if launched() > 1:
         raise BadInput("lens.probe measures in one process: start it without torchrun")
-    with Run.open(Path(asked.run)) as run:
+    if asked.maps or asked.transfer:
+        from lens import compare
+
+        place = compare.Comparison([Path(run) for run in asked.run], asked.out, argv, asked.device, asked.threads)
+        return compare.compare(place, asked.maps, asked.transfer)
+    with Run.open(Path(asked.run[0])) as run:
         return measure(asked, run, argv)
 
 
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    summary = run.summary()
-    if summary is None:
-        raise BadInput(
-            f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}"
-        )
-    stored = run.settings()
-    refuse_foreign_code(stored, argv, run.directory)
-    run.refuse_changed_plugins()
-    stored = of_this_version(stored, run.origin()["lens"], run.directory)
-    for name in ("probe_images", "device", "threads"):
-        if getattr(asked, name):
-            stored[name] = getattr(asked, name)
-    parsed = parse([], "lens.train", stored)
+    summary = summary_of(run)
+    changed = {name: getattr(asked, name) for name in ("probe_images", "device", "threads") if getattr(asked, name)}
+    parsed = settings_of(run, argv, changed)
 
-    from lens import evaluate, experiment, figures, networks
+    from lens import evaluate, experiment, figures
 
     settings = parsed.settings
     fabric = experiment.make_fabric(settings)
@@ -87,13 +105,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     probes = evaluate.load_probes(settings, keys, images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
-    target = (summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
-    players = experiment.build(parsed, images, fabric, rival_mse=target)
-    folder = run.directory / "best" if asked.weights == "best" else run.directory
-    networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
-    networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
-    if players.lens is not None:
-        networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+    players = players_of(run, parsed, summary, images, fabric, asked.weights)
     found = evaluate.everything(players, probes)
     if asked.weights == "last":
         downstream = evaluate.merge_downstream(summary["downstream"], found["downstream"])

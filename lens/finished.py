@@ -1,0 +1,61 @@
+"""A finished run, brought back from its directory: its summary and settings, and its trained players."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lens.parsing import Parsed, of_this_version, parse, refuse_foreign_code
+from lens.protocols import BadInput
+from lens.run import Run
+
+if TYPE_CHECKING:
+    import lightning_fabric
+
+    from lens.data import Images
+    from lens.experiment import Experiment
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """The summary of a run. Raises BadInput where the run is not finished."""
+    summary = run.summary()
+    if summary is None:
+        raise BadInput(
+            f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}"
+        )
+    return summary
+
+
+def settings_of(run: Run, argv: list[str], changed: dict[str, Any]) -> Parsed:
+    """The settings that a run was trained with, those in `changed` replaced.
+
+    Raises BadInput where a plug-in is a file that `argv` does not name (a run directory from a stranger runs no code)
+    or that has changed since, and where another version of lens may have meant other settings.
+    """
+    stored = run.settings()
+    refuse_foreign_code(stored, argv, run.directory)
+    run.refuse_changed_plugins()
+    return parse([], "lens.train", of_this_version(stored, run.origin()["lens"], run.directory) | changed)
+
+
+def players_of(
+    run: Run,
+    parsed: Parsed,
+    summary: dict[str, Any],
+    images: Images,
+    fabric: lightning_fabric.Fabric,
+    weights: str = "last",
+) -> Experiment:
+    """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
+
+    Raises BadInput where a weight file is missing or does not fit the settings.
+    """
+    from lens import experiment, networks
+
+    target = (summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
+    players = experiment.build(parsed, images, fabric, rival_mse=target)
+    folder = run.directory / "best" if weights == "best" else run.directory
+    networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
+    networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
+    if players.lens is not None:
+        networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+    return players
