@@ -252,6 +252,8 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     """
     settings = experiment.settings
     splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
+    for split in ("val", "test"):
+        splits[split] = some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
     labels = {split: images.label[index] for split, index in splits.items()}
     group = images.group[splits["test"]]
     ones = np.ones(len(group))

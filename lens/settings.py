@@ -13,6 +13,7 @@ RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wa
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
+    "probe_test_images",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -142,6 +143,8 @@ class Settings:
     """Test images that the pretext task is asked about at the end, at most; default all."""
     probe_images: int | None = None
     """Training images that a probe is fitted on, at most; default all."""
+    probe_test_images: int | None = None
+    """Validation and test images, each, that a probe looks at, at most; default all."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
@@ -195,7 +198,7 @@ class Settings:
         check_number("warmup", self.warmup, low=0, high=1)
         check_number("seed", self.seed, low=0, high=2**32 - 1)
         check_number("workers", self.workers, low=0)
-        for flag in ("threads", "test_images", "probe_images"):
+        for flag in ("threads", "test_images", "probe_images", "probe_test_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
         if self.pretrained and self.extractor_weights:
