@@ -245,7 +245,7 @@ def asked_of(one: Experiment, other: Experiment, index: Array) -> dict[str, Any]
     chosen = "lensed" if one is other else "raw"
     for statistics in ("raw", "lensed"):
         result = evaluate.pretext(one, index, with_ssim=False, by=other, lensed_statistics=statistics == "lensed")
-        found = evaluate.pretext_summary(result, one.task.classes, one.settings.seed)
+        found = evaluate.pretext_summary(result, one.settings.seed)
         cell[f"with_{statistics}_statistics"] = {name: found[name] for name in ("lensed", "lensed_ci")}
         if statistics == chosen:
             names = ("metric", "chance", "images", "raw", "raw_ci", "lensed", "lensed_ci", "gap", "gap_ci")
