@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lens import data, measure, networks
+from lens import data, linear, measure, networks
 from lens.augment import centre
 from lens.draws import generator
 from lens.experiment import Experiment, load_images, new_extractor
@@ -230,17 +230,17 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
         return {}
     result: dict[str, Any] = {}
 
-    def linear(name: str, found: dict[str, Array]) -> dict[str, Any]:
-        correct, fit = measure.linear_probe(found, labels, settings.seed)
+    def fitted(name: str, found: dict[str, Array]) -> dict[str, Any]:
+        correct, fit = linear.logistic(found, labels, settings.seed)
         result[name], result[f"{name}_ci"] = measure.proportion(correct.astype(float), ones, group)
         return fit
 
-    fit = linear("linear", trained)
+    fit = fitted("linear", trained)
     result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
-    linear("untrained", floor)
-    linear("pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
+    fitted("untrained", floor)
+    fitted("pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
     if lensed_statistics is not None:
-        linear("linear_lensed_statistics", lensed_statistics)
+        fitted("linear_lensed_statistics", lensed_statistics)
     result["chance"] = measure.chance(labels["test"])
     result["n_train"], result["n_test"] = len(labels["train"]), len(labels["test"])
     return result | {"fit": fit}
