@@ -226,8 +226,8 @@ class Rows:
         """Rows (b, F) of any split → standardised, on the device, with a last column of ones: (b, F + 1)."""
         inputs = torch.ones(len(rows), self.width + 1, device=self.device)
         raw = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device).float()
-        torch.sub(raw, self.mean, out=raw)
-        torch.div(raw, self.scale, out=inputs[:, :-1])
+        torch.sub(raw, self.mean, out=inputs[:, :-1])  # never into `raw`, which may be the stored rows themselves
+        inputs[:, :-1] /= self.scale
         return inputs
 
     def target(self, chosen: slice | Array) -> Tensor:
