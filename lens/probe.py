@@ -6,7 +6,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from lens.parsing import of_this_version, parse, parse_simple, refuse_foreign_code
+from lens.finished import Finished
+from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number
 from lens.ranks import launched
 from lens.run import Run
@@ -64,36 +65,19 @@ def probe(argv: list[str]) -> int:
 
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    summary = run.summary()
-    if summary is None:
-        raise BadInput(
-            f"{run.directory} is not finished: continue it with python -m lens.train --resume {run.directory}"
-        )
-    stored = run.settings()
-    refuse_foreign_code(stored, argv, run.directory)
-    run.refuse_changed_plugins()
-    stored = of_this_version(stored, run.origin()["lens"], run.directory)
-    for name in ("probe_images", "device", "threads"):
-        if getattr(asked, name):
-            stored[name] = getattr(asked, name)
-    parsed = parse([], "lens.train", stored)
+    changed = {name: getattr(asked, name) for name in ("probe_images", "device", "threads") if getattr(asked, name)}
+    finished = Finished.of(run, argv, changed)
+    settings, summary = finished.parsed.settings, finished.summary
 
-    from lens import evaluate, experiment, figures, networks
+    from lens import evaluate, experiment, figures
 
-    settings = parsed.settings
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
     keys = [asked.probe] if isinstance(asked.probe, str) else asked.probe
     probes = evaluate.load_probes(settings, keys, images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
-    target = (summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
-    players = experiment.build(parsed, images, fabric, rival_mse=target)
-    folder = run.directory / "best" if asked.weights == "best" else run.directory
-    networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
-    networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
-    if players.lens is not None:
-        networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+    players = finished.players(images, fabric, asked.weights)
     found = evaluate.everything(players, probes)
     if asked.weights == "last":
         downstream = evaluate.merge_downstream(summary["downstream"], found["downstream"])
