@@ -285,7 +285,7 @@ def target_mse(parsed: Parsed) -> float:
         )
     other = run.settings()
     for name in (*PAIRED, key_name(settings.task), key_name(settings.shortcut)):  # and the plug-ins' own settings
-        mine, theirs = _comparable(name, parsed.plain.get(name)), _comparable(name, other.get(name))
+        mine, theirs = comparable(name, parsed.plain.get(name)), comparable(name, other.get(name))
         if mine != theirs:
             raise BadInput(
                 f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
@@ -293,7 +293,7 @@ def target_mse(parsed: Parsed) -> float:
     return float(found[-1])
 
 
-def _comparable(name: str, value: Any) -> Any:
+def comparable(name: str, value: Any) -> Any:
     """A setting's value; of sources, however their paths are written."""
     if name != "data":
         return value

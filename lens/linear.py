@@ -49,6 +49,11 @@ def fit(
     return fitted
 
 
+def keyed(name: str, method: str) -> str:
+    """A figure's key in a summary: the logistic regression's is the plain name."""
+    return name if method == "logistic" else f"{name}_{method}"
+
+
 # --- logistic regression ---------------------------------------------------------------------------------------------
 
 

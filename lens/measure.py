@@ -6,8 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from einops import reduce
 from torch import Tensor
+from torch.nn import functional
+
+from lens.feature_store import chunks, is_stored
 
 Array = np.ndarray[Any, Any]
 NEIGHBOURS = 20
@@ -71,8 +75,13 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
     return ssim_map(images, others, window_size=11).mean(dim=(1, 2, 3))
 
 
-def knn_probe(features: dict[str, Array], labels: dict[str, Array]) -> Array:
-    """Majority of the 20 nearest training images by cosine similarity; which test images it gets right (n_test,)."""
+def knn_probe(features: dict[str, Array], labels: dict[str, Array], device: torch.device | str = "cpu") -> Array:
+    """Majority of the 20 nearest training images by cosine similarity; which test images it gets right (n_test,).
+
+    Features that lie in a file are compared a part at a time, on `device`.
+    """
+    if is_stored(features["train"]):
+        return _streamed_knn(features, labels, device)
     from sklearn.neighbors import KNeighborsClassifier
 
     unit = {s: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for s, x in features.items()}
@@ -80,6 +89,27 @@ def knn_probe(features: dict[str, Array], labels: dict[str, Array]) -> Array:
     model = KNeighborsClassifier(min(NEIGHBOURS, len(unit["train"])), algorithm="brute")
     model.fit(unit["train"], labels["train"])
     return np.asarray(model.predict(unit["test"]) == labels["test"])
+
+
+def _streamed_knn(features: dict[str, Array], labels: dict[str, Array], device: torch.device | str) -> Array:
+    def unit(rows: Array) -> Tensor:
+        return functional.normalize(torch.from_numpy(np.array(rows, np.float32)).to(device), eps=1e-12)
+
+    test, train = features["test"], features["train"]
+    neighbours = min(NEIGHBOURS, len(train))
+    correct = []
+    for asked in chunks(len(test)):
+        rows = unit(test[asked])
+        nearest = torch.full((len(rows), neighbours), -2.0, device=device)
+        answers = torch.zeros((len(rows), neighbours), dtype=torch.int64, device=device)
+        for part in chunks(len(train)):
+            similar = rows @ unit(train[part]).T
+            theirs = torch.from_numpy(labels["train"][part]).to(device).expand(len(rows), -1)
+            nearest, chosen = torch.cat([nearest, similar], dim=1).topk(neighbours, dim=1)
+            answers = torch.cat([answers, theirs], dim=1).gather(1, chosen)
+        votes = functional.one_hot(answers).sum(dim=1)  # of equal votes the first class, as scikit-learn has it
+        correct.append(votes.argmax(dim=1).cpu().numpy() == labels["test"][asked])
+    return np.concatenate(correct)
 
 
 def chance(labels: Array) -> float:

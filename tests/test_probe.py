@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import timm
 import torch
+from conftest import TINY
+from test_file_list import write_places205
 from test_measure import make
+from test_torchvision_sources import write_imagenet
 
-from lens import feature_store, linear, measure
+from lens import evaluate, experiment, feature_store, figures, finished, fusion, layers, linear, measure, probe, train
 from lens.draws import generator
 from lens.protocols import BadInput
 
@@ -172,12 +176,204 @@ def test_features_beyond_16_bits_are_refused(tmp_path, monkeypatch):
 
 
 def test_the_benchmark_runs(tmp_path, capsys):
-    from benchmarks import probe
+    from benchmarks import probe as benchmark
 
     small = ["--rows", "3000", "--width", "16", "--classes", "5", "--held_out", "200", "--folder", str(tmp_path)]
-    assert probe.main([*small, "--out", str(tmp_path / "p.md")]) == 0
+    assert benchmark.main([*small, "--out", str(tmp_path / "p.md")]) == 0
     result = json.loads((tmp_path / "p.json").read_text())
     assert result["phases"]["L-BFGS"]["sums"] == 2
     assert result["phases"]["SGD"]["steps"] == 5
     assert "RssAnon" in (tmp_path / "p.md").read_text()
     capsys.readouterr()
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, photos):
+    """A lens run, and two runs without a lens that differ in their seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
+    for name, more in arms.items():
+        argv = [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
+        assert train.main(argv) == 0
+    return folder
+
+
+def downstream(run):
+    return json.loads((run / "summary.json").read_text())["downstream"]
+
+
+def refused(argv, capsys):
+    """The one line that a command is refused with."""
+    capsys.readouterr()
+    assert probe.main([str(word) for word in argv]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
+    before = downstream(runs / "lens")["photos"]
+    assert probe.main([f"{runs / 'lens'}", "--method", "both", "--probe_epochs", "7", "--layer", "all"]) == 0
+    capsys.readouterr()
+    part = downstream(runs / "lens")["photos"]
+    assert {key: part[key] for key in before} == before
+    assert part["fit_sgd"]["epochs"] == 7
+    assert list(part["layers"]) == ["act1", "layer1", "layer2", "layer3", "layer4"]
+    assert [layer["features"] for layer in part["layers"].values()] == [32, 32, 48, 192, 96]
+    for found in (part, *part["layers"].values()):
+        for key in ("linear", "linear_sgd", "untrained", "untrained_sgd"):
+            low, high = found[f"{key}_ci"]
+            assert low <= found[key] <= high
+        assert (found["n_train"], found["n_test"]) == (before["n_train"], before["n_test"])
+    assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
+    again = downstream(runs / "lens")["photos"]
+    assert again == part  # the same figures; the other layers and the other method are kept
+    names = [row[0] for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))]
+    assert len(names) == len(set(names))
+    assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
+    fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
+    merged = evaluate.merge_downstream({"photos": part}, {"photos": fewer})
+    assert "layers" not in merged["photos"]  # those were fitted on other images
+
+
+def test_features_in_files_give_a_run_the_same_figures(runs, monkeypatch, photos):
+    argv = [f"{runs / 'control'}", "--method", "both", "--probe_epochs", "7", "--layer", "layer4"]
+    assert probe.main(argv) == 0
+    memory = downstream(runs / "control")["photos"]
+    monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
+    assert probe.main(argv) == 0
+    stored = downstream(runs / "control")["photos"]
+    test = memory["n_test"]
+    for one, other in ((memory, stored), (memory["layers"]["layer4"], stored["layers"]["layer4"])):
+        for key in ("linear", "linear_sgd", "untrained", "untrained_sgd"):
+            assert abs(one[key] - other[key]) <= 2 / test, key
+
+
+def test_a_layer_is_what_a_hook_sees_of_it(runs):
+    backbone = timm.create_model("test_resnet", num_classes=0).eval()
+    seen = {}
+    for name in ("layer1", "layer3"):
+        backbone.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
+    read = layers.Reader(backbone, layers.choose(backbone, ["layer3", "layer1"], "test_resnet"))
+    with torch.no_grad():
+        together = read(torch.randn(2, 3, 32, 32))
+    for name, columns in read.columns.items():
+        assert torch.allclose(together[:, columns], seen[name].mean(dim=(2, 3)), atol=1e-6)
+    assert together.shape == (2, 32 + 192)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
+def test_layers_of_other_kinds_of_models(name):
+    backbone = timm.create_model(name, num_classes=0).eval()
+    read = layers.Reader(backbone, layers.choose(backbone, ["all"], name))
+    side = backbone.default_cfg["input_size"][-1]
+    with torch.no_grad():
+        assert read(torch.randn(2, 3, side, side)).shape == (2, max(c.stop for c in read.columns.values()))
+
+
+def test_an_unknown_layer_gets_one_line(runs, capsys):
+    line = refused([runs / "plain", "--layer", "layr3"], capsys)
+    assert "--layer 'layr3' is no layer of test_resnet: give all, or did you mean 'layer3'?" in line
+    assert "act1, layer1, layer2, layer3, layer4" in line
+    with pytest.raises(BadInput, match="gives no inner layers of that model"):
+        layers.choose(torch.nn.Linear(1, 1), ["all"], "that model")
+
+
+def test_mistakes_about_methods_get_one_line(runs, capsys):
+    assert "--method" in refused([runs / "plain", "--method", "sdg"], capsys)
+    assert "--probe_epochs is 0" in refused([runs / "plain", "--probe_epochs", "0"], capsys)
+
+
+def test_several_sets_at_once_in_their_own_layouts(runs, tmp_path, monkeypatch):
+    write_imagenet(tmp_path)
+    write_places205(tmp_path / "places205", 30)
+    monkeypatch.setenv("LENS_DATA", str(tmp_path))
+    argv = [f"{runs / 'plain'}", "--method", "sgd", "--probe_epochs", "7", "--probe", "imagenet"]
+    assert probe.main([*argv, "--probe", f"{tmp_path}/places205/", "--probe", f"{tmp_path}/imagenet/"]) == 0
+    found = downstream(runs / "plain")
+    # The folder's name clashes with neither the built-in name's source nor the places: all three are there.
+    assert {part["source"] for part in found.values()} >= {
+        "imagenet",
+        f"{tmp_path}/places205/",
+        f"{tmp_path}/imagenet/",
+    }
+    for part in found.values():
+        if part["source"] == "imagenet" or part["source"].endswith(("imagenet/", "places205/")):
+            assert part["n_test"] == (60 if "places" in part["source"] else 6)
+            assert "linear_sgd" in part
+            assert "linear" not in part
+
+
+# --- fusion ----------------------------------------------------------------------------------------------------------
+
+
+def test_fusion_stands_beside_its_control(runs):
+    argv = [f"{runs / 'lens'}", "--fuse", f"{runs / 'plain'}", "--fuse_control", f"{runs / 'control'}"]
+    before = downstream(runs / "lens")["photos"]
+    assert probe.main([*argv, "--method", "both", "--probe_epochs", "7"]) == 0
+    after = downstream(runs / "lens")["photos"]
+    assert {key: after[key] for key in before if key != "fusion"} == before
+    part = after["fusion"][f"{runs / 'plain'}"]
+    assert part["features"] == {"run": 96, "other": 96, "fused": 192}
+    for suffix in ("", "_sgd"):
+        for key in ("fused", "control", "run", "other", "gain"):
+            low, high = part[f"{key}{suffix}_ci"]
+            assert low <= part[key + suffix] <= high
+        assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
+    assert part["other"] == downstream(runs / "plain")["photos"]["linear"]
+    rows = {row[0]: row for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))}
+    assert rows["photos: linear, control"][3] == "plain with control, 192 features"
+    assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
+        rows
+    )
+
+
+def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
+    """The control in the run's own place: the same features, a gain of exactly zero."""
+    opened = [finished.Finished.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
+    settings = opened[0].parsed.settings
+    fabric = experiment.make_fabric(settings)
+    images = experiment.training_images(settings)
+    control, plain = (one.players(images, fabric) for one in opened)
+    part = fusion.measured(
+        fusion.Trio(control, plain, control), evaluate.Probe("photos", images, 0), linear.How(), "plain", "control"
+    )["fusion"]["plain"]
+    assert part["gain"] == 0
+    assert part["gain_ci"] == [0, 0]
+    assert part["fused"] == part["control"]
+
+
+def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
+    run, plain, control = runs / "lens", runs / "plain", runs / "control"
+    assert "twice the features, and that alone can raise" in refused([run, "--fuse", plain], capsys)
+    assert "no meaning without --fuse" in refused([run, "--fuse_control", plain], capsys)
+    assert "must be three runs" in refused([run, "--fuse", plain, "--fuse_control", plain], capsys)
+    assert "must be three runs" in refused([run, "--fuse", run, "--fuse_control", plain], capsys)
+    line = refused([plain, "--fuse", control, "--fuse_control", run], capsys)
+    assert "has adversary 'least_likely'" in line
+    assert "leave --layer" in refused([run, "--fuse", plain, "--fuse_control", control, "--layer", "all"], capsys)
+    assert "is no run directory" in refused([run, "--fuse", tmp_path, "--fuse_control", control], capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.01}, "has lr 0.01 and .* 0.0003: a control differs in its seed alone"),
+        ({"image_size": 16}, "has image_size 16 and"),
+        ({"data": "./elsewhere/"}, "of the same images at the same size"),
+        ({"seed": 0}, "has the seed of"),
+        ({"steps": 9}, "a control differs in its seed alone"),
+    ],
+)
+def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, message):
+    run, other, control = (
+        finished.Finished.of(finished.Run.open(runs / x), [], {}) for x in ("lens", "plain", "control")
+    )
+    fusion.check(run, other, control)
+    summary = control.summary | ({"steps": 9} if "steps" in change else {})
+    parsed = finished.Parsed(control.parsed.settings, control.parsed.plugins, control.parsed.plain | change)
+    with pytest.raises(BadInput, match=message):
+        fusion.check(run, other, finished.Finished(control.run, summary, parsed))
