@@ -12,6 +12,12 @@ from lens.protocols import BadInput, nearest
 
 def known(backbone: nn.Module) -> list[str]:
     """The layers that timm gives maps of, by the names of their modules, from the input on; none for some models."""
+    # A module that --extractor_stem small has taken away would be given as the image itself.
+    there = {name for name, _ in backbone.named_modules()}
+    return [name for name in _every(backbone) if name in there]
+
+
+def _every(backbone: nn.Module) -> list[str]:
     info: Any = getattr(backbone, "feature_info", None)
     if not info or not hasattr(backbone, "forward_intermediates"):
         return []
@@ -42,9 +48,9 @@ class Reader:
     """
 
     def __init__(self, backbone: nn.Module, layers: list[str]) -> None:
-        there = known(backbone)
+        every = _every(backbone)
         self.backbone, self.layers = backbone, layers
-        self.indices = [there.index(layer) for layer in layers]
+        self.indices = [every.index(layer) for layer in layers]
         self.columns: dict[str, slice] = {}
 
     def __call__(self, inputs: Tensor) -> Tensor:

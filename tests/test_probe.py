@@ -11,7 +11,20 @@ from test_file_list import write_places205
 from test_measure import make
 from test_torchvision_sources import write_imagenet
 
-from lens import evaluate, experiment, feature_store, figures, finished, fusion, layers, linear, measure, probe, train
+from lens import (
+    evaluate,
+    experiment,
+    feature_store,
+    figures,
+    finished,
+    fusion,
+    layers,
+    linear,
+    measure,
+    networks,
+    probe,
+    train,
+)
 from lens.draws import generator
 from lens.protocols import BadInput
 
@@ -272,6 +285,17 @@ def test_layers_of_other_kinds_of_models(name):
     side = backbone.default_cfg["input_size"][-1]
     with torch.no_grad():
         assert read(torch.randn(2, 3, side, side)).shape == (2, max(c.stop for c in read.columns.values()))
+
+
+def test_a_layer_that_the_small_stem_takes_away_is_not_offered():
+    backbone = timm.create_model("resnetv2_18d", num_classes=0).eval()
+    assert layers.known(backbone)[0] == "stem.conv3"
+    networks._small_stem(backbone, "resnetv2_18d")
+    assert layers.known(backbone)[0] == "stages.0"
+    read = layers.Reader(backbone, layers.choose(backbone, ["all"], "resnetv2_18d"))
+    with torch.no_grad():
+        read(torch.randn(1, 3, 32, 32))
+    assert read.columns["stages.0"] == slice(0, 64)
 
 
 def test_an_unknown_layer_gets_one_line(runs, capsys):
