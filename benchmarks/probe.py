@@ -99,6 +99,7 @@ def make(rows: int, width: int, classes: int, folder: Path, seed: int) -> tuple[
 
 def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Make the features, fit both probes for as long as asked."""
+    commit = _commit()  # now: another may be checked out before the end
     sizes = {"train": asked.rows, "val": asked.held_out, "test": asked.held_out}
     peaks = Peaks()
     phases: dict[str, dict[str, Any]] = {}
@@ -140,7 +141,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "rows": asked.rows, "width": asked.width, "classes": asked.classes, "held_out": asked.held_out,
         "dtype": str(train.dtype), "in_a_file": feature_store.is_stored(train), "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__, "commit": _commit(),
+        "cores": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__, "commit": commit,
         "command": asked.command, "peak_rss_gb": peak, "phases": phases,
     }  # fmt: skip
 
