@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lens import data, measure, networks
+from lens import data, feature_store, layers, linear, measure, networks
 from lens.augment import centre
+from lens.cache import default_cache_dir
 from lens.draws import generator
 from lens.experiment import Experiment, load_images, new_extractor
 from lens.protocols import BadInput, Question, Task, trait
@@ -21,6 +23,7 @@ from lens.settings import Settings
 from lens.terminal import say
 
 Array = np.ndarray[Any, Any]
+DEFAULT = linear.How()
 MAP_IMAGES = 1280
 """Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
 
@@ -201,31 +204,45 @@ def features(
     images: data.Images,
     index: Array,
     lensed_statistics: bool = False,
+    read: Callable[[Tensor], Tensor] | None = None,
 ) -> Array:
     """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one).
 
-    Each rank has its share of them; rank 0 gets them all, in the index's order, and the others nothing (0, 0).
+    They are the extractor's pooled output, or what `read` makes of its input. One process keeps many of them in a file
+    (`feature_store`). Of several, each rank has its share of them; rank 0 gets them all, in the index's order, and the others nothing (0, 0).
     """
     extractor.eval()
-    found = []
-    for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-        inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
-        inputs = inputs.to(next(extractor.parameters()).dtype)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
-            pooled = measure.pooled(extractor.features(inputs).float(), len(batch.index))
-        found.append(pooled.cpu().numpy())
-    gathered = experiment.ranks.collect(found)
+    read = read or extractor.features
+
+    def batches() -> Iterator[Array]:
+        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
+            inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
+            inputs = inputs.to(next(extractor.parameters()).dtype)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+                pooled = measure.pooled(read(inputs).float(), len(batch.index))
+            yield pooled.cpu().numpy()
+
+    if experiment.ranks.world == 1:
+        return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
+    gathered = experiment.ranks.collect(list(batches()))
     return np.concatenate([part for parts in gathered for part in parts]) if gathered else np.zeros((0, 0))
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where decoded images are kept, and features while they are probed."""
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
 
 
 def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Array:
     """Images shrunk to 12×12 pixels (n, 432): what a probe reads without any extractor."""
-    found = []
-    for batch in experiment.batches(index, 512, images):
-        small = functional.adaptive_avg_pool2d(centre(batch.images, experiment.settings.image_size), 12)
-        found.append(small.flatten(1).cpu().numpy())
-    return np.concatenate(found)
+
+    def batches() -> Iterator[Array]:
+        for batch in experiment.batches(index, 512, images):
+            small = functional.adaptive_avg_pool2d(centre(batch.images, experiment.settings.image_size), 12)
+            yield small.flatten(1).cpu().numpy()
+
+    return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
 
 
 def probe_splits(images: data.Images, source: int, key: str, limit: int | None, seed: int) -> dict[str, Array]:
@@ -245,12 +262,21 @@ def probe_splits(images: data.Images, source: int, key: str, limit: int | None, 
     return splits
 
 
-def downstream(experiment: Experiment, images: data.Images, source: int, key: str) -> dict[str, Any]:
+def downstream(
+    experiment: Experiment,
+    images: data.Images,
+    source: int,
+    key: str,
+    how: linear.How = DEFAULT,
+    layer: Sequence[str] = (),
+) -> dict[str, Any]:
     """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
 
-    Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels.
+    Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels. Then the linear
+    accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
     """
     settings = experiment.settings
+    how = dataclasses.replace(how, device=experiment.fabric.device)
     splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
     for split in ("val", "test"):
         splits[split] = some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
@@ -260,6 +286,12 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
 
     def extracted(extractor: networks.Extractor, lensed_statistics: bool = False) -> dict[str, Array]:
         return {s: features(experiment, extractor, images, index, lensed_statistics) for s, index in splits.items()}
+
+    def inner(extractor: networks.Extractor) -> dict[str, dict[str, Array]]:
+        names = layers.choose(extractor.backbone, list(layer), settings.extractor)
+        read = layers.Reader(extractor.backbone, names)
+        found = {s: features(experiment, extractor, images, index, read=read) for s, index in splits.items()}
+        return {name: {s: x[:, columns] for s, x in found.items()} for name, columns in read.columns.items()}
 
     # Every rank takes its share of the features; the probes are fitted on rank 0.
     trained = extracted(experiment.extractor)
@@ -271,24 +303,33 @@ def downstream(experiment: Experiment, images: data.Images, source: int, key: st
     floor = extracted(untrained)
     with_lensed_statistics = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
     lensed_statistics = extracted(experiment.extractor, True) if with_lensed_statistics else None
+    inner_trained, inner_untrained = (inner(x) if layer else {} for x in (experiment.extractor, untrained))
     if not experiment.ranks.writes:
         return {}
     result: dict[str, Any] = {}
 
-    def linear(name: str, found: dict[str, Array]) -> dict[str, Any]:
-        correct, fit = measure.linear_probe(found, labels, settings.seed)
-        result[name], result[f"{name}_ci"] = measure.proportion(correct.astype(float), ones, group)
-        return fit
+    def fitted(into: dict[str, Any], name: str, found: dict[str, Array]) -> dict[str, Any]:
+        fits = linear.fit(found, labels, settings.seed, how)
+        for method, (correct, _) in fits.items():
+            key = linear.keyed(name, method)
+            into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
+        return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
 
-    fit = linear("linear", trained)
-    result["knn"], result["knn_ci"] = measure.proportion(measure.knn_probe(trained, labels).astype(float), ones, group)
-    linear("untrained", floor)
-    linear("pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
+    fit = fitted(result, "linear", trained)
+    nearest = measure.knn_probe(trained, labels, how.device)
+    result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
+    fitted(result, "untrained", floor)
+    fitted(result, "pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
     if lensed_statistics is not None:
-        linear("linear_lensed_statistics", lensed_statistics)
+        fitted(result, "linear_lensed_statistics", lensed_statistics)
     result["chance"] = measure.chance(labels["test"])
-    result["n_train"], result["n_test"] = len(labels["train"]), len(labels["test"])
-    return result | {"fit": fit}
+    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
+    for name, found in inner_trained.items():
+        part: dict[str, Any] = {"features": found["train"].shape[1], **sizes}
+        part |= fitted(part, "linear", found)
+        fitted(part, "untrained", inner_untrained[name])
+        result.setdefault("layers", {})[name] = part
+    return result | sizes | fit
 
 
 def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -342,12 +383,26 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
 
 
 def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Add new probes to earlier ones; another source of the same short name goes under its whole path."""
+    """Add new probes to earlier ones; another source of the same short name goes under its whole path.
+
+    What was measured on the same images and is not measured now (another method, other layers) stays.
+    """
     merged = dict(earlier)
     for name, part in new.items():
         clash = name in earlier and earlier[name].get("source") != part["source"]
-        merged[part["source"] if clash else name] = part
+        place = part["source"] if clash else name
+        merged[place] = _beside(merged.get(place, {}), part)
     return merged
+
+
+def _beside(before: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    if any(before.get(key) != part.get(key) for key in ("source", "n_train", "n_test", "control_run")):
+        return part
+    joined = before | part
+    for key in ("layers", "fusion"):
+        if key in before and key in part:
+            joined[key] = before[key] | {name: _beside(before[key].get(name, {}), x) for name, x in part[key].items()}
+    return joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -392,7 +447,15 @@ def load_probes(
     return probes
 
 
-def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
+def short_names(probes: list[Probe]) -> list[str]:
+    """What the probes are called in a summary: a path by its last part, by the whole where two share that."""
+    short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
+    return [probe.key if short.count(name) > 1 else name for name, probe in zip(short, probes, strict=True)]
+
+
+def everything(
+    experiment: Experiment, probes: list[Probe], how: linear.How = DEFAULT, layer: Sequence[str] = ()
+) -> dict[str, Any]:
     """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits."""
     settings = experiment.settings
     index = some(experiment.images.indices("test"), settings.test_images, settings.seed, "test")
@@ -406,10 +469,8 @@ def everything(experiment: Experiment, probes: list[Probe]) -> dict[str, Any]:
         with experiment.extractor.statistics(True):
             other = pretext_summary(pretext(experiment, index, with_ssim=False), settings.seed)
         found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
-    short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
     found["downstream"] = {
-        probe.key if short.count(name) > 1 else name: downstream(experiment, probe.images, probe.source, probe.key)
-        | {"source": probe.key}
-        for name, probe in zip(short, probes, strict=True)
+        name: downstream(experiment, probe.images, probe.source, probe.key, how, layer) | {"source": probe.key}
+        for name, probe in zip(short_names(probes), probes, strict=True)
     }
     return found

@@ -258,7 +258,9 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         classes = sorted({label for labels in images.classes for label in labels})
         missing = int((images.label < 0).sum())
         if missing:
-            raise BadInput(f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders")
+            raise BadInput(
+                f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders"
+            )
         if len(classes) < 2:
             raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")
         number = {label: k for k, label in enumerate(classes)}

@@ -89,6 +89,34 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")
         row(f"{name}: linear, lensed statistics", probe, "linear_lensed_statistics", "batch norm not re-estimated")
         row(f"{name}: k-NN", probe, "knn", "k = 20, cosine")
+        epochs = f"{probe['fit_sgd']['epochs']} epochs" if "fit_sgd" in probe else ""
+        row(f"{name}: linear, SGD", probe, "linear_sgd", epochs)
+        row(f"{name}: linear, SGD, untrained", probe, "untrained_sgd", "the floor: same probe, initial weights")
+        row(f"{name}: linear, SGD, 12×12 pixels", probe, "pixels_sgd", "the floor without an extractor")
+        row(f"{name}: linear, SGD, lensed statistics", probe, "linear_lensed_statistics_sgd", "")
+        for layer, part in probe.get("layers", {}).items():
+            for key, method in (("", ""), ("_sgd", ", SGD")):
+                row(f"{name}: linear{method}, {layer}", part, f"linear{key}", f"{part['features']} features")
+                row(f"{name}: linear{method}, {layer}, untrained", part, f"untrained{key}", "the floor")
+        for path, part in probe.get("fusion", {}).items():
+            other, control = Path(path).name, Path(part["control_run"]).name
+            both = f"{part['features']['fused']} features"
+            for key, method in (("", ""), ("_sgd", ", SGD")):
+                row(f"{name}: linear{method}, with {other}", part, f"fused{key}", both)
+                row(
+                    f"{name}: linear{method}, control",
+                    part,
+                    f"control{key}",
+                    f"{other} with {control}, {both}",
+                )
+                row(f"{name}: linear{method}, this run alone", part, f"run{key}", f"{part['features']['run']} features")
+                row(
+                    f"{name}: linear{method}, {other} alone",
+                    part,
+                    f"other{key}",
+                    f"{part['features']['other']} features",
+                )
+                row(f"{name}: gain over the control{method}", part, f"gain{key}", "paired")
     rows.append(
         ("images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from lens.parsing import Parsed, of_this_version, parse, refuse_foreign_code
@@ -59,3 +60,21 @@ def players_of(
     if players.lens is not None:
         networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
     return players
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A finished run with its settings as they are asked for now."""
+
+    run: Run
+    summary: dict[str, Any]
+    parsed: Parsed
+
+    @classmethod
+    def of(cls, run: Run, argv: list[str], changed: dict[str, Any]) -> Finished:
+        """Read a run's summary and settings. Raises BadInput as `summary_of` and `settings_of` do."""
+        return cls(run, summary_of(run), settings_of(run, argv, changed))
+
+    def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Experiment:
+        """The run's players. Raises BadInput as `players_of` does."""
+        return players_of(self.run, self.parsed, self.summary, images, fabric, weights)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
+import torch
 from einops import reduce
 from torch import Tensor
+from torch.nn import functional
+
+from lens.feature_store import chunks, is_stored
 
 Array = np.ndarray[Any, Any]
-PENALTIES = tuple(10.0**power for power in range(-4, 3))
-"""Inverse penalties C of the logistic regression, of which validation chooses one."""
 NEIGHBOURS = 20
 
 
@@ -74,40 +75,13 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
     return ssim_map(images, others, window_size=11).mean(dim=(1, 2, 3))
 
 
-def linear_probe(features: dict[str, Array], labels: dict[str, Array], seed: int) -> tuple[Array, dict[str, Any]]:
-    """Multinomial logistic regression on standardised features (n, F); which test images it gets right (n_test,).
+def knn_probe(features: dict[str, Array], labels: dict[str, Array], device: torch.device | str = "cpu") -> Array:
+    """Majority of the 20 nearest training images by cosine similarity; which test images it gets right (n_test,).
 
-    The penalty is chosen by validation accuracy (the strongest of equals), the test split is opened once.
+    Features that lie in a file are compared a part at a time, on `device`.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    mean = features["train"].mean(axis=0)
-    scale = features["train"].std(axis=0)
-    scale[scale < 1e-6] = 1
-    standard = {split: ((x - mean) / scale).astype(np.float32) for split, x in features.items()}
-    best: tuple[float, float, Any] | None = None
-    # One solver goes through all penalties, each from the solution of the stronger one before it.
-    model = LogisticRegression(max_iter=1000, warm_start=True, random_state=seed)
-    unconverged = []
-    for c in PENALTIES:
-        model.set_params(C=c)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(standard["train"], labels["train"])
-        if int(model.n_iter_.max()) >= 1000:
-            unconverged.append(c)
-        accuracy = float((model.predict(standard["val"]) == labels["val"]).mean())
-        if best is None or accuracy > best[0]:
-            best = (accuracy, c, (model.coef_.copy(), model.intercept_.copy()))
-    assert best is not None
-    model.coef_, model.intercept_ = best[2]
-    correct = model.predict(standard["test"]) == labels["test"]
-    return correct, {"penalty": 1 / best[1], "validation": best[0], "converged": best[1] not in unconverged}
-
-
-def knn_probe(features: dict[str, Array], labels: dict[str, Array]) -> Array:
-    """Majority of the 20 nearest training images by cosine similarity; which test images it gets right (n_test,)."""
+    if is_stored(features["train"]):
+        return _streamed_knn(features, labels, device)
     from sklearn.neighbors import KNeighborsClassifier
 
     unit = {s: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for s, x in features.items()}
@@ -115,6 +89,27 @@ def knn_probe(features: dict[str, Array], labels: dict[str, Array]) -> Array:
     model = KNeighborsClassifier(min(NEIGHBOURS, len(unit["train"])), algorithm="brute")
     model.fit(unit["train"], labels["train"])
     return np.asarray(model.predict(unit["test"]) == labels["test"])
+
+
+def _streamed_knn(features: dict[str, Array], labels: dict[str, Array], device: torch.device | str) -> Array:
+    def unit(rows: Array) -> Tensor:
+        return functional.normalize(torch.from_numpy(np.array(rows, np.float32)).to(device), eps=1e-12)
+
+    test, train = features["test"], features["train"]
+    neighbours = min(NEIGHBOURS, len(train))
+    correct = []
+    for asked in chunks(len(test)):
+        rows = unit(test[asked])
+        nearest = torch.full((len(rows), neighbours), -2.0, device=device)
+        answers = torch.zeros((len(rows), neighbours), dtype=torch.int64, device=device)
+        for part in chunks(len(train)):
+            similar = rows @ unit(train[part]).T
+            theirs = torch.from_numpy(labels["train"][part]).to(device).expand(len(rows), -1)
+            nearest, chosen = torch.cat([nearest, similar], dim=1).topk(neighbours, dim=1)
+            answers = torch.cat([answers, theirs], dim=1).gather(1, chosen)
+        votes = functional.one_hot(answers).sum(dim=1)  # of equal votes the first class, as scikit-learn has it
+        correct.append(votes.argmax(dim=1).cpu().numpy() == labels["test"][asked])
+    return np.concatenate(correct)
 
 
 def chance(labels: Array) -> float:

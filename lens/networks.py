@@ -107,7 +107,8 @@ class Extractor(nn.Module):
         """The extractor's input → the head's outputs, with the lensed set of statistics if there is one and asked."""
         with self.statistics(lensed):
             if self.spatial:
-                features = self.backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)[-1]  # type: ignore[operator]
+                backbone: Any = self.backbone  # timm's methods are not typed
+                features = backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)[-1]
             else:
                 features = self.backbone(inputs)
             outputs: Tensor = self.head(features, question) if self.head_reads_question else self.head(features)

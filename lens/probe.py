@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
-from lens.finished import players_of, settings_of, summary_of
+from lens.finished import Finished
 from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number
 from lens.ranks import launched
 from lens.run import Run
+from lens.settings import as_list
 from lens.terminal import guard
 
 COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
@@ -25,6 +29,16 @@ class ProbeSettings:
     """Run directory; several with --maps or --transfer."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources; default: the training sources that have labels."""
+    method: Literal["logistic", "sgd", "both"] = "logistic"
+    """Linear probe: logistic (penalty chosen on validation), sgd (the protocol of Kolesnikov et al. 2019), or both."""
+    probe_epochs: int = 70
+    """Epochs of the sgd probe; its rate falls at 3/7 and 5/7 of them."""
+    layer: list[str] | str = dataclasses.field(default_factory=list)
+    """Inner layers of the extractor to probe too, by timm's names (layer3, stages.2), or all."""
+    fuse: str | None = None
+    """Another run whose features are put beside this one's: their accuracy together, instead of all other figures."""
+    fuse_control: str | None = None
+    """A run as the --fuse one with another seed: the two together have as many features and no removal to tell of."""
     weights: str = "last"
     """last, or best (by validation accuracy on clean images during training)."""
     image_column: str | None = None
@@ -52,6 +66,16 @@ class ProbeSettings:
         """Raise BadInput for a value outside its range."""
         if self.weights not in ("last", "best"):
             raise BadInput(f"--weights {self.weights!r} is unknown: give last or best")
+        if self.fuse and not self.fuse_control:
+            raise BadInput(
+                f"--fuse {self.fuse} needs --fuse_control: two runs together have twice the features, and that alone can "
+                f"raise the accuracy; give a run with the settings of {self.fuse} and another seed"
+            )
+        if self.fuse_control and not self.fuse:
+            raise BadInput(f"--fuse_control {self.fuse_control} has no meaning without --fuse")
+        if self.fuse and (self.layers or self.weights != "last"):
+            raise BadInput("--fuse measures the last weights' pooled features: leave --layer and --weights out")
+        check_number("probe_epochs", self.probe_epochs, low=1)
         for flag in ("probe_images", "threads"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
@@ -68,6 +92,16 @@ class ProbeSettings:
                 raise BadInput(
                     f"--{field.name} has no meaning with {comparison}, which compares runs: drop one of them"
                 )
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings of the run that are given anew."""
+        return {name: getattr(self, name) for name in ("probe_images", "device", "threads") if getattr(self, name)}
+
+    @property
+    def layers(self) -> list[str]:
+        """`layer` as a list."""
+        return as_list(self.layer)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,26 +121,25 @@ def probe(argv: list[str]) -> int:
         place = compare.Comparison([Path(run) for run in asked.run], asked.out, argv, asked.device, asked.threads)
         return compare.compare(place, asked.maps, asked.transfer)
     with Run.open(Path(asked.run[0])) as run:
-        return measure(asked, run, argv)
+        return fuse(asked, run, argv) if asked.fuse else measure(asked, run, argv)
 
 
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    summary = summary_of(run)
-    changed = {name: getattr(asked, name) for name in ("probe_images", "device", "threads") if getattr(asked, name)}
-    parsed = settings_of(run, argv, changed)
+    finished = Finished.of(run, argv, asked.changed)
+    settings, summary = finished.parsed.settings, finished.summary
 
-    from lens import evaluate, experiment, figures
+    from lens import evaluate, experiment, figures, layers, linear
 
-    settings = parsed.settings
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
-    keys = [asked.probe] if isinstance(asked.probe, str) else asked.probe
-    probes = evaluate.load_probes(settings, keys, images, asked.image_column, asked.label_column)
+    probes = evaluate.load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
-    players = players_of(run, parsed, summary, images, fabric, asked.weights)
-    found = evaluate.everything(players, probes)
+    players = finished.players(images, fabric, asked.weights)
+    if asked.layers:
+        layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
+    found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
     if asked.weights == "last":
         downstream = evaluate.merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})
@@ -117,6 +150,47 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     figures.print_table(summary | found)
     print(f"written to {place}", file=sys.stderr)
     return 0
+
+
+def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
+    """Measure the run's features beside another's, and the control's beside the same; add the figures to its summary."""
+    assert asked.fuse
+    assert asked.fuse_control
+    with fusion_runs(asked, run) as (other, control):
+        first, second, third = (Finished.of(one, argv, asked.changed) for one in (run, other, control))
+
+        from lens import evaluate, experiment, figures, fusion, linear
+
+        fusion.check(first, second, third)
+        settings, summary = first.parsed.settings, first.summary
+        fabric = experiment.make_fabric(settings)
+        images = experiment.training_images(settings)
+        probes = evaluate.load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
+        if not probes:
+            raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
+        trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
+        how = linear.How(asked.method, asked.probe_epochs, fabric.device)
+        found = {
+            name: fusion.measured(trio, probe, how, asked.fuse, asked.fuse_control)
+            for name, probe in zip(evaluate.short_names(probes), probes, strict=True)
+        }
+    downstream = evaluate.merge_downstream(summary["downstream"], found)
+    run.write_json("summary.json", summary | {"downstream": downstream})
+    figures.print_table(summary | {"downstream": found})
+    print(f"written to {run.directory / 'summary.json'}", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def fusion_runs(asked: ProbeSettings, run: Run) -> Iterator[tuple[Run, Run]]:
+    """Hold the other two runs too. Raises BadInput where two of the three are one."""
+    other, control = Run.open(Path(asked.fuse or "")), Run.open(Path(asked.fuse_control or ""))
+    if len({one.directory.resolve() for one in (run, other, control)}) < 3:
+        raise BadInput(
+            f"{run.directory}, --fuse {asked.fuse} and --fuse_control {asked.fuse_control} must be three runs"
+        )
+    with other, control:
+        yield other, control
 
 
 if __name__ == "__main__":

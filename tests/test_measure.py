@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens import measure
+from lens import linear, measure
 
 
 def test_wilson_matches_the_published_example():
@@ -78,7 +78,7 @@ def make(rng, spread=0.3):
 
 def test_probes_read_features_that_carry_the_label():
     features, labels = make(np.random.default_rng(0))
-    correct, fit = measure.linear_probe(features, labels, 0)
+    correct, fit = linear.logistic(features, labels, 0)
     assert correct.mean() > 0.98
     assert fit["converged"]
     assert measure.knn_probe(features, labels).mean() > 0.98
@@ -88,7 +88,7 @@ def test_probes_are_at_chance_on_shuffled_labels():
     rng = np.random.default_rng(0)
     features, labels = make(rng)
     labels = {split: rng.permutation(y) for split, y in labels.items()}
-    assert abs(measure.linear_probe(features, labels, 0)[0].mean() - 1 / 3) < 0.12
+    assert abs(linear.logistic(features, labels, 0)[0].mean() - 1 / 3) < 0.12
     assert abs(measure.knn_probe(features, labels).mean() - 1 / 3) < 0.12
 
 
@@ -96,16 +96,16 @@ def test_the_penalty_is_chosen_on_validation_not_on_test():
     """Test labels that contradict must not move the choice."""
     rng = np.random.default_rng(0)
     features, labels = make(rng, spread=1.5)
-    _, fit = measure.linear_probe(features, labels, 0)
-    _, other = measure.linear_probe(features, labels | {"test": (labels["test"] + 1) % 3}, 0)
+    _, fit = linear.logistic(features, labels, 0)
+    _, other = linear.logistic(features, labels | {"test": (labels["test"] + 1) % 3}, 0)
     assert fit == other
 
 
 def test_the_probe_ignores_the_scale_of_features():
     features, labels = make(np.random.default_rng(0), spread=1.0)
     scaled = {split: x * np.array([1e4, 1.0, 1e-4]) + 5 for split, x in features.items()}
-    correct = measure.linear_probe(features, labels, 0)[0]
-    assert (correct == measure.linear_probe(scaled, labels, 0)[0]).mean() > 0.97
+    correct = linear.logistic(features, labels, 0)[0]
+    assert (correct == linear.logistic(scaled, labels, 0)[0]).mean() > 0.97
 
 
 def test_chance_is_a_frequency_not_an_index():

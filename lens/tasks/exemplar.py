@@ -89,7 +89,9 @@ class Exemplar:
         from pytorch_metric_learning.reducers import DoNothingReducer
 
         distance, image = self._distance(), question["target"]
-        triplets = TripletMarginMiner(margin=self.margin, type_of_triplets="semihard", distance=distance)(outputs, image)
+        triplets = TripletMarginMiner(margin=self.margin, type_of_triplets="semihard", distance=distance)(
+            outputs, image
+        )
         anchors = triplets[0]
         nothing = outputs.sum(dim=1) * 0
         if not len(anchors):

@@ -1,0 +1,403 @@
+"""Linear probes against scikit-learn and slow references, on stored features, of any layer, of two runs together."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from conftest import TINY
+from test_file_list import write_places205
+from test_measure import make
+from test_torchvision_sources import write_imagenet
+
+from lens import (
+    evaluate,
+    experiment,
+    feature_store,
+    figures,
+    finished,
+    fusion,
+    layers,
+    linear,
+    measure,
+    networks,
+    probe,
+    train,
+)
+from lens.draws import generator
+from lens.protocols import BadInput
+
+
+def problem(classes=3):
+    """Overlapping clusters in 3 dimensions, of different scales and places."""
+    features, labels = make(np.random.default_rng(0), 1.0)
+    labels = {split: y % classes for split, y in labels.items()}
+    return {s: (x * [1.0, 30.0, 0.2] + [5.0, -2.0, 0.0]).astype(np.float32) for s, x in features.items()}, labels
+
+
+def on_disk(features, folder, monkeypatch):
+    """The same features at 16 bits in a file."""
+    monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
+    stored = {split: feature_store.gathered(np.array_split(x, 3), len(x), folder) for split, x in features.items()}
+    assert all(feature_store.is_stored(x) and x.dtype == np.float16 for x in stored.values())
+    return stored
+
+
+# --- logistic regression in parts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
+    from sklearn.linear_model import LogisticRegression
+
+    monkeypatch.setattr(linear, "chunks", lambda count: feature_store.chunks(count, 64))  # the last part is short
+    features, labels = problem(classes)
+    train = linear.Rows.of(features["train"], labels["train"], "cpu")
+    x = (features["train"] - features["train"].mean(0, np.float64)) / features["train"].std(0, dtype=np.float64)
+    for c in (0.01, 1.0, 100.0):
+        model = LogisticRegression(C=c, tol=1e-8, max_iter=1000).fit(x, labels["train"])
+        weights, converged = linear.minimise(train, c, np.zeros((classes, 4)), tolerance=1e-6)
+        assert converged
+        if classes == 2:
+            weights = weights[1:] - weights[:1]
+        else:  # a constant added to all intercepts changes nothing
+            weights[:, -1] -= weights[:, -1].mean()
+        assert np.abs(weights[:, :-1] - model.coef_).max() < 2e-3, c
+        expected = model.intercept_ - (model.intercept_.mean() if classes > 2 else 0)
+        assert np.abs(weights[:, -1] - expected).max() < 2e-3, c
+
+
+def test_in_parts_the_same_penalty_and_the_same_answers_are_found():
+    features, labels = problem()
+    correct, fit = linear.logistic(features, labels, 0)
+    streamed, other = linear.streamed_logistic(features, labels, "cpu")
+    assert (correct == streamed).mean() > 0.99
+    assert other["penalty"] == pytest.approx(fit["penalty"])
+    assert other["validation"] == pytest.approx(fit["validation"], abs=0.011)
+    assert other["converged"]
+
+
+def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
+    features, labels = problem()
+    stored = on_disk(features, tmp_path, monkeypatch)
+    for method in ("logistic", "sgd"):
+        how = linear.How(method, epochs=20)
+        (correct, _), (again, _) = (linear.fit(x, labels, 0, how)[method] for x in (features, stored))
+        assert abs(correct.mean() - again.mean()) <= 0.01, method
+        assert correct.mean() > 0.7
+    assert abs(measure.knn_probe(features, labels).mean() - measure.knn_probe(stored, labels).mean()) <= 0.01
+
+
+def test_a_test_label_that_training_lacks_is_never_right():
+    features, labels = problem()
+    labels = labels | {"test": np.full(200, 7)}
+    for method in ("streamed_logistic", "sgd"):
+        assert not getattr(linear, method)(features, labels, **({"seed": 0} if method == "sgd" else {"device": "cpu"}))[0].any()  # fmt: skip
+
+
+def test_fitting_leaves_the_features_as_they_are():
+    features, labels = problem()
+    before = {split: x.copy() for split, x in features.items()}
+    linear.streamed_logistic(features, labels, "cpu")
+    linear.sgd(features, labels, 0, epochs=1)
+    assert all((features[split] == before[split]).all() for split in before)
+
+
+# --- SGD -------------------------------------------------------------------------------------------------------------
+
+
+def slow_sgd(x, y, classes, seed, epochs, batch):
+    """Softmax regression by momentum SGD, one example and one class at a time."""
+    x = np.hstack([(x - x.mean(0)) / x.std(0), np.ones((len(x), 1))])
+    w, v = np.zeros((classes, x.shape[1])), np.zeros((classes, x.shape[1]))
+    for epoch in range(epochs):
+        rate = 0.1 * batch / 256
+        rate *= 0.1 if epoch >= 30 * epochs / 70 else 1
+        rate *= 0.1 if epoch >= 50 * epochs / 70 else 1
+        order = torch.randperm(len(x), generator=generator(seed, epoch, "linear probe")).numpy()
+        for number in range(len(x) // batch):
+            gradient = np.zeros_like(w)
+            for i in order[number * batch : (number + 1) * batch]:
+                p = np.exp(w @ x[i]) / np.exp(w @ x[i]).sum()
+                for k in range(classes):
+                    gradient[k] += (p[k] - (y[i] == k)) * x[i] / batch
+            v = 0.9 * v + gradient
+            w = w - rate * v
+    return w
+
+
+def test_sgd_is_the_slow_loop_written_from_the_protocol(monkeypatch):
+    monkeypatch.setattr(linear, "BATCH", 64)
+    features, labels = problem()
+    seen = []
+    real = linear.Rows.right
+    monkeypatch.setattr(linear.Rows, "right", lambda self, w, *rest: (seen.append(w), real(self, w, *rest))[1])
+    correct, fit = linear.sgd(features, labels, 3, epochs=7)
+    expected = slow_sgd(features["train"].astype(float), labels["train"], 3, 3, 7, 64)
+    assert np.abs(seen[-1] - expected).max() < 1e-4
+    assert np.abs(expected).max() > 0.3
+    assert correct.mean() > 0.7
+    assert fit["epochs"] == 7
+    again, _ = linear.sgd(features, labels, 3, epochs=7)
+    assert (correct == again).all()
+
+
+def test_the_rate_falls_at_30_and_50_of_70_epochs():
+    rates = [linear.sgd_rate(epoch, 70, 512) for epoch in range(70)]
+    assert rates[0] == rates[29] == pytest.approx(0.2)
+    assert rates[30] == rates[49] == pytest.approx(0.02)
+    assert rates[50] == rates[69] == pytest.approx(0.002)
+    assert [linear.sgd_rate(e, 7, 256) for e in (2, 3, 5)] == pytest.approx([0.1, 0.01, 0.001])
+
+
+def test_nothing_is_chosen_on_test_labels():
+    features, labels = problem()
+    other = labels | {"test": (labels["test"] + 1) % 3}
+    assert linear.sgd(features, labels, 0, 5)[1] == linear.sgd(features, other, 0, 5)[1]
+    a, b = (linear.streamed_logistic(features, y, "cpu")[1] for y in (labels, other))
+    assert a == b
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_leaves_no_file_and_joins_columns(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(10, 3)), rng.normal(size=(10, 2))
+    monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
+    together = feature_store.joined(left, right, tmp_path)
+    assert feature_store.is_stored(together)
+    assert np.allclose(together, np.hstack([left, right]), atol=2e-3)
+    assert not list(tmp_path.iterdir())  # not even while it is read
+
+
+def test_a_disk_that_is_too_small_gets_one_line(tmp_path):
+    with pytest.raises(BadInput, match=r"need 40960000\.00 GB on disk and .* free: free some space"):
+        feature_store.room(10**13, 2048, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"cannot keep 4\.10 GB of features"):
+        feature_store.room(10**6, 2048, tmp_path / "file")
+
+
+def test_features_beyond_16_bits_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
+    rows = feature_store.room(4, 2, tmp_path)
+    feature_store.put(rows, 0, np.full((2, 2), 65504.0))
+    with pytest.raises(BadInput, match="features reach 7e\\+04 and 16 bits hold 65,504"):
+        feature_store.put(rows, 2, np.full((2, 2), 7e4))
+
+
+def test_the_benchmark_runs(tmp_path, capsys):
+    from benchmarks import probe as benchmark
+
+    small = ["--rows", "3000", "--width", "16", "--classes", "5", "--held_out", "200", "--folder", str(tmp_path)]
+    assert benchmark.main([*small, "--out", str(tmp_path / "p.md")]) == 0
+    result = json.loads((tmp_path / "p.json").read_text())
+    assert result["phases"]["L-BFGS"]["sums"] == 2
+    assert result["phases"]["SGD"]["steps"] == 5
+    assert "RssAnon" in (tmp_path / "p.md").read_text()
+    capsys.readouterr()
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, photos):
+    """A lens run, and two runs without a lens that differ in their seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
+    for name, more in arms.items():
+        argv = [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
+        assert train.main(argv) == 0
+    return folder
+
+
+def downstream(run):
+    return json.loads((run / "summary.json").read_text())["downstream"]
+
+
+def refused(argv, capsys):
+    """The one line that a command is refused with."""
+    capsys.readouterr()
+    assert probe.main([str(word) for word in argv]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
+    before = downstream(runs / "lens")["photos"]
+    assert probe.main([f"{runs / 'lens'}", "--method", "both", "--probe_epochs", "7", "--layer", "all"]) == 0
+    capsys.readouterr()
+    part = downstream(runs / "lens")["photos"]
+    assert {key: part[key] for key in before} == before
+    assert part["fit_sgd"]["epochs"] == 7
+    assert list(part["layers"]) == ["act1", "layer1", "layer2", "layer3", "layer4"]
+    assert [layer["features"] for layer in part["layers"].values()] == [32, 32, 48, 192, 96]
+    for found in (part, *part["layers"].values()):
+        for key in ("linear", "linear_sgd", "untrained", "untrained_sgd"):
+            low, high = found[f"{key}_ci"]
+            assert low <= found[key] <= high
+        assert (found["n_train"], found["n_test"]) == (before["n_train"], before["n_test"])
+    assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
+    again = downstream(runs / "lens")["photos"]
+    assert again == part  # the same figures; the other layers and the other method are kept
+    names = [row[0] for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))]
+    assert len(names) == len(set(names))
+    assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
+    fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
+    merged = evaluate.merge_downstream({"photos": part}, {"photos": fewer})
+    assert "layers" not in merged["photos"]  # those were fitted on other images
+
+
+def test_features_in_files_give_a_run_the_same_figures(runs, monkeypatch, photos):
+    argv = [f"{runs / 'control'}", "--method", "both", "--probe_epochs", "7", "--layer", "layer4"]
+    assert probe.main(argv) == 0
+    memory = downstream(runs / "control")["photos"]
+    monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
+    assert probe.main(argv) == 0
+    stored = downstream(runs / "control")["photos"]
+    test = memory["n_test"]
+    for one, other in ((memory, stored), (memory["layers"]["layer4"], stored["layers"]["layer4"])):
+        for key in ("linear", "linear_sgd", "untrained", "untrained_sgd"):
+            assert abs(one[key] - other[key]) <= 2 / test, key
+
+
+def test_a_layer_is_what_a_hook_sees_of_it(runs):
+    backbone = timm.create_model("test_resnet", num_classes=0).eval()
+    seen = {}
+    for name in ("layer1", "layer3"):
+        backbone.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
+    read = layers.Reader(backbone, layers.choose(backbone, ["layer3", "layer1"], "test_resnet"))
+    with torch.no_grad():
+        together = read(torch.randn(2, 3, 32, 32))
+    for name, columns in read.columns.items():
+        assert torch.allclose(together[:, columns], seen[name].mean(dim=(2, 3)), atol=1e-6)
+    assert together.shape == (2, 32 + 192)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
+def test_layers_of_other_kinds_of_models(name):
+    backbone = timm.create_model(name, num_classes=0).eval()
+    read = layers.Reader(backbone, layers.choose(backbone, ["all"], name))
+    side = backbone.default_cfg["input_size"][-1]
+    with torch.no_grad():
+        assert read(torch.randn(2, 3, side, side)).shape == (2, max(c.stop for c in read.columns.values()))
+
+
+def test_a_layer_that_the_small_stem_takes_away_is_not_offered():
+    backbone = timm.create_model("resnetv2_18d", num_classes=0).eval()
+    assert layers.known(backbone)[0] == "stem.conv3"
+    networks._small_stem(backbone, "resnetv2_18d")
+    assert layers.known(backbone)[0] == "stages.0"
+    read = layers.Reader(backbone, layers.choose(backbone, ["all"], "resnetv2_18d"))
+    with torch.no_grad():
+        read(torch.randn(1, 3, 32, 32))
+    assert read.columns["stages.0"] == slice(0, 64)
+
+
+def test_an_unknown_layer_gets_one_line(runs, capsys):
+    line = refused([runs / "plain", "--layer", "layr3"], capsys)
+    assert "--layer 'layr3' is no layer of test_resnet: give all, or did you mean 'layer3'?" in line
+    assert "act1, layer1, layer2, layer3, layer4" in line
+    with pytest.raises(BadInput, match="gives no inner layers of that model"):
+        layers.choose(torch.nn.Linear(1, 1), ["all"], "that model")
+
+
+def test_mistakes_about_methods_get_one_line(runs, capsys):
+    assert "--method" in refused([runs / "plain", "--method", "sdg"], capsys)
+    assert "--probe_epochs is 0" in refused([runs / "plain", "--probe_epochs", "0"], capsys)
+
+
+def test_several_sets_at_once_in_their_own_layouts(runs, tmp_path, monkeypatch):
+    write_imagenet(tmp_path)
+    write_places205(tmp_path / "places205", 30)
+    monkeypatch.setenv("LENS_DATA", str(tmp_path))
+    argv = [f"{runs / 'plain'}", "--method", "sgd", "--probe_epochs", "7", "--probe", "imagenet"]
+    assert probe.main([*argv, "--probe", f"{tmp_path}/places205/", "--probe", f"{tmp_path}/imagenet/"]) == 0
+    found = downstream(runs / "plain")
+    # The folder's name clashes with neither the built-in name's source nor the places: all three are there.
+    assert {part["source"] for part in found.values()} >= {
+        "imagenet",
+        f"{tmp_path}/places205/",
+        f"{tmp_path}/imagenet/",
+    }
+    for part in found.values():
+        if part["source"] == "imagenet" or part["source"].endswith(("imagenet/", "places205/")):
+            assert part["n_test"] == (60 if "places" in part["source"] else 6)
+            assert "linear_sgd" in part
+            assert "linear" not in part
+
+
+# --- fusion ----------------------------------------------------------------------------------------------------------
+
+
+def test_fusion_stands_beside_its_control(runs):
+    argv = [f"{runs / 'lens'}", "--fuse", f"{runs / 'plain'}", "--fuse_control", f"{runs / 'control'}"]
+    before = downstream(runs / "lens")["photos"]
+    assert probe.main([*argv, "--method", "both", "--probe_epochs", "7"]) == 0
+    after = downstream(runs / "lens")["photos"]
+    assert {key: after[key] for key in before if key != "fusion"} == before
+    part = after["fusion"][f"{runs / 'plain'}"]
+    assert part["features"] == {"run": 96, "other": 96, "fused": 192}
+    for suffix in ("", "_sgd"):
+        for key in ("fused", "control", "run", "other", "gain"):
+            low, high = part[f"{key}{suffix}_ci"]
+            assert low <= part[key + suffix] <= high
+        assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
+    assert part["other"] == downstream(runs / "plain")["photos"]["linear"]
+    rows = {row[0]: row for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))}
+    assert rows["photos: linear, control"][3] == "plain with control, 192 features"
+    assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
+        rows
+    )
+
+
+def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
+    """The control in the run's own place: the same features, a gain of exactly zero."""
+    opened = [finished.Finished.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
+    settings = opened[0].parsed.settings
+    fabric = experiment.make_fabric(settings)
+    images = experiment.training_images(settings)
+    control, plain = (one.players(images, fabric) for one in opened)
+    part = fusion.measured(
+        fusion.Trio(control, plain, control), evaluate.Probe("photos", images, 0), linear.How(), "plain", "control"
+    )["fusion"]["plain"]
+    assert part["gain"] == 0
+    assert part["gain_ci"] == [0, 0]
+    assert part["fused"] == part["control"]
+
+
+def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
+    run, plain, control = runs / "lens", runs / "plain", runs / "control"
+    assert "twice the features, and that alone can raise" in refused([run, "--fuse", plain], capsys)
+    assert "no meaning without --fuse" in refused([run, "--fuse_control", plain], capsys)
+    assert "must be three runs" in refused([run, "--fuse", plain, "--fuse_control", plain], capsys)
+    assert "must be three runs" in refused([run, "--fuse", run, "--fuse_control", plain], capsys)
+    line = refused([plain, "--fuse", control, "--fuse_control", run], capsys)
+    assert "has adversary 'least_likely'" in line
+    assert "leave --layer" in refused([run, "--fuse", plain, "--fuse_control", control, "--layer", "all"], capsys)
+    assert "is no run directory" in refused([run, "--fuse", tmp_path, "--fuse_control", control], capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.01}, "has lr 0.01 and .* 0.0003: a control differs in its seed alone"),
+        ({"image_size": 16}, "has image_size 16 and"),
+        ({"data": "./elsewhere/"}, "of the same images at the same size"),
+        ({"seed": 0}, "has the seed of"),
+        ({"steps": 9}, "a control differs in its seed alone"),
+    ],
+)
+def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, message):
+    run, other, control = (
+        finished.Finished.of(finished.Run.open(runs / x), [], {}) for x in ("lens", "plain", "control")
+    )
+    fusion.check(run, other, control)
+    summary = control.summary | ({"steps": 9} if "steps" in change else {})
+    parsed = finished.Parsed(control.parsed.settings, control.parsed.plugins, control.parsed.plain | change)
+    with pytest.raises(BadInput, match=message):
+        fusion.check(run, other, finished.Finished(control.run, summary, parsed))
