@@ -141,7 +141,7 @@ class OneNorm(nn.Module):
 def test_reestimated_statistics_are_the_plain_average_over_batches():
     net = Extractor(OneNorm(), nn.Linear(3, 4), False, True)
     batches = [torch.rand(8, 3, 4, 4) + i for i in range(3)]
-    reestimate_statistics(net, iter(batches))
+    reestimate_statistics(net, ((x, {}) for x in batches))
     means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches]).mean(dim=0)
     assert torch.allclose(net.backbone.norm.running_mean, means, atol=1e-6)
     assert net.backbone.norm.momentum == 0.1
