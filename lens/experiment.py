@@ -218,6 +218,10 @@ def build(
     assert settings.adversary is not None
     rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
     rules.check(task, key_name(settings.task))
+    # A question that this image size cannot be asked is refused here, before there is a run.
+    one = torch.zeros(1, dtype=torch.int64)
+    blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
+    task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(settings, task)

@@ -97,3 +97,16 @@ class Mirror:
                 f"{self.directory / 'metrics.jsonl'}",
                 file=sys.stderr,
             )
+
+
+def group_rows(project: str, group: str) -> list[dict[str, Any]]:
+    """A row for each mirrored run of a group (its name, state and pretext figures); none without a login or a network."""
+    import wandb
+
+    try:
+        Mirror.check("online")
+        runs = list(wandb.Api().runs(project, filters={"group": group}))
+    except (BadInput, ValueError, wandb.Error) as error:
+        print(f"nothing is read from Weights & Biases: {' '.join(str(error).split())}", file=sys.stderr)
+        return []
+    return [{"run": run.name, "state": run.state, **run.summary.get("pretext", {})} for run in runs]

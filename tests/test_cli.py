@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lens import cli, doctor
+from lens.protocols import names
 
 
 def python(*argv):
@@ -33,7 +34,8 @@ def test_the_module_and_the_verb_are_the_same_program():
     for argv in (["-m", "lens.train"], ["-m", "lens", "train"]):
         result = python(*argv, "--task", "rotatoin")
         assert result.returncode == 2
-        assert result.stderr == "lens: error: unknown task 'rotatoin': did you mean 'rotation'? (known: rotation)\n"
+        known = ", ".join(names("task"))
+        assert result.stderr == f"lens: error: unknown task 'rotatoin': did you mean 'rotation'? (known: {known})\n"
         assert result.stdout == ""
 
 

@@ -10,7 +10,8 @@ import time
 import pytest
 from conftest import TINY
 
-from lens import train
+from lens import mirror, train
+from lens.protocols import BadInput
 from lens.run import Run
 from lens.trainer import Trainer
 
@@ -175,3 +176,25 @@ def test_online_without_a_login_or_a_network_is_one_line_before_anything(tmp_pat
 def test_starting_does_not_wait_for_wandb():
     code = "import sys, lens.train, lens.probe, lens.run, lens.mirror; assert 'wandb' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_runs_of_a_group_are_read_where_there_is_a_login(monkeypatch, capsys):
+    import wandb
+
+    class Run:
+        name, state, summary = "first", "finished", {"pretext": {"raw": 0.5}}
+
+    class Api:
+        def runs(self, project, filters):
+            assert (project, filters) == ("lens", {"group": "arms"})
+            return [Run]
+
+    def refuse(mode):
+        raise BadInput("there is no login")
+
+    monkeypatch.setattr(mirror.Mirror, "check", refuse)
+    assert mirror.group_rows("lens", "arms") == []
+    assert "there is no login" in capsys.readouterr().err
+    monkeypatch.setattr(mirror.Mirror, "check", lambda mode: None)
+    monkeypatch.setattr(wandb, "Api", Api)
+    assert mirror.group_rows("lens", "arms") == [{"run": "first", "state": "finished", "raw": 0.5}]

@@ -1,0 +1,97 @@
+"""Every task in whole runs: each way of training, stops and resumes, the controls."""
+
+import json
+
+import pytest
+import yaml
+from conftest import TINY
+from safetensors.torch import load_file
+
+from lens import probe, train
+from lens.protocols import names
+
+QUICK = [*TINY, "--steps", "2", "--test_images", "8", "--probe_images", "20"]
+SMALL = {
+    "relative_patch": ["--relative_patch.embedding", "8", "--relative_patch.hidden", "8"],
+    "jigsaw": ["--jigsaw.embedding", "8", "--jigsaw.hidden", "8"],
+    "exemplar": ["--exemplar.embedding", "8"],
+}
+TASKS = [[name, *SMALL.get(name, [])] for name in names("task") if name != "rotation"]
+TASKS.append(["colorization", "--colorization.target", "bins"])
+MODES = [["--batch_norm", "joint"], ["--feed", "lensed", "--accumulate", "2"], ["--adversary", "fgsm"]]
+BY_TASK = [(task, MODES[i % 3]) for i, task in enumerate(TASKS)] + [(TASKS[3], MODES[0])]
+
+
+def summary(run):
+    return json.loads((run / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(("task", "mode"), BY_TASK, ids=lambda words: "-".join(w.strip("-") for w in words[:2]))
+def test_every_task_trains_and_is_measured(tmp_path, photos, task, mode):
+    out = tmp_path / "r"
+    assert train.main([*QUICK, "--task", *task, *mode, "--data", str(photos), "--out", str(out)]) == 0
+    found = summary(out)
+    assert found["task"] == task[0]
+    assert found["pretext"]["metric"] == "accuracy"
+    assert 0 < found["pretext"]["chance"] < 1
+    assert set(found["pretext"]["loss"]) == {"raw", "lensed", "clean"}
+    for kind in ("raw", "lensed", "gap"):
+        low, high = found["pretext"][f"{kind}_ci"]
+        assert low <= found["pretext"][kind] <= high
+    assert found["downstream"]["photos"]["n_test"] > 0
+    assert yaml.safe_load((out / "settings.yaml").read_text())["adversary"] is not None
+
+
+def test_a_stopped_jigsaw_goes_on_to_the_same_weights(tmp_path, photos):
+    argv = [*QUICK, "--task", *TASKS[names("task").index("jigsaw")], "--data", str(photos), "--checkpoint_every", "1"]
+    assert train.main([*argv, "--steps", "4", "--out", str(tmp_path / "whole")]) == 0
+    assert train.main([*argv, "--steps", "4", "--out", str(tmp_path / "parts")]) == 0
+    run = tmp_path / "parts"
+    for file in run.glob("checkpoint/step-00000004/*"):
+        file.unlink()
+    (run / "checkpoint" / "step-00000004").rmdir()
+    (run / "summary.json").unlink()
+    assert train.main(["--resume", str(run)]) == 0
+    whole, parts = (load_file(tmp_path / name / "head.safetensors") for name in ("whole", "parts"))
+    assert all((whole[key] == parts[key]).all() for key in whole)
+
+
+def test_shuffled_answers_are_no_answers(tmp_path, photos):
+    accuracy = {}
+    for shuffled in ("false", "true"):
+        out = tmp_path / shuffled
+        argv = [*TINY, "--task", "labels", "--adversary", "none", "--steps", "60", "--lr", "3e-3", "--batch_size", "16"]
+        argv += ["--eval_every", "60", "--checkpoint_every", "60", "--shuffle_targets", shuffled, "--augment", "none"]
+        assert train.main([*argv, "--data", str(photos), "--out", str(out)]) == 0
+        accuracy[shuffled] = summary(out)["pretext"]["raw"]
+    assert accuracy["false"] > 0.9
+    assert accuracy["true"] < 0.9
+
+
+def test_removal_by_hand_is_part_of_a_run_and_of_its_probe(tmp_path, photos):
+    out = tmp_path / "r"
+    hand = ["--grey", "0.5", "--colour_jitter", "0.4", "--blur", "1", "--standardise", "true"]
+    assert train.main([*QUICK, *hand, "--data", str(photos), "--out", str(out)]) == 0
+    before = summary(out)["pretext"]
+    assert probe.main([str(out)]) == 0
+    assert summary(out)["pretext"] == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--task", "exemplar", "--adversary", "uniform"], "has no least likely answer"),
+        (["--task", "jigsaw", "--jigsaw.permutations", "600"], "--jigsaw.permutations is 600"),
+        (["--task", "jigsaw", "--jigsaw.gap", "0.9"], "4 px are the least"),
+        (["--task", "inpainting", "--inpainting.size", "0.1"], "the hidden square is only 3 px wide"),
+        (["--task", "rotation", "--jigsaw.gap", "0.1"], "jigsaw is not selected"),
+        (["--extractor_stem", "stride1", "--extractor", "vit_tiny_patch16_224"], "no root convolution of stride 2"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing_behind(tmp_path, photos, capsys, argv, words):
+    out = tmp_path / "r"
+    assert train.main([*TINY, *argv, "--data", str(photos), "--out", str(out)]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lens: error:")]
+    assert len(error) == 1
+    assert words in error[0]
+    assert not out.exists()
