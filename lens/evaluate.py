@@ -79,7 +79,10 @@ def pretext(
     extractor.eval()
     if lens is not None:
         lens.eval()
-    for batch in experiment.batches(experiment.ranks.share(index), max(1, 128 // task.views)):
+    # A choice of two is one between neighbours in a batch: every number of ranks must cut the same batches.
+    size = max(1, 128 // task.views)
+    share = experiment.ranks.share(index, size if task.classes is None else 1)
+    for batch in experiment.batches(share, size):
         count = len(batch.index)
 
         def per_image(values: Tensor, count: int = count) -> Tensor:

@@ -47,12 +47,13 @@ class Ranks:
         """Whether this is rank 0, the only one that writes."""
         return self.rank == 0
 
-    def share(self, index: Array) -> Array:
-        """This rank's part of an index: consecutive, and every entry in exactly one rank's."""
+    def share(self, index: Array, size: int = 1) -> Array:
+        """This rank's part of an index: consecutive, and every entry in exactly one rank's; whole batches of `size`."""
         import numpy as np
 
-        mine: Array = np.array_split(index, self.world)[self.rank]
-        return mine
+        mine = np.array_split(np.arange(-(-len(index) // size)), self.world)[self.rank]
+        part: Array = index[mine[0] * size : (mine[-1] + 1) * size] if len(mine) else index[:0]
+        return part
 
     def everyone(self, value: Any) -> list[Any]:
         """The ranks' values, in order, on every rank."""

@@ -199,6 +199,13 @@ def test_every_image_is_in_exactly_one_ranks_share(world, count):
         shares.append(ranks.share(index))
     assert np.concatenate(shares).tolist() == index.tolist()
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    # Whole batches: every number of ranks cuts the same ones.
+    parts = []
+    for rank in range(world):
+        ranks.rank = rank
+        mine = ranks.share(index, 4)
+        parts += [mine[start : start + 4].tolist() for start in range(0, len(mine), 4)]
+    assert parts == [index[start : start + 4].tolist() for start in range(0, count, 4)]
 
 
 def test_the_converter_for_gpus_keeps_fused_activations():
