@@ -1,3 +1,3 @@
 """Find and remove shortcuts in images with an adversarial lens."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -85,7 +85,7 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
                 lists[name] += _list_value(value)
         elif pending is not None:
             lists[pending] += _list_value(word)
-        elif name and not equals and fields.get(name) == "bool":
+        elif name and not equals and fields.get(name) in ("bool", "bool | None"):
             following = " ".join(argv[position + 1 : position + 2]).lower()
             rest.append(word if following in ("true", "false") else f"{word}=true")
         else:

@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY, write_folder
 from test_data import write_parquet
 
-from lens import cli, train
+from lens import ablate, cli, train
 
 ROOT = Path(__file__).parent.parent
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
@@ -37,8 +37,9 @@ def place(tmp_path_factory):
     write_parquet(folder / "cifar10" / "test-0.parquet", 20, start=9)
     shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "lens" / "tasks" / "rotation.py", folder / "my_task.py")
-    argv = [*TINY, "--steps", "2", "--data", f"{folder}/photos", "--out", str(folder / "runs" / "first")]
-    assert train.main(argv) == 0
+    for name in ("first", "second"):
+        argv = [*TINY, "--steps", "2", "--data", f"{folder}/photos", "--out", str(folder / "runs" / name)]
+        assert train.main(argv) == 0
     return folder
 
 
@@ -71,6 +72,10 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
             ]
         if "--data" not in argv:
             argv += ["--probe_images", "100"]
+    if verb == "ablate":
+        # Every run's settings are read; a real grid is run in test_ablate.
+        argv += ["--out", str(tmp_path / "grid")]
+        monkeypatch.setattr(ablate, "run_all", lambda asked, out, grid, runs, argv: 0 if len(runs) == 8 else 1)
     if verb == "train" and "--resume" in argv:
         argv = [*argv[: argv.index("--steps")], "--steps", "3"] if "--steps" in argv else argv
     assert cli.main([verb, *argv]) == 0

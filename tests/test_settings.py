@@ -80,6 +80,11 @@ def test_a_switch_can_be_turned_on_and_off(argv, value):
     assert settings(*argv).pretrained is value
 
 
+def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
+    given = (["--standardise"], ["--standardise", "false"], [], ["--standardise", "--grey", "0.5"])
+    assert [settings(*argv).standardise for argv in given] == [True, False, None, True]
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
