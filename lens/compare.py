@@ -218,7 +218,8 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
             raise BadInput(f"{entry['run']} has no lens (--adversary {entry['adversary']}): --maps can show it")
     parsed = [_settings(asked, run) for run in runs]
     _refuse_unlike(runs, parsed)
-    from lens import evaluate, experiment
+    from lens import experiment
+    from lens.data import some
 
     fabric = experiment.make_fabric(parsed[0].settings)
     images = experiment.training_images(parsed[0].settings)
@@ -226,7 +227,7 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     cells = []
     for task, one in enumerate(players):
         settings = one.settings
-        index = evaluate.some(images.indices("test"), settings.test_images, settings.seed, "test")
+        index = some(images.indices("test"), settings.test_images, settings.seed, "test")
         for lens, other in enumerate(players):
             say(f"task of {runs[task].directory} on images of the lens of {runs[lens].directory} …")
             cells.append({"task": task, "lens": lens} | asked_of(one, other, index))

@@ -220,6 +220,17 @@ def load(
     )  # fmt: skip
 
 
+# --- some of the images ---------------------------------------------------------------------------------------------
+
+
+def some(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
+    """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
+    if limit is None or len(index) <= limit:
+        return index
+    order = torch.randperm(len(index), generator=generator(seed, 0, name)).numpy()
+    return np.sort(index[order[:limit]])
+
+
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 

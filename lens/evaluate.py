@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from lens import data, feature_store, layers, linear, measure, networks
-from lens.augment import centre
-from lens.cache import default_cache_dir
+from lens import data, linear, measure
+from lens.data import some
+from lens.downstream import DEFAULT, Probe, downstream, short_names
 from lens.draws import generator
-from lens.experiment import Experiment, load_images, new_extractor
-from lens.protocols import BadInput, Question, Task, trait
+from lens.experiment import Experiment
+from lens.protocols import Question, Task, trait
 from lens.rivals import Rival
-from lens.settings import Settings
-from lens.terminal import say
 
 Array = np.ndarray[Any, Any]
-DEFAULT = linear.How()
 MAP_IMAGES = 1280
 """Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
-
-
-def some(index: Array, limit: int | None, seed: int, name: str) -> Array:
-    """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
-    if limit is None or len(index) <= limit:
-        return index
-    order = torch.randperm(len(index), generator=generator(seed, 0, name)).numpy()
-    return np.sort(index[order[:limit]])
 
 
 @dataclasses.dataclass
@@ -200,141 +187,6 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
-def features(
-    experiment: Experiment,
-    extractor: networks.Extractor,
-    images: data.Images,
-    index: Array,
-    lensed_statistics: bool = False,
-    read: Callable[[Tensor], Tensor] | None = None,
-) -> Array:
-    """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one).
-
-    They are the extractor's pooled output, or what `read` makes of its input. One process keeps many of them in a file
-    (`feature_store`). Of several, each rank has its share of them; rank 0 gets them all, in the index's order, and the others nothing (0, 0).
-    """
-    extractor.eval()
-    read = read or extractor.features
-
-    def batches() -> Iterator[Array]:
-        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
-            inputs = inputs.to(next(extractor.parameters()).dtype)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
-                pooled = measure.pooled(read(inputs).float(), len(batch.index))
-            yield pooled.cpu().numpy()
-
-    if experiment.ranks.world == 1:
-        return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
-    gathered = experiment.ranks.collect(list(batches()))
-    return np.concatenate([part for parts in gathered for part in parts]) if gathered else np.zeros((0, 0))
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where decoded images are kept, and features while they are probed."""
-    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
-
-
-def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Array:
-    """Images shrunk to 12×12 pixels (n, 432): what a probe reads without any extractor."""
-
-    def batches() -> Iterator[Array]:
-        for batch in experiment.batches(index, 512, images):
-            small = functional.adaptive_avg_pool2d(centre(batch.images, experiment.settings.image_size), 12)
-            yield small.flatten(1).cpu().numpy()
-
-    return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
-
-
-def probe_splits(images: data.Images, source: int, key: str, limit: int | None, seed: int) -> dict[str, Array]:
-    """The indices of a labelled source's splits, train cut to `limit` images at random.
-
-    Raises BadInput where a probe has nothing to learn: no labels, one class, an empty split.
-    """
-    if not images.classes[source]:
-        raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
-    splits = {split: images.indices(split, source) for split in data.SPLITS}
-    for split, index in splits.items():
-        present = len(np.unique(images.label[index]))
-        if len(index) == 0 or (split == "train" and present < 2):
-            what = "no images" if len(index) == 0 else "one class"
-            raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    splits["train"] = some(splits["train"], limit, seed, "probe")
-    return splits
-
-
-def downstream(
-    experiment: Experiment,
-    images: data.Images,
-    source: int,
-    key: str,
-    how: linear.How = DEFAULT,
-    layer: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
-
-    Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels. Then the linear
-    accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
-    """
-    settings = experiment.settings
-    how = dataclasses.replace(how, device=experiment.fabric.device)
-    splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
-    for split in ("val", "test"):
-        splits[split] = some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
-    labels = {split: images.label[index] for split, index in splits.items()}
-    group = images.group[splits["test"]]
-    ones = np.ones(len(group))
-
-    def extracted(extractor: networks.Extractor, lensed_statistics: bool = False) -> dict[str, Array]:
-        return {s: features(experiment, extractor, images, index, lensed_statistics) for s, index in splits.items()}
-
-    def inner(extractor: networks.Extractor) -> dict[str, dict[str, Array]]:
-        names = layers.choose(extractor.backbone, list(layer), settings.extractor)
-        read = layers.Reader(extractor.backbone, names)
-        found = {s: features(experiment, extractor, images, index, read=read) for s, index in splits.items()}
-        return {name: {s: x[:, columns] for s, x in found.items()} for name, columns in read.columns.items()}
-
-    # Every rank takes its share of the features; the probes are fitted on rank 0.
-    trained = extracted(experiment.extractor)
-    torch.manual_seed(settings.seed)
-    untrained = new_extractor(dataclasses.replace(settings, pretrained=False), experiment.task).to(
-        experiment.fabric.device, next(experiment.extractor.parameters()).dtype
-    )
-    experiment.reestimate_statistics(untrained)
-    floor = extracted(untrained)
-    with_lensed_statistics = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-    lensed_statistics = extracted(experiment.extractor, True) if with_lensed_statistics else None
-    inner_trained, inner_untrained = (inner(x) if layer else {} for x in (experiment.extractor, untrained))
-    if not experiment.ranks.writes:
-        return {}
-    result: dict[str, Any] = {}
-
-    def fitted(into: dict[str, Any], name: str, found: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(found, labels, settings.seed, how)
-        for method, (correct, _) in fits.items():
-            key = linear.keyed(name, method)
-            into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
-        return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
-
-    fit = fitted(result, "linear", trained)
-    nearest = measure.knn_probe(trained, labels, how.device)
-    result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
-    fitted(result, "untrained", floor)
-    fitted(result, "pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
-    if lensed_statistics is not None:
-        fitted(result, "linear_lensed_statistics", lensed_statistics)
-    result["chance"] = measure.chance(labels["test"])
-    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
-    for name, found in inner_trained.items():
-        part: dict[str, Any] = {"features": found["train"].shape[1], **sizes}
-        part |= fitted(part, "linear", found)
-        fitted(part, "untrained", inner_untrained[name])
-        result.setdefault("layers", {})[name] = part
-    return result | sizes | fit
-
-
 def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The first view of each image (upright, for rotation): clean, planted where a cue is, lensed; (B, C, H, W) each."""
     every = experiment.task.views
@@ -383,77 +235,6 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
         "map_images": np.array(len(chosen)),
         "by": np.array(experiment.settings.adversary if isinstance(experiment.lens, Rival) else "lensed"),
     }
-
-
-def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Add new probes to earlier ones; another source of the same short name goes under its whole path.
-
-    What was measured on the same images and is not measured now (another method, other layers) stays.
-    """
-    merged = dict(earlier)
-    for name, part in new.items():
-        clash = name in earlier and earlier[name].get("source") != part["source"]
-        place = part["source"] if clash else name
-        merged[place] = _beside(merged.get(place, {}), part)
-    return merged
-
-
-def _beside(before: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    if any(before.get(key) != part.get(key) for key in ("source", "n_train", "n_test", "control_run")):
-        return part
-    joined = before | part
-    for key in ("layers", "fusion"):
-        if key in before and key in part:
-            joined[key] = before[key] | {name: _beside(before[key].get(name, {}), x) for name, x in part[key].items()}
-    return joined
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """A labelled source that a probe is fitted on: the images it lies in, and which source of them it is."""
-
-    key: str
-    images: data.Images
-    source: int
-
-
-def load_probes(
-    settings: Settings,
-    keys: list[str],
-    images: data.Images,
-    image_column: str | None = None,
-    label_column: str | None = None,
-) -> list[Probe]:
-    """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
-
-    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
-    """
-    if not keys:
-        probes = []
-        for number, key in enumerate(images.keys):
-            if not images.classes[number]:
-                continue
-            try:
-                probe_splits(images, number, key, None, 0)
-            except BadInput as error:
-                say(f"no probe on {key}: {error}")
-            else:
-                probes.append(Probe(key, images, number))
-        return probes
-    probes = []
-    for key in keys:
-        asked = image_column or label_column
-        known = images.keys.index(key) if key in images.keys and not asked else None
-        where = images if known is not None else load_images(settings, [key], image_column, label_column)
-        probes.append(Probe(key, where, known or 0))
-        probe_splits(where, known or 0, key, None, 0)
-    return probes
-
-
-def short_names(probes: list[Probe]) -> list[str]:
-    """What the probes are called in a summary: a path by its last part, by the whole where two share that."""
-    short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
-    return [probe.key if short.count(name) > 1 else name for name, probe in zip(short, probes, strict=True)]
 
 
 def everything(

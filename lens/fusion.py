@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens import evaluate, feature_store, linear, measure
-from lens.evaluate import Array, Probe
+from lens import feature_store, linear, measure
+from lens.downstream import Array, Probe, cache_folder, features, probe_splits
 from lens.experiment import Experiment, comparable
 from lens.finished import Finished
 from lens.protocols import BadInput
@@ -84,14 +84,14 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
             "many, or their number alone could tell"
         )
     settings = trio.run.settings
-    splits = evaluate.probe_splits(probe.images, probe.source, probe.key, settings.probe_images, settings.seed)
+    splits = probe_splits(probe.images, probe.source, probe.key, settings.probe_images, settings.seed)
     labels = {split: probe.images.label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
-    folder = evaluate.cache_folder(settings)
+    folder = cache_folder(settings)
 
     def read(players: Experiment) -> dict[str, Array]:
-        return {s: evaluate.features(players, players.extractor, probe.images, index) for s, index in splits.items()}
+        return {s: features(players, players.extractor, probe.images, index) for s, index in splits.items()}
 
     def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
         return {split: feature_store.joined(first[split], second[split], folder) for split in splits}

@@ -130,10 +130,11 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens import evaluate, experiment, figures, layers, linear
+    from lens.downstream import load_probes, merge_downstream
 
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
-    probes = evaluate.load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
+    probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
     players = finished.players(images, fabric, asked.weights)
@@ -141,7 +142,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
     found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
     if asked.weights == "last":
-        downstream = evaluate.merge_downstream(summary["downstream"], found["downstream"])
+        downstream = merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})
         place = run.directory / "summary.json"
     else:
@@ -159,22 +160,23 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     with fusion_runs(asked, run) as (other, control):
         first, second, third = (Finished.of(one, argv, asked.changed) for one in (run, other, control))
 
-        from lens import evaluate, experiment, figures, fusion, linear
+        from lens import experiment, figures, fusion, linear
+        from lens.downstream import load_probes, merge_downstream, short_names
 
         fusion.check(first, second, third)
         settings, summary = first.parsed.settings, first.summary
         fabric = experiment.make_fabric(settings)
         images = experiment.training_images(settings)
-        probes = evaluate.load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
+        probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
         if not probes:
             raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
         trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
         how = linear.How(asked.method, asked.probe_epochs, fabric.device)
         found = {
             name: fusion.measured(trio, probe, how, asked.fuse, asked.fuse_control)
-            for name, probe in zip(evaluate.short_names(probes), probes, strict=True)
+            for name, probe in zip(short_names(probes), probes, strict=True)
         }
-    downstream = evaluate.merge_downstream(summary["downstream"], found)
+    downstream = merge_downstream(summary["downstream"], found)
     run.write_json("summary.json", summary | {"downstream": downstream})
     figures.print_table(summary | {"downstream": found})
     print(f"written to {run.directory / 'summary.json'}", file=sys.stderr)

@@ -72,6 +72,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     import torch
 
     from lens import data, evaluate, experiment, figures
+    from lens.downstream import load_probes
     from lens.trainer import Trainer
 
     settings = parsed.settings
@@ -83,7 +84,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with ranks.first_on_each_node():
         images = experiment.training_images(settings)
         total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
-        probes = evaluate.load_probes(settings, settings.probes, images)
+        probes = load_probes(settings, settings.probes, images)
     splits = images.splits()
     ranks.agree(hashlib.sha256(splits).hexdigest(), "images")
     players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
@@ -172,9 +173,10 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 def record(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:
     """Write the summary and the pictures of a finished run."""
     from lens import evaluate, figures
+    from lens.downstream import merge_downstream
 
     earlier = (run.summary() or {}).get("downstream", {})  # of these very weights, from `lens probe`
-    downstream = evaluate.merge_downstream(earlier, measured["downstream"])
+    downstream = merge_downstream(earlier, measured["downstream"])
     summary = trainer.summary(run) | measured | {"downstream": downstream}
     if trainer.players.lens is not None:
         figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(trainer.players))

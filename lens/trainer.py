@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lens import evaluate, measure
 from lens.adversary import Losses, adversarial_step, plain_step, rival_step, steer
-from lens.data import Batch
+from lens.data import Batch, some
 from lens.draws import step_seed
 from lens.experiment import Experiment
 from lens.files import write_tensors
@@ -177,7 +177,7 @@ class Trainer:
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
-        index = evaluate.some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
+        index = some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
         result = evaluate.pretext(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}

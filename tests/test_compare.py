@@ -13,7 +13,8 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
-from lens import edit_maps, evaluate, experiment, figures_compare, files, networks, probe, train
+from lens import edit_maps, experiment, figures_compare, files, networks, probe, train
+from lens.data import some
 from lens.edit_maps import Region
 from lens.finished import settings_of
 from lens.protocols import BadInput
@@ -228,7 +229,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
     settings = settings_of(Run.open(runs[1]), [], {}).settings
     images = experiment.training_images(settings)
-    index = evaluate.some(images.indices("test"), settings.test_images, settings.seed, "test")
+    index = some(images.indices("test"), settings.test_images, settings.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
     expected = [slow_accuracy(copied, runs[0], images, index, lensed) for lensed in (False, True)]
     assert found == pytest.approx(expected)

@@ -12,7 +12,6 @@ from test_measure import make
 from test_torchvision_sources import write_imagenet
 
 from lens import (
-    evaluate,
     experiment,
     feature_store,
     figures,
@@ -248,7 +247,7 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
     assert len(names) == len(set(names))
     assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
     fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
-    merged = evaluate.merge_downstream({"photos": part}, {"photos": fewer})
+    merged = downstream.merge_downstream({"photos": part}, {"photos": fewer})
     assert "layers" not in merged["photos"]  # those were fitted on other images
 
 
@@ -363,7 +362,7 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     images = experiment.training_images(settings)
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
-        fusion.Trio(control, plain, control), evaluate.Probe("photos", images, 0), linear.How(), "plain", "control"
+        fusion.Trio(control, plain, control), downstream.Probe("photos", images, 0), linear.How(), "plain", "control"
     )["fusion"]["plain"]
     assert part["gain"] == 0
     assert part["gain_ci"] == [0, 0]

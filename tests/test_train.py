@@ -375,7 +375,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
     import timm
 
-    from lens import evaluate, experiment
+    from lens import downstream, experiment
     from lens.parsing import parse
 
     parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
@@ -383,7 +383,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
-    got = evaluate.features(players, players.extractor, images, index)
+    got = downstream.features(players, players.extractor, images, index)
     backbone = timm.create_model(
         "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
     ).eval()
@@ -420,7 +420,7 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
 
 
 def test_validation_during_training_looks_at_a_random_subset():
-    from lens.evaluate import some
+    from lens.data import some
 
     index = np.arange(1000)
     chosen = some(index, 100, 0, "val")
