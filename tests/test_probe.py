@@ -24,6 +24,7 @@ from lens import (
     probe,
     train,
 )
+from lens.downstream import Probe, merge_downstream
 from lens.draws import generator
 from lens.protocols import BadInput
 
@@ -213,7 +214,7 @@ def runs(tmp_path_factory, photos):
     return folder
 
 
-def downstream(run):
+def downstream_of(run):
     return json.loads((run / "summary.json").read_text())["downstream"]
 
 
@@ -227,10 +228,10 @@ def refused(argv, capsys):
 
 
 def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
-    before = downstream(runs / "lens")["photos"]
+    before = downstream_of(runs / "lens")["photos"]
     assert probe.main([f"{runs / 'lens'}", "--method", "both", "--probe_epochs", "7", "--layer", "all"]) == 0
     capsys.readouterr()
-    part = downstream(runs / "lens")["photos"]
+    part = downstream_of(runs / "lens")["photos"]
     assert {key: part[key] for key in before} == before
     assert part["fit_sgd"]["epochs"] == 7
     assert list(part["layers"]) == ["act1", "layer1", "layer2", "layer3", "layer4"]
@@ -241,23 +242,23 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
             assert low <= found[key] <= high
         assert (found["n_train"], found["n_test"]) == (before["n_train"], before["n_test"])
     assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
-    again = downstream(runs / "lens")["photos"]
+    again = downstream_of(runs / "lens")["photos"]
     assert again == part  # the same figures; the other layers and the other method are kept
     names = [row[0] for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))]
     assert len(names) == len(set(names))
     assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
     fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
-    merged = downstream.merge_downstream({"photos": part}, {"photos": fewer})
+    merged = merge_downstream({"photos": part}, {"photos": fewer})
     assert "layers" not in merged["photos"]  # those were fitted on other images
 
 
 def test_features_in_files_give_a_run_the_same_figures(runs, monkeypatch, photos):
     argv = [f"{runs / 'control'}", "--method", "both", "--probe_epochs", "7", "--layer", "layer4"]
     assert probe.main(argv) == 0
-    memory = downstream(runs / "control")["photos"]
+    memory = downstream_of(runs / "control")["photos"]
     monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
     assert probe.main(argv) == 0
-    stored = downstream(runs / "control")["photos"]
+    stored = downstream_of(runs / "control")["photos"]
     test = memory["n_test"]
     for one, other in ((memory, stored), (memory["layers"]["layer4"], stored["layers"]["layer4"])):
         for key in ("linear", "linear_sgd", "untrained", "untrained_sgd"):
@@ -316,7 +317,7 @@ def test_several_sets_at_once_in_their_own_layouts(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("LENS_DATA", str(tmp_path))
     argv = [f"{runs / 'plain'}", "--method", "sgd", "--probe_epochs", "7", "--probe", "imagenet"]
     assert probe.main([*argv, "--probe", f"{tmp_path}/places205/", "--probe", f"{tmp_path}/imagenet/"]) == 0
-    found = downstream(runs / "plain")
+    found = downstream_of(runs / "plain")
     # The folder's name clashes with neither the built-in name's source nor the places: all three are there.
     assert {part["source"] for part in found.values()} >= {
         "imagenet",
@@ -335,9 +336,9 @@ def test_several_sets_at_once_in_their_own_layouts(runs, tmp_path, monkeypatch):
 
 def test_fusion_stands_beside_its_control(runs):
     argv = [f"{runs / 'lens'}", "--fuse", f"{runs / 'plain'}", "--fuse_control", f"{runs / 'control'}"]
-    before = downstream(runs / "lens")["photos"]
+    before = downstream_of(runs / "lens")["photos"]
     assert probe.main([*argv, "--method", "both", "--probe_epochs", "7"]) == 0
-    after = downstream(runs / "lens")["photos"]
+    after = downstream_of(runs / "lens")["photos"]
     assert {key: after[key] for key in before if key != "fusion"} == before
     part = after["fusion"][f"{runs / 'plain'}"]
     assert part["features"] == {"run": 96, "other": 96, "fused": 192}
@@ -346,7 +347,7 @@ def test_fusion_stands_beside_its_control(runs):
             low, high = part[f"{key}{suffix}_ci"]
             assert low <= part[key + suffix] <= high
         assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
-    assert part["other"] == downstream(runs / "plain")["photos"]["linear"]
+    assert part["other"] == downstream_of(runs / "plain")["photos"]["linear"]
     rows = {row[0]: row for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))}
     assert rows["photos: linear, control"][3] == "plain with control, 192 features"
     assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
@@ -362,7 +363,7 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     images = experiment.training_images(settings)
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
-        fusion.Trio(control, plain, control), downstream.Probe("photos", images, 0), linear.How(), "plain", "control"
+        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.How(), "plain", "control"
     )["fusion"]["plain"]
     assert part["gain"] == 0
     assert part["gain_ci"] == [0, 0]
