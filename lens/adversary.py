@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lens.protocols import BadInput, Question, Task
+from lens.protocols import Question, Task, trait
 
 Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 """(loss, inputs, keep the graph): what differentiates a loss. Fabric's, so that precision and ranks are its business."""
@@ -26,14 +26,6 @@ class Rules:
     adversary: str
     feed: str
     batch_norm: str
-
-    def check(self, task: Task, name: str) -> None:
-        """Raise BadInput where the adversary needs classes and the task has none."""
-        if self.adversary in ("least_likely", "uniform") and task.classes is None:
-            raise BadInput(
-                f"--adversary {self.adversary} needs classes and {name} has none (an embedding or a regression has no "
-                "least likely answer, and none that is equally far from all): use --adversary full"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +76,8 @@ def extractor_losses(
         raw_outputs = extractor(task.present(views, question), question, lensed=False)
         outputs = extractor(lensed_input, question, lensed=True)
     else:
-        twice = {name: torch.cat([value, value]) for name, value in question.items()}
+        asks = trait(task, "head_reads_question")
+        twice = {name: torch.cat([value, value]) for name, value in question.items()} if asks else None
         raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input]), twice).chunk(2)
     return (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2, outputs
 

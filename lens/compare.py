@@ -38,7 +38,7 @@ ABOUT_TRANSFER = (
     "Each extractor was trained against its own lens only and has never seen another's images: a low score says that "
     "this network is fooled, and a high one that it is not. That a cue is gone is shown by a fresh classifier alone."
 )
-SHARED = ("data", "image_size", "cache_size", "image_column", "precision")
+SHARED = ("data", "image_size", "cache_size", "image_column", "label_column", "precision")
 """The settings that runs must share for one's lens to be asked about the other's views."""
 
 

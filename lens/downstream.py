@@ -174,6 +174,9 @@ def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, 
 
 
 def _beside(before: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    if "fusion" in part and "linear" not in part and before.get("source") == part["source"]:
+        # A fusion tells its own numbers of images: it leaves what was measured of the run alone.
+        part = part | {key: before[key] for key in ("n_train", "n_test", "chance") if key in before}
     if any(before.get(key) != part.get(key) for key in ("source", "n_train", "n_test", "control_run")):
         return part
     joined = before | part

@@ -66,9 +66,9 @@ def pretext(
     extractor.eval()
     if lens is not None:
         lens.eval()
-    # A choice of two is one between neighbours in a batch: every number of ranks must cut the same batches.
+    # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
-    share = experiment.ranks.share(index, size if task.classes is None else 1)
+    share = experiment.ranks.share(index, size if task.classes is None or trait(task, "couples") else 1)
     for batch in experiment.batches(share, size):
         count = len(batch.index)
 

@@ -217,7 +217,11 @@ def build(
     task, answers = posed_about(parsed.plugins["task"], settings, images)
     assert settings.adversary is not None
     rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
-    rules.check(task, key_name(settings.task))
+    if trait(task, "couples") and (settings.accumulate > 1 or settings.batch_size < 2):
+        raise BadInput(
+            f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
+            f"{settings.accumulate} and --batch_size {settings.batch_size} do not work; give --accumulate 1 and two images or more"
+        )
     # A question that this image size cannot be asked is refused here, before there is a run.
     one = torch.zeros(1, dtype=torch.int64)
     blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
@@ -268,9 +272,10 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         if len(classes) < 2:
             raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")
         number = {label: k for k, label in enumerate(classes)}
-        own = [torch.tensor([number[label] for label in labels], dtype=torch.int64) for labels in images.classes]
-        found = [own[source][label] for source, label in zip(images.source, images.label, strict=True)]
-        answers = torch.stack(found)
+        answers = torch.zeros(len(images), dtype=torch.int64)
+        for source, labels in enumerate(images.classes):
+            mine = images.source == source
+            answers[torch.from_numpy(mine)] = torch.tensor([number[label] for label in labels])[images.label[mine]]
         task = task.for_classes(classes)  # type: ignore[attr-defined]
     treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
     return cast(Task, treated), answers
@@ -299,7 +304,10 @@ def _rival(
     return Fgsm(mean_squared_change, loss)
 
 
-PAIRED = ("task", "data", "image_size", "cache_size", "augment", "shortcut", "shortcut_key", "seed", "eval_images")
+PAIRED = (
+    "task", "data", "label_column", "image_size", "cache_size", "augment", "grey", "colour_jitter", "blur", "standardise",
+    "shortcut", "shortcut_key", "seed", "eval_images",
+)  # fmt: skip
 """Settings in which a lens run and a rival that is matched to it must agree."""
 
 
@@ -323,7 +331,8 @@ def target_mse(parsed: Parsed) -> float:
         )
     other = run.settings()
     for name in (*PAIRED, key_name(settings.task), key_name(settings.shortcut)):  # and the plug-ins' own settings
-        mine, theirs = comparable(name, parsed.plain.get(name)), comparable(name, other.get(name))
+        unsaid = getattr(Settings, name, None)  # what a run meant that knew no such setting
+        mine, theirs = comparable(name, parsed.plain.get(name)), comparable(name, other.get(name, unsaid))
         if mine != theirs:
             raise BadInput(
                 f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from lens import feature_store, linear, measure
+from lens.data import some
 from lens.downstream import Array, Probe, cache_folder, features, probe_splits
 from lens.experiment import Experiment, comparable
 from lens.finished import Finished
@@ -21,7 +22,7 @@ from lens.protocols import BadInput
 SEEN = ("data", "image_size", "cache_size", "image_column", "label_column")
 """Settings in which all three runs agree: their features are taken of the same pixels."""
 FREE = (
-    "seed", "probe", "probe_images", "test_images", "device", "workers", "threads", "cache", "cache_dir", "data_root",
+    "seed", "probe", "probe_images", "probe_test_images", "test_images", "device", "workers", "threads", "cache", "cache_dir", "data_root",
     "log_every", "eval_every", "checkpoint_every", "eval_images", "wandb", "wandb_project", "wandb_group", "wandb_tags",
 )  # fmt: skip
 """Settings in which the control may differ from the run that it stands for: what they change is not what it learns."""
@@ -85,6 +86,10 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
         )
     settings = trio.run.settings
     splits = probe_splits(probe.images, probe.source, probe.key, settings.probe_images, settings.seed)
+    splits |= {
+        split: some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
+        for split in ("val", "test")
+    }
     labels = {split: probe.images.label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))

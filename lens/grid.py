@@ -95,7 +95,7 @@ class Grid:
         return tuple(cell[axis] for axis in self.group_axes)
 
     def runs(self) -> list[GridRun]:
-        """Every run, seed by seed, each cell's settings checked as `lens.train` will check them.
+        """Every run, seed by seed, each cell's settings checked before the first of them starts.
 
         Raises BadInput, naming the cell, for a setting that is unknown or out of range, a section of a plug-in that no
         cell selects, and for two cells with the same settings.

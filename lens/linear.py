@@ -126,7 +126,7 @@ def minimise(
 
     options = {"maxiter": iterations, "maxls": 50, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps}
     found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(start.shape), bool(found.nit < iterations)
+    return found.x.reshape(start.shape), bool(found.success)
 
 
 # --- the SGD protocol ------------------------------------------------------------------------------------------------

@@ -99,18 +99,24 @@ class Extractor(nn.Module):
         self.norms: list[Any] = [m for m in modules if getattr(m, "running_mean", None) is not None]
 
     def features(self, inputs: Tensor) -> Tensor:
-        """The extractor's input → pooled features (V, F): what downstream probes read."""
+        """The extractor's input → pooled features (V, F): what downstream probes read.
+
+        A task that reads the map has trained nothing behind it (some models have layers there): its mean is the feature.
+        """
+        if self.spatial:
+            return self._map(inputs).mean(dim=(2, 3))
         pooled: Tensor = self.backbone(inputs)
         return pooled
+
+    def _map(self, inputs: Tensor) -> Tensor:
+        backbone: Any = self.backbone  # timm's methods are not typed
+        maps: list[Tensor] = backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)
+        return maps[-1]
 
     def forward(self, inputs: Tensor, question: Question | None = None, lensed: bool = False) -> Tensor:
         """The extractor's input → the head's outputs, with the lensed set of statistics if there is one and asked."""
         with self.statistics(lensed):
-            if self.spatial:
-                backbone: Any = self.backbone  # timm's methods are not typed
-                features = backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)[-1]
-            else:
-                features = self.backbone(inputs)
+            features = self._map(inputs) if self.spatial else self.backbone(inputs)
             outputs: Tensor = self.head(features, question) if self.head_reads_question else self.head(features)
             return outputs
 

@@ -152,6 +152,11 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     made = {kind: instances.get(key_name(chosen[kind])) or plugin() for kind, plugin in plugins.items()}
     if fields["adversary"] is None:
         fields["adversary"] = plain["adversary"] = "full" if made["task"].classes is None else "least_likely"
+    elif fields["adversary"] in ("least_likely", "uniform") and made["task"].classes is None:
+        raise BadInput(
+            f"--adversary {fields['adversary']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
+            "regression has no least likely answer, and none that is equally far from all): use --adversary full"
+        )
     return Parsed(Settings(**fields), made, plain)
 
 

@@ -33,7 +33,7 @@ class Removal:
     def before(self, images: Tensor, draws: Draws) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → the same, blurred, jittered and greyed."""
         if self.blur:
-            images = _blurred(images, self.blur * draws.uniform("blur"))
+            images = _blurred(images, self.blur * draws.uniform("blur"), self.blur)
         if self.colour_jitter:
             images = _jittered(images, self.colour_jitter, draws)
         if self.grey:
@@ -88,13 +88,11 @@ def by_hand(
     return task if plain else ByHand(task, removal)
 
 
-def _blurred(images: Tensor, sigma_V: Tensor) -> Tensor:
+def _blurred(images: Tensor, sigma_V: Tensor, largest: float) -> Tensor:
     """Gaussian blur with a σ of its own for each image; below a tenth of a pixel it changes nothing."""
     from kornia.filters import gaussian_blur2d
 
-    reach = min(math.ceil(3 * float(sigma_V.max())), images.shape[-1] - 1) if len(sigma_V) else 0
-    if reach < 1:
-        return images
+    reach = min(math.ceil(3 * largest), images.shape[-1] - 1)
     size = 2 * reach + 1
     sigma = sigma_V.clamp(min=0.1).to(images.dtype)[:, None].expand(-1, 2)
     return gaussian_blur2d(images, (size, size), sigma, border_type="reflect")

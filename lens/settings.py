@@ -188,6 +188,8 @@ class Settings:
             check_number("epochs", self.epochs, low=0, open_low=True)
         for flag in ("batch_size", "accumulate", "log_every", "eval_every", "checkpoint_every", "eval_images"):
             check_number(flag, getattr(self, flag), low=1)
+        if self.shuffle_targets:
+            check_number("batch_size", self.batch_size, low=2)
         if self.batch_size % self.accumulate:
             raise BadInput(
                 f"--batch_size {self.batch_size} does not divide into --accumulate {self.accumulate} equal parts"

@@ -74,8 +74,7 @@ class Trainer:
             self.lens_optimizer.zero_grad()
         views, question, _ = self.players.views(batch, training=True)
         if settings.shuffle_targets:
-            target = question["target"]
-            question["target"] = target[torch.randperm(len(target)).to(target.device)]
+            question["target"] = _of_others(question["target"], len(batch.index))
         parts = []
         share = 1 / settings.accumulate
         draws_parts = self.players.draws(batch).chunk(settings.accumulate)
@@ -289,6 +288,14 @@ def rate_share(step: int, total: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+
+
+def _of_others(target: Tensor, images: int) -> Tensor:
+    """Each row's answer (E, …) replaced by that of a random row of another image of the batch: it knows nothing of its own."""
+    rows = len(target) // images
+    own = torch.arange(images).repeat_interleave(rows)
+    other = (own + torch.randint(1, images, own.shape)) % images
+    return target[(other * rows + torch.randint(rows, own.shape)).to(target.device)]
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from lens.adversary import Rules, adversarial_loss, adversarial_step, clamp_straight_through, plain_step, steer
 from lens.draws import Draws
 from lens.networks import Extractor, Lens
-from lens.protocols import BadInput, find
+from lens.protocols import find
 
 ROTATION = find("task", "rotation")()
 ADVERSARIES = ("least_likely", "full", "uniform")
@@ -243,16 +243,6 @@ def test_steering_raises_lambda_below_the_target_psnr_and_lowers_it_above(mse, m
     after = steer(weight, torch.tensor(mse), 20.0)  # 20 dB is a mean squared error of 0.01
     assert (after - weight).sign() == moves
     assert steer(weight, torch.tensor(0.01), 20.0).item() == pytest.approx(100.0)
-
-
-@pytest.mark.parametrize("adversary", ["least_likely", "uniform"])
-def test_a_task_without_classes_refuses_adversaries_that_need_them(adversary):
-    class Regression:
-        classes = None
-
-    with pytest.raises(BadInput, match="use --adversary full"):
-        Rules(adversary, "both", "joint").check(Regression(), "regression")
-    Rules("full", "both", "joint").check(Regression(), "regression")
 
 
 def test_every_mode_is_covered():

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from lens.adversary import Rules
 from lens.draws import Draws, generator
 from lens.experiment import posed_about
 from lens.parsing import parse
@@ -281,8 +280,13 @@ def test_inpainting_hides_a_square_and_asks_what_was_there():
     outputs = torch.randn(5, 3, 4, 4, generator=generator(0, 0, "o"))
     expected = ((outputs - question["target"]).numpy() ** 2).reshape(5, -1).mean(axis=1)
     assert np.allclose(task.loss(outputs, question), expected, atol=1e-6)
-    other = ((outputs - question["target"].roll(-1, dims=0)).numpy() ** 2).reshape(5, -1).mean(axis=1)
-    assert task.correct(outputs, question).tolist() == (expected < other).astype(float).tolist()
+    other = []
+    for view in range(5):  # the same place of the next image
+        top, left = question["corner"][view].tolist()
+        there = images(5)[(view + 1) % 5, :, top : top + 16, left : left + 16] * 2 - 1
+        blocks = there.reshape(3, 4, 4, 4, 4).mean(dim=(2, 4))
+        other.append(((outputs[view] - blocks) ** 2).mean().item())
+    assert task.correct(outputs, question).tolist() == (expected < np.array(other)).astype(float).tolist()
 
 
 # --- labels, and what a task may be asked ----------------------------------------------------------------------------
@@ -325,7 +329,7 @@ def test_a_task_without_classes_takes_the_full_loss_alone(name, adversary):
     with pytest.raises(
         BadInput, match=r"an embedding or a regression has no least likely answer.* use --adversary full"
     ):
-        Rules(adversary, "both", "separate").check(find("task", name)(), name)
-    Rules("full", "both", "separate").check(find("task", name)(), name)
+        parse(["--task", name, "--adversary", adversary], "lens.train")
+    assert parse(["--task", name, "--adversary", "full"], "lens.train").settings.adversary == "full"
     assert parse(["--task", name], "lens.train").plain["adversary"] == "full"
     assert parse(["--task", "rotation"], "lens.train").settings.adversary == "least_likely"

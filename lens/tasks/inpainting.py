@@ -38,10 +38,11 @@ class Inpainting:
         check_number("inpainting.hidden", self.hidden, low=1)
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
-        """The whole images; `mask` (V, 1, H, W) is 1 where hidden, `target` (V, 3, cells, cells) what is there."""
+        """The whole images; `mask` (V, 1, H, W) is 1 where hidden, `target` (V, 3, cells, cells) what is there.
+
+        `raw` (V, 3, H, W) and `corner` (V, 2) are for the choice between two answers.
+        """
         import torch
-        from einops import rearrange
-        from torch.nn import functional
 
         side = images.shape[-1]
         hidden = round(side * self.size)
@@ -51,15 +52,11 @@ class Inpainting:
                 "--inpainting.size"
             )
         corner = draws.integers("mask", side - hidden + 1, 2)
-        inside = torch.arange(hidden, device=images.device)
-        rows, columns = corner[:, 0, None] + inside, corner[:, 1, None] + inside
-        image = torch.arange(len(images), device=images.device)
-        region = images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        target = functional.adaptive_avg_pool2d(rearrange(region, "v h w c -> v c h w"), self.cells) * 2 - 1
+        target = self._behind(images, corner)
         place = torch.arange(side, device=images.device)
         covered = [(place >= c[:, None]) & (place < c[:, None] + hidden) for c in corner.unbind(1)]
         mask = (covered[0][:, :, None] & covered[1][:, None, :])[:, None]
-        return images, {"target": target, "mask": mask.to(images.dtype)}
+        return images, {"target": target, "mask": mask.to(images.dtype), "raw": images, "corner": corner}
 
     def present(self, views: Tensor, question: Question) -> Tensor:
         """Views scaled to [−1, 1], zero (mid-grey) behind the mask."""
@@ -87,10 +84,22 @@ class Inpainting:
         return (outputs - question["target"]).square().mean(dim=(1, 2, 3))
 
     def correct(self, outputs: Tensor, question: Question) -> Tensor:
-        """Is the prediction nearer to this region than to that of the next image in the batch? (V,): 1, 0, or 0.5 for a tie.
+        """Is the prediction nearer to this region than to the same place of the next image in the batch? (V,): 1, 0, 0.5.
 
-        Chance is 0.5: a prediction that knows nothing of its image is as near to either.
+        Chance is 0.5: a prediction that knows the place and nothing of its image is as near to either.
         """
-        target = question["target"]
-        own, other = ((outputs - t).square().mean(dim=(1, 2, 3)) for t in (target, target.roll(-1, dims=0)))
+        others = self._behind(question["raw"].roll(-1, dims=0), question["corner"])
+        own, other = ((outputs - t).square().mean(dim=(1, 2, 3)) for t in (question["target"], others))
         return (own < other).float() + 0.5 * (own == other).float()
+
+    def _behind(self, images: Tensor, corner: Tensor) -> Tensor:
+        """The squares at each row's corner (V, 2), on the grid: (V, 3, cells, cells) in [−1, 1]."""
+        import torch
+        from einops import rearrange
+        from torch.nn import functional
+
+        inside = torch.arange(round(images.shape[-1] * self.size), device=images.device)
+        rows, columns = corner[:, 0, None] + inside, corner[:, 1, None] + inside
+        image = torch.arange(len(images), device=images.device)
+        region = images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return functional.adaptive_avg_pool2d(rearrange(region, "v h w c -> v c h w"), self.cells) * 2 - 1
