@@ -114,7 +114,7 @@ class Settings:
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
 
     shuffle_targets: bool = False
-    """Train on the answers of other examples of the batch: the control that has to stay at chance."""
+    """Train on the answers of other images of the batch: the control that must not beat chance."""
 
     seed: int = 0
     """Seed of everything random, 0 or more."""

@@ -214,6 +214,14 @@ def runs(tmp_path_factory, photos):
     return folder
 
 
+def test_a_fusion_leaves_what_was_measured_on_other_numbers_of_images():
+    before = {"photos": {"source": "photos", "linear": 0.5, "n_train": 9, "n_test": 4, "chance": 0.5}}
+    fused = {
+        "photos": {"source": "photos", "n_train": 5, "n_test": 2, "chance": 0.6, "fusion": {"other": {"fused": 0.7}}}
+    }
+    assert merge_downstream(before, fused)["photos"] == before["photos"] | {"fusion": {"other": {"fused": 0.7}}}
+
+
 def downstream_of(run):
     return json.loads((run / "summary.json").read_text())["downstream"]
 

@@ -19,7 +19,7 @@ class Exemplar:
     """Exemplar as Kolesnikov, Zhai, Beyer (2019): 8 inception crops of each image, semi-hard triplet loss, margin 0.5.
 
     A view is a crop at the image's size: area 0.05–1, aspect 3/4–4/3, flip, brightness ±32/255, saturation 0.5–1.5; greyed
-    with p = 0.66 and standardised after the lens, unless `--grey` and `--standardise` say otherwise. Distances are
+    with p = 0.66, and standardised after the lens, unless `--grey` and `--standardise` say otherwise. Distances are
     squared Euclidean between embeddings of unit length over the *feature* axis (the published code normalises over the
     batch, surely unintended). Give it whole images, `--augment none`, or the crops are crops of a crop.
     """
@@ -101,9 +101,10 @@ class Exemplar:
         return nothing.index_add(0, anchors, each * (len(outputs) / len(anchors)))
 
     def correct(self, outputs: Tensor, question: Question) -> Tensor:
-        """Of two crops, which is of the same image? (V,): 1 right, 0 wrong, 0.5 a tie; chance is 0.5.
+        """Of two crops, which is of the same image? (V,): 1 right, 0 wrong, 0.5 a tie; a coin gets 0.5.
 
-        Each crop is held against the next crop of its image and the next crop of the next image in the batch.
+        Each crop is held against the next crop of its image and the next crop of the next image in the batch. An untrained
+        extractor is well above it: like crops give like features before anything is learned.
         """
         from einops import rearrange
         from torch.nn import functional
