@@ -284,3 +284,22 @@ def test_a_killed_reader_of_batches_ends_the_run_in_one_line(tmp_path, photos):
     assert process.returncode == 1
     assert "a process that reads images was killed" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("met", [EOFError(), ConnectionResetError()])
+def test_a_reader_killed_while_it_hands_over_a_batch_ends_the_run_in_one_line(
+    tmp_path, photos, monkeypatch, capsys, met
+):
+    class Loader:
+        def __init__(self, *args, **more):
+            pass
+
+        def __iter__(self):
+            raise met
+            yield
+
+    monkeypatch.setattr(data, "DataLoader", Loader)
+    assert train.main([*TINY, "--data", str(photos), "--out", str(tmp_path / "run")]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lens: error:")]
+    assert len(lines) == 1
+    assert "a process that reads images was killed" in lines[0]

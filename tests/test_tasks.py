@@ -106,7 +106,7 @@ def fit(task, views, question, steps):
 
 
 def test_one_batch_can_be_memorised(task):
-    views, question = batch(task, count=3)
+    views, question = batch(task, count=2)
     _, first = fit(task, views, question, 1)
     _, loss = fit(task, views, question, 100)
     assert loss < (0.1 * math.log(task.classes) if task.classes else 0.1 * first)
@@ -115,7 +115,7 @@ def test_one_batch_can_be_memorised(task):
 def test_shuffled_targets_give_chance_on_other_images(task):
     """Of exemplar: no more than an untrained extractor, for which like crops are already near each other."""
     few = trait(task, "couples") and task.classes is None
-    count = 8 if few else 32
+    count = 4 if few else 16
     views, question = batch(task, count=count)
     shuffled = question["target"][torch.randperm(len(question["target"]), generator=generator(0, 0, "shuffle"))]
     extractor, _ = fit(task, views, question | {"target": shuffled}, 20)
