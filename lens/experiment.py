@@ -47,7 +47,7 @@ class Experiment:
     fabric: lightning_fabric.Fabric
     ranks: Ranks
     answers: Tensor | None = None
-    """Each image's answer (n,) int64, where the task takes it from the data."""
+    """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
@@ -65,7 +65,7 @@ class Experiment:
             images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
         views, question = self.task.pose(images, draws)
         if self.answers is not None:
-            question["target"] = self.answers[batch.index.cpu()].to(views.device).repeat_interleave(count)
+            question["target"] = self.answers[batch.index].repeat_interleave(count)
         if settings.precision == 64:
             views = views.double()
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
@@ -252,6 +252,7 @@ def build(
     extractor.to(**place)
     if lens is not None:
         lens.to(**place)
+    answers = None if answers is None else answers.to(fabric.device)
     return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, answers)
 
 
