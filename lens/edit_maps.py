@@ -35,8 +35,10 @@ def rank_correlation(first: Array, second: Array) -> float | None:
 
     Maps of different sizes are averaged over areas to the smaller size first.
     """
+    from scipy.stats import rankdata
+
     size = (min(first.shape[0], second.shape[0]), min(first.shape[1], second.shape[1]))
-    one, other = _ranks(resized(first, size)), _ranks(resized(second, size))
+    one, other = (rankdata(resized(values, size), axis=None) for values in (first, second))
     if one.min() == one.max() or other.min() == other.max():
         return None
     return float(np.corrcoef(one, other)[0, 1])
@@ -52,14 +54,6 @@ def resized(mean_edit: Array, size: tuple[int, int]) -> Array:
     values = torch.from_numpy(mean_edit)[None, None]
     smaller: Array = functional.adaptive_avg_pool2d(values, size)[0, 0].numpy()
     return smaller
-
-
-def _ranks(values: Array) -> Array:
-    """The rank of each value (n,), equal values sharing the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    last: Array = count.cumsum()
-    ranks: Array = (last - (count - 1) / 2)[place.ravel()]
-    return ranks
 
 
 @dataclasses.dataclass(frozen=True)

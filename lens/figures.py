@@ -149,6 +149,13 @@ def amplification(original: Array, lensed: Array) -> float:
     return float(np.clip(127 / max(float(np.quantile(change, 0.995)), 1.0), 1, 30))
 
 
+def difference(original: Array, lensed: Array, factor: float) -> Array:
+    """The change, amplified around grey: uint8 pictures in, uint8 out."""
+    change = lensed.astype(float) - original.astype(float)
+    shown: Array = (127.5 + factor * change).clip(0, 255).astype(np.uint8)
+    return shown
+
+
 def edits(numbers: dict[str, Array], file: Path) -> None:
     """Held-out images in rows: original | lensed (or what changed them) | amplified difference (grey is no change).
 
@@ -157,11 +164,10 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
     plt = pyplot()
     original, lensed = numbers["original"], numbers["lensed"]
     factor = amplification(original, lensed)
-    difference = (127.5 + factor * (lensed.astype(float) - original.astype(float))).clip(0, 255).astype(np.uint8)
     rows = [
         ("original", original),
         (str(numbers.get("by", "lensed")), lensed),
-        (f"difference × {factor:.1f}", difference),
+        (f"difference × {factor:.1f}", difference(original, lensed, factor)),
     ]
     if not np.array_equal(numbers["clean"], original):
         rows = [("clean", numbers["clean"]), ("planted", original), *rows[1:]]

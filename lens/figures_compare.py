@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lens.edit_maps import Region, clip, in_region
-from lens.figures import amplification, pyplot, save_picture
+from lens.figures import amplification, difference, pyplot, save_picture
 
 Array = np.ndarray[Any, Any]
 
@@ -51,13 +51,6 @@ def _print(title: str, rows: list[list[str]], notes: list[str]) -> None:
 
 
 # --- maps ------------------------------------------------------------------------------------------------------------
-
-
-def difference(original: Array, lensed: Array, factor: float) -> Array:
-    """The change, amplified around grey: uint8 pictures in, uint8 out."""
-    change = lensed.astype(float) - original.astype(float)
-    shown: Array = (127.5 + factor * change).clip(0, 255).astype(np.uint8)
-    return shown
 
 
 def draw_maps(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lens.compare_arms import mean_sem
-from lens.files import write_atomically
+from lens.figures import pyplot, save_picture
 from lens.grid import Grid
 from lens.grid_summary import Entry, entries, title
 from lens.grid_table import Row
@@ -27,11 +26,7 @@ def draw(out: Path, grid: Grid, rows: Sequence[Row]) -> None:
 
 def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None:
     """A point for each seed, mean ± s.e.m. beside them, the baseline's mean as a line across."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     groups = list(dict.fromkeys(grid.group(entry.cell) for entry in found))
     arms = list(dict.fromkeys(grid.arm(entry.cell) for entry in found))
     columns = min(COLUMNS, len(groups))
@@ -60,10 +55,7 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None
         color="0.4",
     )
     figure.tight_layout()
-    content = io.BytesIO()
-    figure.savefig(content, dpi=130, format="png")
-    plt.close(figure)
-    write_atomically(file, content.getvalue())
+    save_picture(plt, figure, file)
 
 
 def panel(axis: Any, grid: Grid, found: Sequence[Entry], arms: Sequence[str]) -> None:
