@@ -73,8 +73,10 @@ def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Arr
     return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
 
 
-def probe_splits(images: data.Images, source: int, key: str, limit: int | None, seed: int) -> dict[str, Array]:
-    """The indices of a labelled source's splits, train cut to `limit` images at random.
+def probe_splits(
+    images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int
+) -> dict[str, Array]:
+    """The indices of a labelled source's splits, cut at random: train to `limit` images, val and test to `test_limit` each.
 
     Raises BadInput where a probe has nothing to learn: no labels, one class, an empty split.
     """
@@ -86,8 +88,11 @@ def probe_splits(images: data.Images, source: int, key: str, limit: int | None, 
         if len(index) == 0 or (split == "train" and present < 2):
             what = "no images" if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    splits["train"] = some(splits["train"], limit, seed, "probe")
-    return splits
+    names = {"train": "probe", "val": "probe val", "test": "probe test"}
+    return {
+        split: some(index, limit if split == "train" else test_limit, seed, names[split])
+        for split, index in splits.items()
+    }
 
 
 def downstream(
@@ -105,9 +110,8 @@ def downstream(
     """
     settings = experiment.settings
     how = dataclasses.replace(how, device=experiment.fabric.device)
-    splits = probe_splits(images, source, key, settings.probe_images, settings.seed)
-    for split in ("val", "test"):
-        splits[split] = some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
+    limits = (settings.probe_images, settings.probe_test_images)
+    splits = probe_splits(images, source, key, *limits, settings.seed)
     labels = {split: images.label[index] for split, index in splits.items()}
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
@@ -212,7 +216,7 @@ def load_probes(
             if not images.classes[number]:
                 continue
             try:
-                probe_splits(images, number, key, None, 0)
+                probe_splits(images, number, key, None, None, 0)
             except BadInput as error:
                 say(f"no probe on {key}: {error}")
             else:
@@ -224,7 +228,7 @@ def load_probes(
         known = images.keys.index(key) if key in images.keys and not asked else None
         where = images if known is not None else load_images(settings, [key], image_column, label_column)
         probes.append(Probe(key, where, known or 0))
-        probe_splits(where, known or 0, key, None, 0)
+        probe_splits(where, known or 0, key, None, None, 0)
     return probes
 
 

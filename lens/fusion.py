@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from lens import feature_store, linear, measure
-from lens.data import some
 from lens.downstream import Array, Probe, cache_folder, features, probe_splits
 from lens.experiment import Experiment, comparable
 from lens.finished import Finished
@@ -85,11 +84,8 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
             "many, or their number alone could tell"
         )
     settings = trio.run.settings
-    splits = probe_splits(probe.images, probe.source, probe.key, settings.probe_images, settings.seed)
-    splits |= {
-        split: some(splits[split], settings.probe_test_images, settings.seed, f"probe {split}")
-        for split in ("val", "test")
-    }
+    limits = (settings.probe_images, settings.probe_test_images)
+    splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.seed)
     labels = {split: probe.images.label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
