@@ -91,6 +91,11 @@ def trait(task: Any, name: str) -> Any:
     return getattr(task, name, TRAITS[name])
 
 
+def nearer(own: Tensor, other: Tensor) -> Tensor:
+    """Of two distances (E,), is the answer nearer to its own image's: 1, else 0, and 0.5 for a tie."""
+    return (own < other).float() + 0.5 * (own == other).float()
+
+
 class Shortcut(Protocol):
     """A cue that can be planted in images.
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lens.protocols import Question, check_number
+from lens.protocols import Question, check_number, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,7 +112,7 @@ class Exemplar:
         unit = rearrange(functional.normalize(outputs, dim=1), "(b v) d -> b v d", v=self.views)
         following = unit.roll(-1, dims=1)
         own, other = ((unit - x).square().sum(dim=2).flatten() for x in (following, following.roll(-1, dims=0)))
-        return (own < other).float() + 0.5 * (own == other).float()
+        return nearer(own, other)
 
     def _distance(self) -> Any:
         from pytorch_metric_learning.distances import LpDistance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols import BadInput, Question, check_number
+from lens.protocols import BadInput, Question, check_number, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,7 +90,7 @@ class Inpainting:
         """
         others = self._behind(question["raw"].roll(-1, dims=0), question["corner"])
         own, other = ((outputs - t).square().mean(dim=(1, 2, 3)) for t in (question["target"], others))
-        return (own < other).float() + 0.5 * (own == other).float()
+        return nearer(own, other)
 
     def _behind(self, images: Tensor, corner: Tensor) -> Tensor:
         """The squares at each row's corner (V, 2), on the grid: (V, 3, cells, cells) in [−1, 1]."""
