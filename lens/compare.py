@@ -16,7 +16,7 @@ import numpy as np
 
 from lens import edit_maps, figures, figures_compare
 from lens.files import reading, write_atomically
-from lens.finished import players_of, settings_of, summary_of
+from lens.finished import Finished, summary_of
 from lens.protocols import BadInput
 from lens.run import Run
 from lens.settings import as_list
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from lens.data import Images
     from lens.experiment import Experiment
-    from lens.parsing import Parsed
 
 Array = np.ndarray[Any, Any]
 ABOUT_MAPS = (
@@ -189,12 +188,10 @@ def edits_of(asked: Comparison, run: Run) -> dict[str, Array]:
             return {name: numbers[name] for name in names}
     from lens import evaluate, experiment
 
-    parsed = _settings(asked, run)
+    finished = _finished(asked, run)
     say(f"{run.directory} keeps no edits: its lens is asked again")
-    with run:
-        images = experiment.training_images(parsed.settings)
-        players = players_of(run, parsed, summary_of(run), images, experiment.make_fabric(parsed.settings))
-    return evaluate.edits(players)
+    settings = finished.parsed.settings
+    return evaluate.edits(_players(finished, experiment.training_images(settings), experiment.make_fabric(settings)))
 
 
 # --- one's task on another's images ----------------------------------------------------------------------------------
@@ -216,14 +213,14 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     for entry in about:
         if entry["adversary"] in ("fgsm", "random"):
             raise BadInput(f"{entry['run']} has no lens (--adversary {entry['adversary']}): --maps can show it")
-    parsed = [_settings(asked, run) for run in runs]
-    _refuse_unlike(runs, parsed)
+    finished = [_finished(asked, run) for run in runs]
+    _refuse_unlike(finished)
     from lens import experiment
     from lens.data import some
 
-    fabric = experiment.make_fabric(parsed[0].settings)
-    images = experiment.training_images(parsed[0].settings)
-    players = [_players(run, settings, images, fabric) for run, settings in zip(runs, parsed, strict=True)]
+    first = finished[0].parsed.settings
+    fabric, images = experiment.make_fabric(first), experiment.training_images(first)
+    players = [_players(one, images, fabric) for one in finished]
     cells = []
     for task, one in enumerate(players):
         settings = one.settings
@@ -256,29 +253,30 @@ def asked_of(one: Experiment, other: Experiment, index: Array) -> dict[str, Any]
     return cell
 
 
-def _settings(asked: Comparison, run: Run) -> Parsed:
+def _finished(asked: Comparison, run: Run) -> Finished:
     changed = {name: value for name in ("device", "threads") if (value := getattr(asked, name)) is not None}
-    return settings_of(run, asked.argv, changed)
+    return Finished.of(run, asked.argv, changed)
 
 
-def _players(run: Run, parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric) -> Experiment:
-    with run:  # held against a training while its weights are read
-        return players_of(run, parsed, summary_of(run), images, fabric)
+def _players(finished: Finished, images: Images, fabric: lightning_fabric.Fabric) -> Experiment:
+    with finished.run:  # held against a training while its weights are read
+        return finished.players(images, fabric)
 
 
-def _refuse_unlike(runs: list[Run], parsed: list[Parsed]) -> None:
+def _refuse_unlike(finished: list[Finished]) -> None:
     """Raise BadInput, naming the setting, where a run's views are not those of the first."""
     from lens.experiment import comparable
 
-    def value(name: str, one: Parsed) -> Any:
-        plain = one.settings.resolved_cache_size if name == "cache_size" else getattr(one.settings, name)
-        return comparable(name, plain)
+    def value(name: str, one: Finished) -> Any:
+        settings = one.parsed.settings
+        return comparable(name, settings.resolved_cache_size if name == "cache_size" else getattr(settings, name))
 
-    for run, one in zip(runs[1:], parsed[1:], strict=True):
+    for one in finished[1:]:
         for name in SHARED:
-            mine, first = value(name, one), value(name, parsed[0])
+            mine, first = value(name, one), value(name, finished[0])
             if mine != first:
                 raise BadInput(
-                    f"--transfer: the {name} of {run.directory} is {mine!r} and that of {runs[0].directory} {first!r}: "
+                    f"--transfer: the {name} of {one.run.directory} is {mine!r} and that of "
+                    f"{finished[0].run.directory} {first!r}: "
                     "a lens is asked about views like its own, so compare runs that share it; --maps takes any"
                 )

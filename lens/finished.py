@@ -26,42 +26,6 @@ def summary_of(run: Run) -> dict[str, Any]:
     return summary
 
 
-def settings_of(run: Run, argv: list[str], changed: dict[str, Any]) -> Parsed:
-    """The settings that a run was trained with, those in `changed` replaced.
-
-    Raises BadInput where a plug-in is a file that `argv` does not name (a run directory from a stranger runs no code)
-    or that has changed since, and where another version of lens may have meant other settings.
-    """
-    stored = run.settings()
-    refuse_foreign_code(stored, argv, run.directory)
-    run.refuse_changed_plugins()
-    return parse([], "lens.train", of_this_version(stored, run.origin()["lens"], run.directory) | changed)
-
-
-def players_of(
-    run: Run,
-    parsed: Parsed,
-    summary: dict[str, Any],
-    images: Images,
-    fabric: lightning_fabric.Fabric,
-    weights: str = "last",
-) -> Experiment:
-    """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
-
-    Raises BadInput where a weight file is missing or does not fit the settings.
-    """
-    from lens import experiment, networks
-
-    target = (summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
-    players = experiment.build(parsed, images, fabric, rival_mse=target)
-    folder = run.directory / "best" if weights == "best" else run.directory
-    networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
-    networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
-    if players.lens is not None:
-        networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
-    return players
-
-
 @dataclasses.dataclass(frozen=True)
 class Finished:
     """A finished run with its settings as they are asked for now."""
@@ -72,9 +36,29 @@ class Finished:
 
     @classmethod
     def of(cls, run: Run, argv: list[str], changed: dict[str, Any]) -> Finished:
-        """Read a run's summary and settings. Raises BadInput as `summary_of` and `settings_of` do."""
-        return cls(run, summary_of(run), settings_of(run, argv, changed))
+        """Read a run's summary and the settings that it was trained with, those in `changed` replaced.
+
+        Raises BadInput where it is not finished, where a plug-in is a file that `argv` does not name (a run directory from
+        a stranger runs no code) or that has changed since, and where another version of lens may have meant other settings.
+        """
+        summary, stored = summary_of(run), run.settings()
+        refuse_foreign_code(stored, argv, run.directory)
+        run.refuse_changed_plugins()
+        stored = of_this_version(stored, run.origin()["lens"], run.directory)
+        return cls(run, summary, parse([], "lens.train", stored | changed))
 
     def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Experiment:
-        """The run's players. Raises BadInput as `players_of` does."""
-        return players_of(self.run, self.parsed, self.summary, images, fabric, weights)
+        """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
+
+        Raises BadInput where a weight file is missing or does not fit the settings.
+        """
+        from lens import experiment, networks
+
+        target = (self.summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
+        players = experiment.build(self.parsed, images, fabric, rival_mse=target)
+        folder = self.run.directory / "best" if weights == "best" else self.run.directory
+        networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
+        networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
+        if players.lens is not None:
+            networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+        return players

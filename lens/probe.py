@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lens.finished import Finished
 from lens.parsing import parse_simple
@@ -16,6 +16,10 @@ from lens.ranks import launched
 from lens.run import Run
 from lens.settings import as_list
 from lens.terminal import guard
+
+if TYPE_CHECKING:
+    from lens.data import Images
+    from lens.downstream import Probe
 
 COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
 """The settings that have a meaning where runs are compared."""
@@ -130,13 +134,10 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens import evaluate, experiment, figures, layers, linear
-    from lens.downstream import load_probes, merge_downstream
+    from lens.downstream import merge_downstream
 
     fabric = experiment.make_fabric(settings)
-    images = experiment.training_images(settings)
-    probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
-    if not probes:
-        raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
+    images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
         layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
@@ -153,6 +154,19 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     return 0
 
 
+def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
+    """The run's images, and what is probed. Raises BadInput where nothing has labels."""
+    from lens import experiment
+    from lens.downstream import load_probes
+
+    settings = finished.parsed.settings
+    images = experiment.training_images(settings)
+    probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
+    if not probes:
+        raise BadInput(f"{finished.summary['data']} has no labels to probe with: name a labelled source with --probe")
+    return images, probes
+
+
 def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's features beside another's, and the control's beside the same; add the figures to its summary."""
     assert asked.fuse
@@ -161,15 +175,12 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         first, second, third = (Finished.of(one, argv, asked.changed) for one in (run, other, control))
 
         from lens import experiment, figures, fusion, linear
-        from lens.downstream import load_probes, merge_downstream, short_names
+        from lens.downstream import merge_downstream, short_names
 
         fusion.check(first, second, third)
-        settings, summary = first.parsed.settings, first.summary
-        fabric = experiment.make_fabric(settings)
-        images = experiment.training_images(settings)
-        probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
-        if not probes:
-            raise BadInput(f"{summary['data']} has no labels to probe with: name a labelled source with --probe")
+        summary = first.summary
+        fabric = experiment.make_fabric(first.parsed.settings)
+        images, probes = labelled(asked, first)
         trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
         how = linear.How(asked.method, asked.probe_epochs, fabric.device)
         found = {

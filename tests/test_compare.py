@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from lens import edit_maps, experiment, figures_compare, files, networks, probe, train
 from lens.data import some
 from lens.edit_maps import Region
-from lens.finished import settings_of
+from lens.finished import Finished
 from lens.protocols import BadInput
 from lens.run import Run
 
@@ -227,7 +227,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     assert called(capsys, runs[0], copied, "--transfer", "--out", tmp_path / "t")[0] == 0
     cells = json.loads((tmp_path / "t" / "transfer.json").read_text())["cells"]
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
-    settings = settings_of(Run.open(runs[1]), [], {}).settings
+    settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
     images = experiment.training_images(settings)
     index = some(images.indices("test"), settings.test_images, settings.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
