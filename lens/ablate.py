@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def ablate(argv: list[str]) -> int:
     """Check every cell, run what is not finished, write the tables. 1 where a run failed, 128 + signal where stopped."""
     own, more = split_words(argv)
-    asked = parse_simple(own, "lens.ablate", AblateSettings, "grid")
+    asked = parse_simple(own, "lens.ablate", AblateSettings, "grid", "YAML file of a grid")
     grid = read(Path(asked.grid), overrides(normalise_arguments(more, Settings)))
     grid_table.check_measures(grid)
     runs = grid.runs()

@@ -160,8 +160,8 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     return Parsed(Settings(**fields), made, plain)
 
 
-def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str) -> T:
-    """Settings of a small verb: a frozen dataclass whose field `positional` is the first argument.
+def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str, what: str) -> T:
+    """Settings of a small verb: a frozen dataclass whose field `positional` is the first argument, `what` it is in --help.
 
     A field that is a list takes one argument or several, before the flags and after them.
     """
@@ -169,7 +169,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str)
     parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
     kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]  # type: ignore[arg-type]
     several: Any = {"nargs": "+"} if kind.startswith("list") else {}
-    parser.add_argument(positional, type=str, help=f"the {positional} directory", **several)
+    parser.add_argument(positional, type=str, help=what, **several)
     parser.add_class_arguments(settings, None, skip={positional})
     parsed = parser.instantiate(parser.parse_args(argv))
     return settings(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(settings)})  # type: ignore[arg-type]

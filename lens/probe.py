@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def probe(argv: list[str]) -> int:
     """Hold the run's directory against a training, and against other probes, while its weights are measured."""
-    asked = parse_simple(argv, "lens.probe", ProbeSettings, "run")
+    asked = parse_simple(argv, "lens.probe", ProbeSettings, "run", "run directory, one or several")
     if launched() > 1:
         raise BadInput("lens.probe measures in one process: start it without torchrun")
     if asked.maps or asked.transfer:
