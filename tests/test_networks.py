@@ -129,6 +129,33 @@ def test_an_error_inside_the_lensed_forward_puts_the_raw_set_back():
     assert net.backbone.bn1.running_mean is raw
 
 
+def test_a_task_that_reads_the_map_has_its_mean_as_features():
+    """Behind the map this model has a layer that such a task never trains."""
+    task = find("task", "inpainting")()
+    torch.manual_seed(0)
+    net = build_extractor(task, "test_efficientnet", 32, "default", {}, False, False).eval()
+    inputs = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        maps = net.backbone.forward_intermediates(inputs, indices=1, norm=True, intermediates_only=True)[-1]
+        found = net.features(inputs)
+        assert torch.allclose(found, maps.mean(dim=(2, 3)))
+        assert net.backbone(inputs).shape != found.shape or not torch.allclose(net.backbone(inputs), found)
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50", "resnet18"])
+def test_a_root_of_stride_1_keeps_every_pixel(name):
+    from lens.networks import _unstrided_root
+
+    sides = []
+    for unstrided in (False, True):
+        model = timm.create_model(name, num_classes=0).eval()
+        if unstrided:
+            _unstrided_root(model, name)
+        with torch.no_grad():
+            sides.append(model.forward_features(torch.rand(1, 3, 64, 64)).shape[-1])
+    assert sides == [2, 4]
+
+
 class OneNorm(nn.Module):
     def __init__(self):
         super().__init__()

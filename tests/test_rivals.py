@@ -192,5 +192,7 @@ def test_a_run_that_is_no_pair_is_refused(paired, photos, tmp_path, capsys):
     assert "its seed is 0 and here it is 1" in capsys.readouterr().err
     assert run(tmp_path / "none", photos, "--adversary", "none") == 0
     capsys.readouterr()
+    assert run(tmp_path / "g", photos, "--adversary", "random", "--match_mse", f"{paired}", "--grey", "1") == 2
+    assert "its grey is None and here it is 1.0" in capsys.readouterr().err
     assert run(tmp_path / "b", photos, "--adversary", "random", "--match_mse", f"{tmp_path / 'none'}") == 2
     assert "has no lens" in capsys.readouterr().err
