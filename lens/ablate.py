@@ -12,7 +12,8 @@ from typing import Any
 
 from lens import grid_table
 from lens.files import reading, write_atomically
-from lens.grid import Grid, GridRun, overrides, read
+from lens.grid import Grid, GridRun
+from lens.grid_file import overrides, read
 from lens.parsing import normalise_arguments, parse_simple
 from lens.protocols import BadInput, check_number
 from lens.run import held

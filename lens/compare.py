@@ -265,7 +265,7 @@ def _players(finished: Finished, images: Images, fabric: lightning_fabric.Fabric
 
 def _refuse_unlike(finished: list[Finished]) -> None:
     """Raise BadInput, naming the setting, where a run's views are not those of the first."""
-    from lens.experiment import comparable
+    from lens.pairing import comparable
 
     def value(name: str, one: Finished) -> Any:
         settings = one.parsed.settings

@@ -14,8 +14,9 @@ import torch
 
 from lens import feature_store, linear, measure
 from lens.downstream import Array, Probe, cache_folder, features, probe_splits
-from lens.experiment import Experiment, comparable
+from lens.experiment import Experiment
 from lens.finished import Finished
+from lens.pairing import comparable
 from lens.protocols import BadInput
 
 SEEN = ("data", "image_size", "cache_size", "image_column", "label_column")

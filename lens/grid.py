@@ -1,4 +1,4 @@
-"""A grid of runs: from a YAML file of axes, seeds and rules to the settings of every run, all checked before the first."""
+"""A grid of runs: from axes, seeds and rules to the settings of every run, all checked before the first."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from lens.parsing import parse
-from lens.protocols import BadInput, is_file_key, key_name, names, nearest
+from lens.protocols import BadInput, is_file_key, key_name
 from lens.settings import Settings
 
-KEYS = ("name", "settings", "axes", "seeds", "rules", "exclude", "baseline", "measures")
 MACHINE = ("device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
 """Settings that may differ between two calls of one grid: they say where it runs, not what."""
-OWN = {
-    "seed": "seeds: lists them",
-    "out": "each run has its own directory in the grid's --out",
-    "resume": "unfinished runs are resumed without being asked",
-    "config": "settings: holds them",
-}
-"""Settings of a run that a grid sets itself, and what stands for them in its file."""
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
 Cell = dict[str, str]
 """The name of a value for each axis."""
@@ -140,7 +131,7 @@ class Grid:
         parts += [change for when, change in self.rules if _matches(when, cell)]
         merged: dict[str, Any] = {}
         for part in parts:
-            merged = _merge(merged, part)
+            merged = merge(merged, part)
         return merged
 
     def content(self) -> str:
@@ -159,140 +150,11 @@ class Grid:
         return str(yaml.safe_dump(unshared, sort_keys=False, allow_unicode=True, width=120))
 
 
-def read(file: Path, overrides: Sequence[tuple[str, Any]] = ()) -> Grid:
-    """A grid file, with settings that come after every other of each run (`--data ./cifar10/`).
-
-    Raises BadInput, in one line with the nearest known word, for an unknown key, axis, value or setting.
-    """
-    try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read the grid {file} ({error.strerror}): give a YAML file, such as those of configs/ablations") from error  # fmt: skip
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} is no YAML: {error}") from error
-    try:
-        return _resolve(_mapping("the file", plain), file.stem, dict(overrides))
-    except BadInput as error:
-        raise BadInput(f"{file}: {error}") from error
-
-
-def _resolve(plain: dict[str, Any], stem: str, overrides: dict[str, Any]) -> Grid:
-    for key in plain:
-        if key not in KEYS:
-            raise BadInput(f"unknown key {key!r}: {nearest(str(key), KEYS)}")
-    for key in ("axes", "seeds", "baseline"):
-        if plain.get(key) in (None, [], {}):
-            raise BadInput(f"{key}: is missing or empty; a grid needs axes, seeds and a baseline")
-    axes = {
-        str(axis): _axis(str(axis), values if isinstance(values, (list, dict)) else [values])
-        for axis, values in _mapping("axes", plain["axes"]).items()
-    }
-    for axis in axes:
-        if axis in ("seed", "status", "directory"):
-            raise BadInput(
-                f"axes: {axis} is a column of every table" + (", seeds: lists them" if axis == "seed" else "")
-            )
-    seeds: list[int] = plain["seeds"] if isinstance(plain["seeds"], list) else [plain["seeds"]]
-    for seed in seeds:
-        if type(seed) is not int or not 0 <= seed < 2**32 or seeds.count(seed) > 1:
-            raise BadInput(f"seeds: {seed!r} is not allowed: give different whole numbers, 0 or more")
-    rules = []
-    for rule in _list("rules", plain.get("rules")):
-        rule = _mapping("rules", rule)
-        for key in rule:
-            if key not in ("when", "set"):
-                raise BadInput(f"rules: unknown key {key!r}: {nearest(str(key), ('when', 'set'))}")
-        when = _when("rules", rule.get("when") or {}, axes)
-        rules.append((when, _allowed("rules", _mapping("rules: set", rule.get("set") or {}))))
-    if overrides:
-        rules.append(({}, _allowed("the command line", overrides)))
-    exclude = [_when("exclude", when, axes) for when in _list("exclude", plain.get("exclude"))]
-    if {} in exclude:
-        raise BadInput("exclude: an empty entry leaves out every cell")
-    baseline = {axis: values[0] for axis, values in _when("baseline", plain["baseline"], axes, single=True).items()}
-    measures = [str(measure) for measure in _list("measures", plain.get("measures")) or ("downstream", "clean")]
-    settings = _allowed("settings", _mapping("settings", plain.get("settings") or {}))
-    return Grid(str(plain.get("name") or stem), settings, axes, seeds, rules, exclude, baseline, measures)
-
-
-def overrides(words: Iterable[str]) -> list[tuple[str, Any]]:
-    """Words of a command line as settings: `--lr=0.1`, or `--lr 0.1` → ("lr", 0.1).
-
-    The words are those of `parsing.normalise_arguments`. Raises BadInput for a word that belongs to no flag.
-    """
-    found: list[tuple[str, Any]] = []
-    pending: str | None = None
-    for word in words:
-        if pending is not None:
-            found.append((pending, yaml.safe_load(word)))
-            pending = None
-        elif not word.startswith("--"):
-            raise BadInput(f"{word!r} belongs to no flag: give --SETTING VALUE, or one grid file first")
-        elif "=" in word:
-            key, _, value = word[2:].partition("=")
-            found.append((key, yaml.safe_load(value)))
-        else:
-            pending = word[2:]
-    if pending is not None:
-        raise BadInput(f"--{pending} needs a value")
-    return found
-
-
-def _axis(axis: str, values: list[Any] | dict[Any, Any]) -> dict[str, dict[str, Any]]:
-    """An axis' values, each with its settings."""
-    if not values:
-        raise BadInput(f"axes: {axis} has no values")
-    if isinstance(values, dict):
-        return {
-            _name(name): _allowed(f"axes: {axis}: {name}", _mapping(f"axes: {axis}: {name}", change or {}))
-            for name, change in values.items()
-        }
-    plugins = names("task") + names("shortcut")
-    if axis not in FIELDS and axis.split(".")[0] not in plugins:
-        raise BadInput(f"axes: {axis!r} is a list of values and so must be a setting: {nearest(axis, FIELDS)}")
-    if len({_name(value) for value in values}) < len(values):
-        raise BadInput(f"axes: {axis} has a value twice")
-    return {_name(value): _allowed(f"axes: {axis}", {axis: value}) for value in values}
-
-
-def _allowed(where: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with dotted keys spread out; what a grid sets itself, and what nobody knows, is refused."""
-    found: dict[str, Any] = {}
-    plugins = names("task") + names("shortcut")
-    for key, value in settings.items():
-        key = str(key)
-        if key in OWN:
-            raise BadInput(f"{where}: {key} has no place in a grid: {OWN[key]}")
-        first, dot, rest = key.partition(".")
-        # The section of a plug-in from a file is known only to the cells that select it.
-        if first not in FIELDS and first not in plugins and not isinstance(value, dict) and not dot:
-            raise BadInput(f"{where}: unknown setting {key!r}: {nearest(key, FIELDS)}")
-        if key in ("data", "probe") and isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        found = _merge(found, {first: {rest: value}} if dot else {key: value})
-    return found
-
-
-def _when(where: str, when: Any, axes: Mapping[str, Any], single: bool = False) -> dict[str, list[str]]:
-    """Which values of which axes: each a word or a list of words."""
-    found: dict[str, list[str]] = {}
-    for axis, values in _mapping(where, when).items():
-        if axis not in axes:
-            raise BadInput(f"{where}: unknown axis {axis!r}: {nearest(str(axis), axes)}")
-        found[axis] = [_name(value) for value in (values if isinstance(values, list) else [values])]
-        for value in found[axis]:
-            if value not in axes[axis]:
-                raise BadInput(f"{where}: unknown value {value!r} of the axis {axis}: {nearest(value, axes[axis])}")
-        if single and len(found[axis]) != 1:
-            raise BadInput(f"{where}: {axis} has {len(found[axis])} values: give one")
-    return found
-
-
 def _matches(when: Mapping[str, list[str]], cell: Cell) -> bool:
     return all(cell[axis] in values for axis, values in when.items())
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Settings over settings; sections of plug-ins are merged, a setting that is a mapping is replaced."""
     merged = dict(below)
     for key, value in above.items():
@@ -310,13 +172,6 @@ def _words(key: str, value: Any) -> list[str]:
     return [f"--{key}={json.dumps(value)}"]
 
 
-def _name(value: Any) -> str:
-    """What a value is called: as it is written in YAML, a list joined."""
-    if isinstance(value, list):
-        return "+".join(_name(item) for item in value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _key(word: str) -> str:
     return word[2:].split("=", 1)[0]
 
@@ -327,15 +182,3 @@ def _shown(cell: Cell) -> str:
 
 def _slug(cell: Cell) -> str:
     return "-".join(re.sub(r"[^\w.]+", "_", value).strip("_.") or "value" for value in cell.values())
-
-
-def _mapping(where: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadInput(f"{where}: must be a mapping (key: value), not {value!r}")
-    return value
-
-
-def _list(where: str, value: Any) -> list[Any]:
-    if value is not None and not isinstance(value, list):
-        raise BadInput(f"{where}: must be a list, not {value!r}")
-    return value or []

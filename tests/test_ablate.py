@@ -21,7 +21,7 @@ from test_data import write_parquet
 
 from lens import ablate, grid_summary, grid_table, train
 from lens.compare_arms import holm, mean_sem, paired
-from lens.grid import read
+from lens.grid_file import read
 
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
