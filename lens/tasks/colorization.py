@@ -24,7 +24,7 @@ class Colorization:
     At 224 px the grid has 56 cells a side, at 96 px 24, at 32 px 8. `regression` is their L2 loss (equation 1), for small
     scale; `bins` the cross-entropy to the bin of the grid cell's mean ab (equation 2, hard targets), rebalanced by the
     bins' frequencies in the batch (equation 4 with λ = 1/2, unsmoothed; theirs are ImageNet's, smoothed). Bins are 10 wide;
-    261 of them hold a colour of sRGB (their list has 313, neighbours of the gamut among them).
+    261 of them hold a colour of sRGB (their list has 313).
     The lens edits the colour image, the extractor sees its L in three channels, the answer comes from the raw image.
     """
 
