@@ -331,15 +331,11 @@ def training_batches(
     loader: DataLoader[Batch | BadInput] = DataLoader(
         steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_outlive_signals
     )
-    batches = iter(loader)
-    while True:
-        try:
-            item = next(batches)
-        except StopIteration:
-            return
-        except (EOFError, ConnectionError) as error:
-            # A reader that is killed while it hands over a batch: torch sees its socket close before it sees it dead.
-            raise RuntimeError("DataLoader worker ended while it handed over a batch") from error
-        if isinstance(item, BadInput):
-            raise item
-        yield item
+    try:
+        for item in loader:
+            if isinstance(item, BadInput):
+                raise item
+            yield item
+    except (EOFError, ConnectionError) as error:
+        # A reader that is killed while it hands over a batch: torch sees its socket close before it sees it dead.
+        raise RuntimeError("DataLoader worker ended while it handed over a batch") from error

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from lens.adversary import Rules, adversarial_loss, adversarial_step, clamp_straight_through, plain_step, steer
+from lens.adversary import (
+    Rules,
+    adversarial_loss,
+    adversarial_step,
+    clamp_straight_through,
+    extractor_losses,
+    plain_step,
+    steer,
+)
 from lens.draws import Draws
 from lens.networks import Extractor, Lens
 from lens.protocols import find
@@ -243,6 +251,19 @@ def test_steering_raises_lambda_below_the_target_psnr_and_lowers_it_above(mse, m
     after = steer(weight, torch.tensor(mse), 20.0)  # 20 dB is a mean squared error of 0.01
     assert (after - weight).sign() == moves
     assert steer(weight, torch.tensor(0.01), 20.0).item() == pytest.approx(100.0)
+
+
+def test_a_head_that_reads_the_question_reads_it_for_both_halves_of_a_joint_batch():
+    """With fixed statistics a joint batch is the two halves one after the other."""
+    task = find("task", "jigsaw")(embedding=4, hidden=6, shown=3)
+    torch.manual_seed(0)
+    extractor = Extractor(Backbone(), task.head(5), False, False, head_reads_question=True).eval()
+    images, index = torch.rand(3, 3, 32, 32), torch.arange(3)
+    views, question = task.pose(images, Draws(0, 0, index, torch.zeros_like(index)))
+    lensed = torch.rand(3, 3, 32, 32)
+    both = [extractor_losses(extractor, task, views, lensed, question, Rules("full", "both", norm)) for norm in ("separate", "joint")]  # fmt: skip
+    assert torch.allclose(both[0][0], both[1][0], atol=1e-6)
+    assert torch.allclose(both[0][1], both[1][1], atol=1e-6)
 
 
 def test_every_mode_is_covered():
