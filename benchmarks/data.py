@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from lens import data
+from lens import data, opening
 from lens.cache import read_square
 from lens.terminal import guard
 
@@ -58,7 +58,7 @@ def compare(key: str, size: int, batch_size: int, images: int, rounds: int, plac
     def load(cache: str) -> data.Images:
         return data.load([key], size, place, 1.0, None, None, lambda done, total: None, cache=cache)
 
-    source = data.open_source(key, cache_dir=place)
+    source = opening.open_source(key, cache_dir=place)
     total = len(source.listing().records)
     sample = np.unique(np.linspace(0, total - 1, min(images, total)).astype(int)).tolist()
     cached, uncached = load("disk"), load("none")

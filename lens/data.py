@@ -1,12 +1,9 @@
-"""From a flag to batches: sources, splits, and batches that are a pure function of (seed, step)."""
+"""The images of a run, and its batches, which are a pure function of (seed, step)."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,88 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lens.cache import Skipped, Square, Uncached, cached, uncached
 from lens.draws import Draws, generator
-from lens.protocols import BadInput, Listing, Source, find, names, nearest, walk
-
-SPLITS = ("train", "val", "test")
-
-
-# --- from a flag to a source -----------------------------------------------------------------------------------------
-
-
-def open_source(
-    key: str,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    root: str | None = None,
-    cache_dir: Path | None = None,
-) -> Source:
-    """The source that `--data` or `--probe` names: a built-in source's name, a path (with a slash), or `hub:NAME`.
-
-    A source is given those of these settings that it has.
-
-    Raises BadInput for an unknown name (with the nearest one) or a path that no source reads.
-    """
-    readers = {name: find("source", name) for name in names("source")}
-    fields = {name: {field.name for field in dataclasses.fields(reader)} for name, reader in readers.items()}
-    built_in = [name for name in readers if "path" not in fields[name]]
-
-    def opened(name: str, path: str) -> Source:
-        given = {"path": path, "image_column": image_column, "label_column": label_column, "root": root}
-        given["cache_dir"] = str(cache_dir / "datasets") if cache_dir else None
-        source: Source = readers[name](**{field: given[field] for field in fields[name] & set(given)})
-        return source
-
-    scheme, _, rest = key.partition(":")
-    if rest and scheme in readers and scheme not in built_in and not hasattr(readers[scheme], "accepts"):
-        return opened(scheme, rest)
-    if "/" not in key:
-        if key in built_in:
-            return opened(key, key)
-        hint = f"; for a path write ./{key}" if Path(key).exists() else "; a path has a slash"
-        raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
-    path = Path(key)
-    if not path.exists():
-        hub = f"; for the Hugging Face hub write hub:{key}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", key) else ""
-        raise BadInput(
-            f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
-        )
-    # One walk for all readers: on a network disk a walk takes minutes.
-    files = walk(key) if path.is_dir() else [key]
-    endings = {os.path.splitext(name)[1].lower() for name in files}
-    for name, reader in readers.items():
-        if hasattr(reader, "accepts") and reader.accepts(path, endings):
-            return opened(name, key)
-    raise BadInput(f"{key} is no folder of images, parquet file, WebDataset shard (.tar) or file list (.txt, .csv)")
-
-
-# --- splits ----------------------------------------------------------------------------------------------------------
-
-
-def _unit(text: str) -> float:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2**64
-
-
-def split_of(listing: Listing) -> list[str]:
-    """The split of each record, in its group's hash where the source does not give one.
-
-    No splits: 70 % train, 10 % val, 20 % test. Train and test: a tenth of train becomes val. Train and val: val is
-    the test split (ImageNet's habit), and a tenth of train becomes val.
-    """
-    given = {record.split for record in listing.records}
-    result = []
-    for record in listing.records:
-        place = _unit(record.group or record.name)
-        if record.split is None or "train" not in given or given == {"train"}:
-            result.append("train" if place < 0.7 else "val" if place < 0.8 else "test")
-        elif record.split == "train" and not {"val", "test"} <= given:
-            result.append("val" if place < 0.1 else "train")
-        elif record.split == "val" and "test" not in given:
-            result.append("test")
-        else:
-            result.append(record.split)
-    return result
-
+from lens.opening import open_source
+from lens.protocols import BadInput
+from lens.splits import SPLITS, split_of
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 

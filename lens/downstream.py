@@ -19,6 +19,7 @@ from lens.data import some
 from lens.experiment import Experiment, load_images, new_extractor
 from lens.protocols import BadInput
 from lens.settings import Settings
+from lens.splits import SPLITS
 from lens.terminal import say
 
 Array = np.ndarray[Any, Any]
@@ -82,7 +83,7 @@ def probe_splits(
     """
     if not images.classes[source]:
         raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
-    splits = {split: images.indices(split, source) for split in data.SPLITS}
+    splits = {split: images.indices(split, source) for split in SPLITS}
     for split, index in splits.items():
         present = len(np.unique(images.label[index]))
         if len(index) == 0 or (split == "train" and present < 2):

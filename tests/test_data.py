@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 from conftest import picture, write_folder
 
-from lens import cache, data
+from lens import cache, data, opening, splits
 from lens.protocols import BadInput, Listing, Record
 
 
@@ -79,16 +79,18 @@ def test_a_photo_is_cut_square_before_anything_else():
 
 
 def test_chest_xray_splits_share_no_patient(tmp_path):
-    listing = data.open_source("chest_xray").listing()
+    listing = opening.open_source("chest_xray").listing()
     assert len(listing.records) == 3166
     assert listing.classes == ("NORMAL", "PNEUMONIA")
-    split = data.split_of(listing)
-    groups = {name: {r.group for r, s in zip(listing.records, split, strict=True) if s == name} for name in data.SPLITS}
+    split = splits.split_of(listing)
+    groups = {
+        name: {r.group for r, s in zip(listing.records, split, strict=True) if s == name} for name in splits.SPLITS
+    }
     assert not groups["train"] & groups["test"]
     assert not groups["train"] & groups["val"]
     assert not groups["val"] & groups["test"]
     assert sum(map(len, groups.values())) == len({r.group for r in listing.records}) == 2457
-    shares = [split.count(name) / len(split) for name in data.SPLITS]
+    shares = [split.count(name) / len(split) for name in splits.SPLITS]
     assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.03)
 
 
@@ -96,8 +98,8 @@ def test_class_folders_without_splits(tmp_path):
     images = load([write_folder(tmp_path / "a", 40)], tmp_path)
     assert images.classes == [["class0", "class1"]]
     assert len(images) == 80
-    assert all(len(images.indices(split)) > 0 for split in data.SPLITS)
-    assert sum(len(images.indices(split)) for split in data.SPLITS) == 80
+    assert all(len(images.indices(split)) > 0 for split in splits.SPLITS)
+    assert sum(len(images.indices(split)) for split in splits.SPLITS) == 80
 
 
 def test_train_and_test_folders_are_kept_and_val_is_cut_from_train(tmp_path):
@@ -195,7 +197,7 @@ def test_parquet_in_split_folders_keeps_its_splits_and_names(tmp_path):
 def test_a_single_training_file_is_split_as_a_whole(tmp_path):
     write_parquet(tmp_path / "train.parquet", 60)
     images = load([f"{tmp_path}/train.parquet"], tmp_path)
-    assert all(len(images.indices(split)) for split in data.SPLITS)
+    assert all(len(images.indices(split)) for split in splits.SPLITS)
 
 
 def test_parquet_columns_are_chosen_or_asked_for(tmp_path):
@@ -248,10 +250,10 @@ def test_a_name_is_a_built_in_and_a_path_has_a_slash(tmp_path, monkeypatch):
     write_folder(tmp_path / "chest", 2)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"did you mean 'chest_xray'.*write \./chest"):
-        data.open_source("chest")
-    assert len(data.open_source("./chest").listing().records) == 4
+        opening.open_source("chest")
+    assert len(opening.open_source("./chest").listing().records) == 4
     with pytest.raises(BadInput, match="does not exist"):
-        data.open_source("./nothing")
+        opening.open_source("./nothing")
 
 
 def test_several_sources_are_pooled_and_told_apart(tmp_path):
@@ -322,7 +324,7 @@ def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path):
 
 def test_a_group_never_falls_into_two_splits():
     listing = Listing([Record(f"{i}", group=f"g{i // 5}") for i in range(500)], [])
-    split = data.split_of(listing)
+    split = splits.split_of(listing)
     for start in range(0, 500, 5):
         assert len(set(split[start : start + 5])) == 1
 

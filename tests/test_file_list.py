@@ -5,7 +5,7 @@ import pytest
 from conftest import picture, write_folder
 from test_data import load
 
-from lens import data
+from lens import opening
 from lens.protocols import BadInput
 
 PLACES = ["a/abbey", "f/field/wild"]
@@ -77,14 +77,14 @@ def test_a_listed_file_that_is_missing_is_counted(tmp_path):
 def test_a_file_that_is_no_list_is_refused(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(BadInput, match=message):
-        data.open_source(f"{tmp_path}/list.csv").listing()
+        opening.open_source(f"{tmp_path}/list.csv").listing()
 
 
 def test_places205_without_a_list_is_refused(tmp_path):
     root = write_places205(tmp_path / "places205")
     (root / "trainvalsplit_places205" / "val_places205.csv").unlink()
     with pytest.raises(BadInput, match=r"cannot read the file list .*val_places205.csv \(No such file"):
-        data.open_source(f"{root}/").listing()
+        opening.open_source(f"{root}/").listing()
 
 
 def test_labels_are_numbered_by_those_that_occur(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, data, train
+from lens import cache, data, opening, train
 from lens.protocols import BadInput
 
 
@@ -51,7 +51,7 @@ def test_a_flat_folder_that_links_to_itself_is_listed_once(tmp_path):
     for i in range(3):
         picture(np.random.default_rng(i), 0).save(tmp_path / "flat" / f"{i}.png")
     (tmp_path / "flat" / "self").symlink_to(tmp_path / "flat")
-    listing = data.open_source(f"{tmp_path}/flat").listing()
+    listing = opening.open_source(f"{tmp_path}/flat").listing()
     assert [record.name for record in listing.records] == ["0.png", "1.png", "2.png"]
     assert not listing.classes
 
@@ -75,7 +75,7 @@ def test_images_are_listed_by_folder_and_each_keeps_its_label(tmp_path):
         (tmp_path / "f" / name).mkdir(parents=True)
         for file in ("2.png", "10.PNG", "notes.txt"):
             (tmp_path / "f" / name / file).write_bytes(b"x")
-    listing = data.open_source(f"{tmp_path}/f").listing()
+    listing = opening.open_source(f"{tmp_path}/f").listing()
     assert listing.classes == ["a", "a b", "b"]
     assert [(record.name, record.label) for record in listing.records] == [
         ("a/10.PNG", 0), ("a/2.png", 0), ("a/deep/10.PNG", 0), ("a/deep/2.png", 0),

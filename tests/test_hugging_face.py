@@ -14,7 +14,7 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import data, train
+from lens import opening, splits, train
 from lens.protocols import BadInput, find, names, walk
 
 
@@ -161,7 +161,7 @@ def test_a_hub_data_set_keeps_its_splits_and_classes(tmp_path, hub):
     assert hub["asked"] == [("me/pictures", "large", {"cache_dir": str(tmp_path / "cache" / "datasets")})]
     assert images.classes == [["blue", "red"]]
     assert (redder(images) == (images.label == 1)).all()
-    assert [len(images.indices(split)) for split in data.SPLITS] == [40, 10, 12]
+    assert [len(images.indices(split)) for split in splits.SPLITS] == [40, 10, 12]
     assert images.names[0] == "train/0"
 
 
@@ -183,7 +183,7 @@ def test_a_hub_data_set_with_one_split_of_another_name_is_split_by_hash(tmp_path
     hub["me/pictures"] = {"full": rows(60, kind=datasets.Value("int64"))}
     images = load(["hub:me/pictures"], tmp_path)
     assert images.classes == [["0", "1"]]
-    assert all(len(images.indices(split)) for split in data.SPLITS)
+    assert all(len(images.indices(split)) for split in splits.SPLITS)
 
 
 def test_changed_rows_are_decoded_again(tmp_path, hub):
@@ -235,10 +235,10 @@ def test_without_a_network_the_hub_is_one_line(tmp_path):
 def test_a_path_like_a_hub_name_is_told_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"me/pictures does not exist: .* write hub:me/pictures"):
-        data.open_source("me/pictures")
+        opening.open_source("me/pictures")
     with pytest.raises(BadInput, match="does not exist") as caught:
-        data.open_source("./me/pictures")
+        opening.open_source("./me/pictures")
     assert "hub:" not in str(caught.value)
     (tmp_path / "me" / "pictures").mkdir(parents=True)
     with pytest.raises(BadInput, match="there is a local me/pictures too"):
-        data.open_source("hub:me/pictures").listing()
+        opening.open_source("hub:me/pictures").listing()

@@ -11,7 +11,7 @@ import torch
 import torchvision.datasets
 from conftest import TINY, picture
 
-from lens import data, train
+from lens import data, opening, train
 from lens.protocols import BadInput
 
 NAMES = ["cifar10", "cifar100", "stl10", "stl10_unlabeled", "caltech101", "places365", "imagenet"]
@@ -129,7 +129,7 @@ def load(key, root, size=16):
     ],
 )
 def test_a_named_data_set_has_its_splits_its_classes_and_each_label_its_image(root, key, splits, classes):
-    listing = data.open_source(key, root=str(root)).listing()
+    listing = opening.open_source(key, root=str(root)).listing()
     found = [record.split for record in listing.records]
     assert {split: found.count(split) for split in set(found)} == splits
     assert len({record.name for record in listing.records}) == len(listing.records)
@@ -143,7 +143,7 @@ def test_a_named_data_set_has_its_splits_its_classes_and_each_label_its_image(ro
 
 
 def test_unlabelled_stl10_has_neither_labels_nor_splits(root):
-    listing = data.open_source("stl10_unlabeled", root=str(root)).listing()
+    listing = opening.open_source("stl10_unlabeled", root=str(root)).listing()
     assert [record.label for record in listing.records] == [None] * 12
     assert listing.classes == []
     assert {record.split for record in listing.records} == {None}
@@ -191,14 +191,14 @@ def test_a_data_set_that_cannot_be_had_gets_one_line(tmp_path, monkeypatch, caps
 
 def test_the_root_is_the_flag_else_the_environment_else_data(root, monkeypatch, tmp_path):
     monkeypatch.setenv("LENS_DATA", str(root))
-    assert len(data.open_source("imagenet").listing().records) == 30
+    assert len(opening.open_source("imagenet").listing().records) == 30
     with pytest.raises(BadInput, match="nowhere/imagenet"):
-        data.open_source("imagenet", root="nowhere").listing()
+        opening.open_source("imagenet", root="nowhere").listing()
     monkeypatch.delenv("LENS_DATA")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "data").symlink_to(root)
     monkeypatch.chdir(tmp_path / "here")
-    assert len(data.open_source("imagenet").listing().records) == 30
+    assert len(opening.open_source("imagenet").listing().records) == 30
 
 
 def test_a_run_probes_a_named_data_set(root, tmp_path):
