@@ -216,15 +216,13 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     finished = [_finished(asked, run) for run in runs]
     _refuse_unlike(finished)
     from lens import experiment
-    from lens.data import some
 
     first = finished[0].parsed.settings
     fabric, images = experiment.make_fabric(first), experiment.training_images(first)
     players = [_players(one, images, fabric) for one in finished]
     cells = []
     for task, one in enumerate(players):
-        settings = one.settings
-        index = some(images.indices("test"), settings.test_images, settings.seed, "test")
+        index = one.held_out("test")
         for lens, other in enumerate(players):
             say(f"task of {runs[task].directory} on images of the lens of {runs[lens].directory} …")
             cells.append({"task": task, "lens": lens} | asked_of(one, other, index))

@@ -185,21 +185,49 @@ class _Steps(Dataset[Batch | BadInput]):
         seed: int,
         rank: int,
         ranks: int,
+        balanced: bool,
     ) -> None:
         self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
         self.part = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
         self.steps_per_epoch = len(index) // batch_size
+        self.sources = images.source[index] if balanced else None
         self.order: tuple[int, Tensor] | None = None
 
     def __getitem__(self, step: int) -> Batch | BadInput:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self.order is None or self.order[0] != epoch:
-            self.order = (epoch, torch.randperm(len(self.index), generator=generator(self.seed, epoch, "order")))
+            self.order = (epoch, order_of(len(self.index), self.seed, epoch, "order", self.sources))
         rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
         try:
             return gather(self.images, self.index[rows[self.part].numpy()], epoch)
         except BadInput as error:
             return error
+
+
+def order_of(
+    count: int, seed: int, epoch: int, name: str, sources: np.ndarray[Any, np.dtype[np.int64]] | None = None
+) -> Tensor:
+    """The order of an epoch, (count,) int64: a permutation, or with `sources` (count,) equal shares of each source.
+
+    The shares differ by one at most, and another source has the one more in each epoch. A source that is smaller than
+    its share comes again, in a fresh permutation each time; of a larger one a part is left out, another in each epoch.
+    """
+    order = torch.randperm(count, generator=generator(seed, epoch, name))
+    if sources is None:
+        return order
+    present = np.unique(sources)
+    share, more = divmod(count, len(present))
+    rows = []
+    for place, source in enumerate(present.tolist()):
+        mine = torch.from_numpy(np.flatnonzero(sources == source))
+        wanted = share + int((place - epoch) % len(present) < more)
+        passes = [
+            torch.randperm(len(mine), generator=generator(seed, epoch, f"{name} {source} {number}"))
+            for number in range(-(-wanted // len(mine)))
+        ]
+        if passes:
+            rows.append(mine[torch.cat(passes)[:wanted]])
+    return torch.cat(rows)[order]
 
 
 def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
@@ -239,13 +267,21 @@ def steps_per_epoch(images: Images, batch_size: int) -> int:
 
 
 def training_batches(
-    images: Images, batch_size: int, seed: int, first: int, last: int, workers: int, rank: int = 0, ranks: int = 1
+    images: Images,
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    balanced: bool = False,
 ) -> Iterator[Batch]:
     """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out.
 
-    Of `ranks` equal parts of every batch, this is part `rank`.
+    Of `ranks` equal parts of every batch, this is part `rank`. With `balanced` every source has an equal share of an epoch.
     """
-    steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks)
+    steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks, balanced)
     loader: DataLoader[Batch | BadInput] = DataLoader(
         steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_outlive_signals
     )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lens import data, linear, measure
-from lens.data import some
 from lens.downstream import DEFAULT, Probe, downstream, short_names
 from lens.draws import generator
 from lens.experiment import Experiment
@@ -28,7 +27,8 @@ class Pretext:
     """Sums per image over a split. `score` counts correct answers; of a task that has none it adds up losses.
 
     `chance` is the share of answers that knowing nothing gets right, None of losses. `change` is the squared error before
-    it is rounded to 8 bits: what training sees.
+    it is rounded to 8 bits: what training sees. `source` is each image's, where accuracies and losses are means over the
+    sources' own (balanced accuracy, whatever their sizes); None where they are over images.
     """
 
     score: dict[str, Array]
@@ -43,6 +43,24 @@ class Pretext:
     ssim: Array
     group: Array
     views: int
+    source: Array | None = None
+
+    def mean(self, values: Array, count: Array) -> float:
+        """The sum of the images' values over the sum of their counts; where sources count equally, the mean of theirs."""
+        if self.source is None:
+            return float(values.sum() / count.sum())
+        _, member = np.unique(self.source, return_inverse=True)
+        return float((np.bincount(member, values) / np.bincount(member, count)).mean())
+
+    def proportion(self, correct: Array) -> tuple[float, list[float]]:
+        """The accuracy and its 95 % interval."""
+        if self.source is None:
+            return measure.proportion(correct, self.count, self.group)
+        return measure.balanced_accuracy(correct, self.count, self.source, self.group)
+
+    def bootstrap(self, values: Array, seed: int) -> list[float]:
+        """The 95 % interval of the mean of the images' values a count."""
+        return measure.bootstrap(values, self.count, self.group, seed, stratum=self.source)
 
 
 @torch.no_grad()
@@ -117,7 +135,7 @@ def pretext(
     return Pretext(
         {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
         joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
-        experiment.images.group[index], task.views,
+        experiment.images.group[index], task.views, experiment.images.source[index] if experiment.by_source else None,
     )  # fmt: skip
 
 
@@ -147,20 +165,20 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
     accuracy = result.chance is not None
     summary: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
     summary["chance"] = result.chance
-    summary["loss"] = {kind: float(loss.sum() / result.loss_count.sum()) for kind, loss in result.loss.items()}
+    summary["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in result.loss.items()}
     for kind in ("raw", "lensed", "clean"):
         if kind not in result.score:
             summary[kind] = summary[f"{kind}_ci"] = None
         elif accuracy:
-            summary[kind], summary[f"{kind}_ci"] = measure.proportion(result.score[kind], result.count, result.group)
+            summary[kind], summary[f"{kind}_ci"] = result.proportion(result.score[kind])
         else:
-            summary[kind] = float(result.score[kind].sum() / result.count.sum())
-            summary[f"{kind}_ci"] = measure.bootstrap(result.score[kind], result.count, result.group, seed)
+            summary[kind] = result.mean(result.score[kind], result.count)
+            summary[f"{kind}_ci"] = result.bootstrap(result.score[kind], seed)
     summary["gap"] = summary["gap_ci"] = None
     if "lensed" in result.score:
         difference = result.score["raw"] - result.score["lensed"]
-        summary["gap"] = float(difference.sum() / result.count.sum())
-        summary["gap_ci"] = measure.bootstrap(difference, result.count, result.group, seed)
+        summary["gap"] = result.mean(difference, result.count)
+        summary["gap_ci"] = result.bootstrap(difference, seed)
     return summary
 
 
@@ -242,7 +260,7 @@ def everything(
 ) -> dict[str, Any]:
     """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits."""
     settings = experiment.settings
-    index = some(experiment.images.indices("test"), settings.test_images, settings.seed, "test")
+    index = experiment.held_out("test")
     result = pretext(experiment, index)
     found = {
         "pretext": pretext_summary(result, settings.seed),

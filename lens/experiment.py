@@ -18,7 +18,7 @@ from lens import data, networks, removal
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
-from lens.draws import EVALUATION, Draws, generator
+from lens.draws import EVALUATION, Draws
 from lens.global_norm import synchronise
 from lens.pairing import target_mse
 from lens.parsing import Parsed
@@ -89,6 +89,26 @@ class Experiment:
         for start in range(0, len(index), size):
             yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
 
+    @property
+    def by_source(self) -> bool:
+        """Whether the answer is an image's source, so that sources count equally, whatever their sizes."""
+        return bool(trait(self.task, "answer") == "source")
+
+    def held_out(self, split: str) -> np.ndarray[Any, Any]:
+        """The images that the task is asked about: of "val" to `eval_images`, of "test" to `test_images`.
+
+        They are a random choice, once and for all; where the answer is the source, as many of each as there are.
+        """
+        limit = self.settings.eval_images if split == "val" else self.settings.test_images
+        index = self.images.indices(split)
+        if limit is None or not self.by_source:
+            return data.some(index, limit, self.settings.seed, split)
+        each = max(1, limit // len(self.images.keys))
+        parts = [self.images.indices(split, source) for source in range(len(self.images.keys))]
+        names = [f"{split} {source}" for source in range(len(parts))]
+        chosen = [data.some(part, each, self.settings.seed, name) for part, name in zip(parts, names, strict=True)]
+        return np.sort(np.concatenate(chosen))
+
     def share_statistics(self) -> None:
         """Under `--norm_sync local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
         if self.settings.norm_sync == "local":
@@ -105,7 +125,8 @@ class Experiment:
         """Estimate the raw set of batch-norm statistics on unlensed training views."""
         index = self.images.indices("train")
         size = max(1, 64 // self.task.views)
-        order = torch.randperm(len(index), generator=generator(self.settings.seed, 0, "statistics")).numpy()
+        sources = self.images.source[index] if self.by_source else None
+        order = data.order_of(len(index), self.settings.seed, 0, "statistics", sources).numpy()
         chosen = index[order[: STATISTICS_BATCHES * size]]
         if len(chosen) > size:  # a last batch of a few views would be noise
             chosen = chosen[: len(chosen) // size * size]
@@ -262,6 +283,9 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
     Classes are pooled over the sources by their names. Raises BadInput where the task needs labels and an image has none.
     """
     answers = None
+    if trait(task, "answer") == "source":
+        answers = torch.from_numpy(images.source)
+        task = task.for_classes(images.keys)  # type: ignore[attr-defined]
     if trait(task, "answer") == "label":
         name = key_name(settings.task)
         classes = sorted({label for labels in images.classes for label in labels})

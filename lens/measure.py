@@ -44,18 +44,58 @@ def wilson(p: float, n: float) -> list[float]:
     return [max(0.0, centre - half), min(1.0, centre + half)]
 
 
-def bootstrap(values: Array, weights: Array, group: Array | None, seed: int, resamples: int = 2000) -> list[float]:
-    """The 95 % percentile interval of sum(values) / sum(weights), resampling groups of images."""
+def balanced_accuracy(
+    correct: Array, count: Array, source: Array, group: Array | None = None
+) -> tuple[float, list[float]]:
+    """The mean of the sources' accuracies and its 95 % interval, from each image's counts as `proportion` takes them.
+
+    Every source weighs the same, however many images it has. The interval puts the sources' own intervals (l_k, u_k)
+    together as independent: its ends are p ∓ √Σ((p_k − end_k) / K)² (Newcombe 1998, method 10; Zou & Donner 2008). So
+    that sources that are all right or few still count: ten right answers of ten leave room for doubt. A group that
+    stands in two sources counts once in each.
+    """
+    parts = [
+        proportion(correct[mine], count[mine], None if group is None else group[mine])
+        for mine in (source == number for number in np.unique(source))
+    ]
+    each, low, high = (np.array(x) for x in zip(*((p, *ends) for p, ends in parts), strict=True))
+    p = float(each.mean())
+    below, above = (float(np.sqrt(np.square(each - end).sum()) / len(each)) for end in (low, high))
+    return p, [max(0.0, p - below), min(1.0, p + above)]
+
+
+def bootstrap(
+    values: Array, weights: Array, group: Array | None, seed: int, resamples: int = 2000, stratum: Array | None = None
+) -> list[float]:
+    """The 95 % percentile interval of sum(values) / sum(weights), resampling groups of images.
+
+    With `stratum` (n,) it is that of the mean of the strata's ratios, each resampled by itself.
+    """
+    if stratum is None:
+        ratios = _resampled(values, weights, group, np.random.default_rng(seed), resamples)
+    else:
+        drawn = [
+            _resampled(
+                values[mine], weights[mine], None if group is None else group[mine],
+                np.random.default_rng([seed, place]), resamples,
+            )
+            for place, mine in enumerate(stratum == number for number in np.unique(stratum))
+        ]  # fmt: skip
+        ratios = np.mean(drawn, axis=0)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def _resampled(values: Array, weights: Array, group: Array | None, rng: np.random.Generator, resamples: int) -> Array:
+    """sum(values) / sum(weights) of each resample of the groups."""
     if group is not None:
         _, member = np.unique(group, return_inverse=True)
         values, weights = np.bincount(member, values), np.bincount(member, weights)
-    rng = np.random.default_rng(seed)
     ratios = []
     for start in range(0, resamples, 100):  # in parts: each holds 100 × groups draws
         chosen = rng.integers(0, len(values), size=(min(100, resamples - start), len(values)))
         ratios.append(values[chosen].sum(axis=1) / weights[chosen].sum(axis=1))
-    low, high = np.quantile(np.concatenate(ratios), [0.025, 0.975])
-    return [float(low), float(high)]
+    return np.concatenate(ratios)
 
 
 def psnr(mse: float) -> float | None:

@@ -151,13 +151,24 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
     made = {kind: instances.get(key_name(chosen[kind])) or plugin() for kind, plugin in plugins.items()}
     if fields["adversary"] is None:
-        fields["adversary"] = plain["adversary"] = "full" if made["task"].classes is None else "least_likely"
+        fields["adversary"] = plain["adversary"] = _default_adversary(made["task"], fields)
     elif fields["adversary"] in ("least_likely", "uniform") and made["task"].classes is None:
         raise BadInput(
             f"--adversary {fields['adversary']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
             "regression has no least likely answer, and none that is equally far from all): use --adversary full"
         )
     return Parsed(Settings(**fields), made, plain)
+
+
+def _default_adversary(task: Any, fields: dict[str, Any]) -> str:
+    """What the lens wants where nothing is said.
+
+    Of two sources the least likely one is the other: a lens could swap the two, and both would still be told apart.
+    """
+    if task.classes is None:
+        return "full"
+    of_sources = protocols.trait(task, "answer") == "source"
+    return "uniform" if of_sources and len(as_list(fields["data"])) == 2 else "least_likely"
 
 
 def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str, what: str) -> T:

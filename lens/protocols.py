@@ -79,8 +79,9 @@ class Task(Protocol):
 TRAITS: dict[str, Any] = {"answer": None, "head_reads_question": False, "couples": False, "balanced": True, "grey": 0.0, "standardise": False}  # fmt: skip
 """What a task may say of itself beside its protocol's members, with the value of one that says nothing.
 
-`answer`: "label" where the answer is the image's label (`pose` leaves `target` out, and `for_classes(names)` gives the
-task for these classes). `head_reads_question`: the head is called with features and question. `couples`: the loss of an
+`answer`: "label" where the answer is the image's label, "source" where it is the number of its data source (`pose` leaves
+`target` out, and `for_classes(names)` gives the task for these labels or sources); sources are trained on and measured in
+equal parts. `head_reads_question`: the head is called with features and question. `couples`: the loss of an
 example depends on others, so that several ranks put theirs together. `balanced`: every class is asked equally often;
 otherwise chance is the share of the most frequent one. `grey`, `standardise`: its protocol's removal by hand (`removal`).
 """

@@ -97,8 +97,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
         for batch in data.training_batches(
-            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world
-        ):
+            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world,
+            balanced=players.by_source,
+        ):  # fmt: skip
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
             to_evaluate = trainer.step == total or trainer.step % settings.eval_every == 0

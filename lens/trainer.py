@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lens import evaluate, measure
 from lens.adversary import Losses, adversarial_step, plain_step, rival_step, steer
-from lens.data import Batch, some
+from lens.data import Batch
 from lens.draws import step_seed
 from lens.experiment import Experiment
 from lens.files import write_tensors
@@ -176,10 +176,10 @@ class Trainer:
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
-        index = some(self.players.images.indices("val"), self.settings.eval_images, self.settings.seed, "val")
+        index = self.players.held_out("val")
         result = evaluate.pretext(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
-        line |= {kind: float(score.sum() / result.count.sum()) for kind, score in result.score.items()}
+        line |= {kind: result.mean(score, result.count) for kind, score in result.score.items()}
         if self.players.lens is not None:
             line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
             line["mse"] = float(result.change.sum() / (len(index) * result.views))

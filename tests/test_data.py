@@ -344,6 +344,49 @@ def test_the_batch_of_a_step_depends_on_seed_and_step_alone(tmp_path):
     assert set(seen.tolist()) <= set(images.indices("train").tolist())
 
 
+def uneven(tmp_path):
+    folders = [write_folder(tmp_path / f"s{i}", count, 1, seed=i) for i, count in enumerate((60, 20, 9))]
+    return load(folders, tmp_path)
+
+
+def test_sources_have_equal_shares_of_a_balanced_epoch(tmp_path):
+    images = uneven(tmp_path)
+    train = images.indices("train")
+    sizes = np.bincount(images.source[train])
+    assert sizes.max() > 3 * sizes.min()
+    extra = []
+    for epoch in range(3):
+        order = train[data.order_of(len(train), 0, epoch, "order", images.source[train]).numpy()]
+        assert len(order) == len(train)
+        share = np.bincount(images.source[order])
+        assert share.max() - share.min() <= 1
+        extra.append(share.tolist())
+        for source, size in enumerate(sizes):
+            times = np.bincount(order, minlength=len(images))[images.indices("train", source)]
+            assert times.max() - times.min() <= 1  # whole passes before anything comes again
+            assert times.sum() == share[source]
+            assert (times.max() == 1) == (size >= share[source])
+    assert len(train) % 3 == 0 or len({tuple(e) for e in extra}) > 1
+    firsts = [
+        data.order_of(len(train), s, e, "order", images.source[train]).tolist() for s, e in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert firsts[0] != firsts[1] != firsts[2] != firsts[0]
+
+
+def test_balanced_batches_are_the_same_for_any_number_of_workers_and_ranks(tmp_path):
+    images = uneven(tmp_path)
+    whole = list(data.training_batches(images, 8, 0, 0, 12, 0, balanced=True))
+    later = list(data.training_batches(images, 8, 0, 9, 12, 0, balanced=True))
+    workers = list(data.training_batches(images, 8, 0, 0, 12, 2, balanced=True))
+    plain = list(data.training_batches(images, 8, 0, 0, 12, 0))
+    ranks = [list(data.training_batches(images, 8, 0, 0, 12, 0, rank, 2, balanced=True)) for rank in range(2)]
+    indices = [b.index.tolist() for b in whole]
+    assert indices[9:] == [b.index.tolist() for b in later]
+    assert indices == [b.index.tolist() for b in workers]
+    assert indices == [a.index.tolist() + b.index.tolist() for a, b in zip(*ranks, strict=True)]
+    assert indices != [b.index.tolist() for b in plain]
+
+
 def test_nothing_to_test_on_is_refused(tmp_path):
     images = load([write_folder(tmp_path / "a", 1)], tmp_path)
     with pytest.raises(BadInput, match="leaves no image for the"):

@@ -53,6 +53,64 @@ def test_the_bootstrap_covers_as_it_says():
     assert 87 <= hits <= 100
 
 
+def test_balanced_accuracy_is_the_mean_of_the_sources_with_an_interval_from_theirs():
+    rng = np.random.default_rng(0)
+    source = np.repeat([3, 5, 9], [400, 50, 10])
+    correct = (rng.random(460) < np.repeat([0.9, 0.5, 0.7], [400, 50, 10])).astype(float)
+    p, (low, high) = measure.balanced_accuracy(correct, np.ones(460), source)
+    means, below, above = [], 0.0, 0.0
+    for number in (3, 5, 9):  # slow and obvious
+        mine = [c for c, s in zip(correct, source, strict=True) if s == number]
+        mean = sum(mine) / len(mine)
+        bottom, top = measure.wilson(mean, len(mine))
+        means.append(mean)
+        below += ((mean - bottom) / 3) ** 2
+        above += ((top - mean) / 3) ** 2
+    assert p == pytest.approx(sum(means) / 3)
+    assert [low, high] == pytest.approx([p - below**0.5, p + above**0.5], abs=5e-3)
+    assert p != pytest.approx(correct.mean(), abs=0.05)
+
+
+def test_sources_of_one_size_have_the_plain_interval_where_they_are_alike():
+    rng = np.random.default_rng(0)
+    correct, source = (rng.random(4000) < 0.6).astype(float), np.arange(4000) % 4
+    p, interval = measure.balanced_accuracy(correct, np.ones(4000), source)
+    assert p == pytest.approx(correct.mean())
+    assert interval == pytest.approx(measure.wilson(p, 4000), abs=2e-3)
+
+
+def test_ten_right_answers_of_a_small_source_leave_doubt():
+    source = np.repeat([0, 1], [1000, 10])
+    p, (low, high) = measure.balanced_accuracy(np.ones(1010), np.ones(1010), source)
+    assert (p, high) == (1, 1)
+    assert low == pytest.approx(1 - (1 - measure.wilson(1, 10)[0]) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("way", ["accuracy", "bootstrap"])
+def test_balanced_intervals_cover_as_they_say(way):
+    rng = np.random.default_rng(2)
+    source, truth = np.repeat([0, 1], [300, 40]), np.repeat([0.95, 0.6], [300, 40])
+    hits, widths, estimates = 0, [], []
+    for trial in range(200):
+        correct = (rng.random(340) < truth).astype(float)
+        p, (low, high) = measure.balanced_accuracy(correct, np.ones(340), source)
+        if way == "bootstrap":
+            low, high = measure.bootstrap(correct, np.ones(340), None, trial, 200, stratum=source)
+        hits += low <= 0.775 <= high
+        widths.append(high - low)
+        estimates.append(p)
+    assert 180 <= hits <= 200
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(estimates), rel=0.15)
+
+
+def test_groups_of_a_source_come_together():
+    source, group = np.repeat([0, 1], [60, 30]), np.repeat(np.arange(30), 3)
+    correct = np.repeat(np.random.default_rng(0).random(30) < 0.6, 3).astype(float)
+    grouped = measure.balanced_accuracy(correct, np.ones(90), source, group)[1]
+    once = measure.balanced_accuracy(correct[::3], np.ones(30), source[::3])[1]
+    assert grouped == pytest.approx(once)
+
+
 def test_psnr_and_8_bits():
     assert measure.psnr(0.01) == pytest.approx(20)
     assert measure.psnr(0.0) is None

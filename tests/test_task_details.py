@@ -323,6 +323,32 @@ def test_labels_refuse_data_without_them(data, words):
         posed_about(find("task", "labels")(), settings, data)
 
 
+def test_the_answer_of_dataset_classification_is_the_source():
+    settings = parse(["--task", "dataset_classification", "--data", "./a", "./b"], "lens.train").settings
+    found = Data([[], []], [0, 1, 1], [-1, -1, -1])
+    found.keys = ["./a", "./b"]
+    task, answers = posed_about(find("task", "dataset_classification")(), settings, found)
+    assert task.classes == 2
+    assert answers.tolist() == [0, 1, 1]
+    logits = torch.randn(3, 2, generator=generator(0, 0, "o"))
+    assert np.allclose(task.loss(logits, {"target": answers}), cross_entropy(logits, answers), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "adversary"),
+    [
+        (["--task", "dataset_classification", "--data", "./a", "./b"], "uniform"),
+        (["--task", "dataset_classification", "--data", "./a", "./b", "./c"], "least_likely"),
+        (["--task", "dataset_classification", "--data", "./a", "./b", "--adversary", "full"], "full"),
+        (["--task", "labels", "--data", "./a", "./b"], "least_likely"),
+    ],
+)
+def test_of_two_sources_the_lens_aims_at_neither(words, adversary):
+    parsed = parse(words, "lens.train")
+    assert parsed.settings.adversary == adversary
+    assert parsed.plain["adversary"] == adversary  # as the run records it
+
+
 @pytest.mark.parametrize("name", ["exemplar", "colorization", "inpainting"])
 @pytest.mark.parametrize("adversary", ["least_likely", "uniform"])
 def test_a_task_without_classes_takes_the_full_loss_alone(name, adversary):

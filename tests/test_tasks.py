@@ -30,7 +30,7 @@ def batch(task, count=6, seed=0, epoch=0, index=None):
     images = pictures(seed)[index]
     draws = Draws(seed, epoch, index, torch.zeros_like(index)).repeat(task.views)
     views, question = task.pose(images.repeat_interleave(task.views, dim=0), draws)
-    if trait(task, "answer") == "label":  # of a picture: which of four kinds it is
+    if trait(task, "answer"):  # of a picture: which of four kinds it is
         question["target"] = index.repeat_interleave(task.views) % 4
     return views, question
 
