@@ -37,7 +37,7 @@ ABOUT_TRANSFER = (
     "Each extractor was trained against its own lens only and has never seen another's images: a low score says that "
     "this network is fooled, and a high one that it is not. That a cue is gone is shown by a fresh classifier alone."
 )
-SHARED = ("data", "image_size", "cache_size", "image_column", "label_column", "precision")
+SHARED = ("data", "image_size", "cache_size", "image_column", "label_column", "precision", "split_sources", "group_by")
 """The settings that runs must share for one's lens to be asked about the other's views."""
 
 
@@ -269,8 +269,10 @@ def _refuse_unlike(finished: list[Finished]) -> None:
         settings = one.parsed.settings
         return comparable(name, settings.resolved_cache_size if name == "cache_size" else getattr(settings, name))
 
+    # Pseudo-sources are cut by the seed.
+    shared = (*SHARED, "seed") if finished[0].parsed.settings.split_sources else SHARED
     for one in finished[1:]:
-        for name in SHARED:
+        for name in shared:
             mine, first = value(name, one), value(name, finished[0])
             if mine != first:
                 raise BadInput(

@@ -17,15 +17,20 @@ from torch.utils.data import DataLoader, Dataset
 from lens.cache import Skipped, Square, Uncached, cached, uncached
 from lens.draws import Draws, generator
 from lens.opening import open_source
-from lens.protocols import BadInput
-from lens.splits import SPLITS, split_of
+from lens.protocols import BadInput, Listing
+from lens.splits import FRESH, SPLITS, groups_of, split_of, together
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """The images of one or more sources, at cache size; an image's index counts through all of them."""
+    """The images of one or more sources, at cache size; an image's index counts through all of them.
+
+    `source` (n,) is which of `keys` an image belongs to, `store` (n,) which of `arrays` it lies in, whose key is in
+    `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
+    names had theirs found by --group_by. `duplicates` are pairs across sources, None where none were sought.
+    """
 
     keys: list[str]
     arrays: list[Square | Uncached]
@@ -37,12 +42,18 @@ class Images:
     split: np.ndarray[Any, np.dtype[np.str_]]
     classes: list[list[str]]
     skipped: list[Skipped]
+    store: np.ndarray[Any, np.dtype[np.int64]]
+    stores: list[str]
+    group_names: list[str]
+    grouped: int | None = None
+    duplicates: list[dict[str, Any]] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def indices(self, split: str, source: int | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The indices of a split ("train", "val", "test"), of all sources or one."""
+        """The indices of a split ("train", "val", "test", "fresh"), of all sources or one."""
         chosen = self.split == split
         return np.flatnonzero(chosen if source is None else chosen & (self.source == source))
 
@@ -53,22 +64,31 @@ class Images:
         else:
             rows = np.empty((len(index), *self.arrays[0].shape[1:]), np.uint8)
             for number, array in enumerate(self.arrays):
-                mine = self.source[index] == number
+                mine = self.store[index] == number
                 rows[mine] = array[index[mine] - self.offsets[number]]
         return torch.from_numpy(rows).permute(0, 3, 1, 2)
 
     def describe(self) -> str:
         """One line for each source: how many images each split holds, and how many were skipped."""
         lines = []
+        shown = (*SPLITS, FRESH) if len(self.indices(FRESH)) else SPLITS
         for number, key in enumerate(self.keys):
-            sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in SPLITS)
+            sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in shown)
             lines.append(f"{key}: {sizes} images, {len(self.classes[number]) or 'no'} classes")
-            array = self.arrays[number]
+        for key, array in zip(self.stores, self.arrays, strict=True):
             if isinstance(array, Uncached):
                 lines.append(f"{key}: nothing is cached; images are decoded when read, {array.rate:,.0f}/s a core")
-        if self.skipped:
-            lines.append(f"skipped {len(self.skipped)} unreadable images, listed in skipped.json")
-        return "\n".join(lines)
+        if self.grouped is not None:
+            groups = len(np.unique(self.group))
+            lines.append(f"--group_by finds a group in {self.grouped:,} of {len(self):,} names: {groups:,} groups")
+        return "\n".join([*lines, *self.notes])
+
+    def whole(self) -> Images:
+        """The same images with pseudo-sources put together again: each source is one that was named."""
+        if len(self.keys) == len(self.stores):
+            return self
+        classes = [self.classes[int(self.source[self.store == store][0])] for store in range(len(self.stores))]
+        return dataclasses.replace(self, keys=self.stores, source=self.store, classes=classes)
 
     def splits(self) -> bytes:
         """Every image's source, name, split and label, one JSON object a line."""
@@ -91,24 +111,28 @@ def load(
     progress: Callable[[int, int], None],
     root: str | None = None,
     cache: str = "disk",
+    group_by: str | None = None,
+    check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
 ) -> Images:
     """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
 
-    Raises BadInput for sources that cannot be read, or of which more than `max_bad_fraction` of the images cannot.
+    `check` may refuse what is listed before anything is decoded. Raises BadInput for sources that cannot be read, or of
+    which more than `max_bad_fraction` of the images cannot.
     """
     arrays: list[Square | Uncached] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []
     groups: list[int] = []
-    sources: list[int] = []
+    stores: list[int] = []
     splits: list[str] = []
-    classes: list[list[str]] = []
     skipped: list[Skipped] = []
     group_number: dict[str, int] = {}
-    for number, key in enumerate(keys):
-        source = open_source(key, image_column, label_column, root, cache_dir)
-        listing = source.listing()
+    grouped = 0
+    opened = [open_source(key, image_column, label_column, root, cache_dir) for key in keys]
+    listings = [source.listing() for source in opened]
+    check(keys, listings)
+    for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
         if cache == "none":
             array, kept, bad = uncached(key, source, listing, size)
         else:
@@ -120,21 +144,28 @@ def load(
                 f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
                 "mend them or raise --max_bad_fraction"
             )
-        split = split_of(listing)
+        names, found = groups_of(listing.records, group_by)
+        split = split_of(listing, names)
         offsets.append(len(all_names))
         arrays.append(array)
-        classes.append(list(listing.classes))
         skipped += bad
         for position in kept:
             record = listing.records[position]
             all_names.append(record.name)
             labels.append(-1 if record.label is None else record.label)
-            groups.append(group_number.setdefault(f"{number}/{record.group or record.name}", len(group_number)))
-            sources.append(number)
+            groups.append(group_number.setdefault(f"{number}/{names[position]}", len(group_number)))
+            grouped += found[position]
+            stores.append(number)
             splits.append(split[position])
+    group, store = np.array(groups), np.array(stores)
+    whole, moved = together(np.array(splits), group)
+    notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
+    if moved:
+        notes.append(f"moved {moved:,} images to the split of held-out images of their group")
     return Images(
-        keys, arrays, offsets, all_names, np.array(labels), np.array(groups), np.array(sources), np.array(splits),
-        classes, skipped,
+        keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
+        [list(listing.classes) for listing in listings], skipped, store, keys,
+        [name.partition("/")[2] for name in group_number], None if group_by is None else grouped, notes=tuple(notes),
     )  # fmt: skip
 
 

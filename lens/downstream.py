@@ -211,6 +211,7 @@ def load_probes(
 
     Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
     """
+    images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
     if not keys:
         probes = []
         for number, key in enumerate(images.keys):

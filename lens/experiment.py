@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lens import data, networks, removal
+from lens import data, divide, networks, removal
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
@@ -23,7 +23,7 @@ from lens.global_norm import synchronise
 from lens.pairing import target_mse
 from lens.parsing import Parsed
 from lens.planting import plant
-from lens.protocols import BadInput, Question, Shortcut, Task, key_name, trait
+from lens.protocols import BadInput, Listing, Question, Shortcut, Task, find, key_name, trait
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import Settings
@@ -189,9 +189,16 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
 
 
 def load_images(
-    settings: Settings, keys: list[str], image_column: str | None = None, label_column: str | None = None
+    settings: Settings,
+    keys: list[str],
+    image_column: str | None = None,
+    label_column: str | None = None,
+    check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
 ) -> data.Images:
-    """The sources that `keys` name, cached at the run's size, with a bar while they are decoded."""
+    """The sources that `keys` name, cached at the run's size, with a bar while they are decoded.
+
+    `check` may refuse what is listed before anything is decoded.
+    """
 
     bar: Bar | None = None
 
@@ -212,6 +219,8 @@ def load_images(
             progress,
             settings.data_root,
             settings.cache,
+            settings.group_by,
+            check,
         )
     finally:
         if bar is not None:
@@ -219,8 +228,29 @@ def load_images(
 
 
 def training_images(settings: Settings) -> data.Images:
-    """The images of --data, with the columns that the settings name."""
-    return load_images(settings, settings.sources, settings.image_column, settings.label_column)
+    """The images of --data, with the columns that the settings name, divided as the task needs them.
+
+    Raises BadInput where sources overlap and the task asks about them, or one is too small to ask about.
+    """
+    by_source = trait(find("task", settings.task), "answer") == "source"
+    if by_source:
+        divide.refuse_overlap(settings.sources)
+
+    def check(keys: list[str], listings: list[Listing]) -> None:
+        if by_source:
+            divide.refuse_overlap(keys, listings)
+        if settings.group_by is not None:
+            divide.refuse_unmatched(settings.group_by, listings)
+
+    images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
+    fraction = settings.fresh_fraction
+    return divide.divided(
+        images,
+        by_source=by_source,
+        split_sources=settings.split_sources,
+        fresh_fraction=fraction if fraction is not None else 0.5 if by_source else 0.0,
+        seed=settings.seed,
+    )
 
 
 def build(

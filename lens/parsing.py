@@ -157,7 +157,13 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
             f"--adversary {fields['adversary']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
             "regression has no least likely answer, and none that is equally far from all): use --adversary full"
         )
-    return Parsed(Settings(**fields), made, plain)
+    settings = Settings(**fields)
+    if protocols.trait(made["task"], "answer") == "source" and settings.source_count < 2:
+        raise BadInput(
+            f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
+            f"{settings.sources[0]}: give two or more, or cut it with --split_sources 2"
+        )
+    return Parsed(settings, made, plain)
 
 
 def _default_adversary(task: Any, fields: dict[str, Any]) -> str:
@@ -168,7 +174,8 @@ def _default_adversary(task: Any, fields: dict[str, Any]) -> str:
     if task.classes is None:
         return "full"
     of_sources = protocols.trait(task, "answer") == "source"
-    return "uniform" if of_sources and len(as_list(fields["data"])) == 2 else "least_likely"
+    sources = fields["split_sources"] or len(as_list(fields["data"]))
+    return "uniform" if of_sources and sources == 2 else "least_likely"
 
 
 def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str, what: str) -> T:
@@ -218,9 +225,10 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     from lens import __version__
 
     chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in ("task", "shortcut") if kind in stored}
+    asked_about = {key: stored[key] for key in ("data", "split_sources") if key in stored}  # a task may need several
     both = f"{directory} was written by lens {writer} and this is lens {__version__}"
     try:
-        defaults = parse([], "lens.train", chosen).plain
+        defaults = parse([], "lens.train", chosen | asked_about).plain
     except BadInput as error:
         raise BadInput(f"{both}: {error}") from error
     sections = [key_name(key) for key in chosen.values()]

@@ -219,8 +219,10 @@ class Run:
             return file.read_text(encoding="utf-8").splitlines()
 
     @_on_rank_0
-    def record_images(self, splits: bytes, skipped: list[dict[str, str]]) -> None:
-        """Write which images are in which split, and which could not be read.
+    def record_images(
+        self, splits: bytes, skipped: list[dict[str, str]], duplicates: list[dict[str, Any]] | None = None
+    ) -> None:
+        """Write which images are in which split, which could not be read, and which stand in two sources, if that was asked.
 
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
@@ -235,6 +237,8 @@ class Run:
             )
         if not file.exists():
             self.write_json("skipped.json", skipped)
+            if duplicates is not None:
+                self.write_json("duplicates.json", duplicates)
             write_atomically(file, gzip.compress(splits, mtime=0))
 
     @_on_rank_0

@@ -13,7 +13,7 @@ RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wa
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
-    "probe_test_images",
+    "probe_test_images", "split_sources", "fresh_fraction", "group_by",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -42,6 +42,13 @@ class Settings:
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
     max_bad_fraction: float = 0.01
     """Share of unreadable images, 0 to 1, beyond which a source is refused."""
+    split_sources: int | None = None
+    """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
+    group_by: str | None = None
+    """Regular expression that finds an image's group (a patient) in its name; a group falls into one split as a whole."""
+    fresh_fraction: float | None = None
+    """Share of the training split, 0 to 0.9, that is kept from the lens for fresh classifiers that judge it later; default
+    0.5 for dataset_classification, else 0."""
     augment: Literal["none", "crop", "inception"] = "crop"
     """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter)."""
 
@@ -207,8 +214,21 @@ class Settings:
             raise BadInput("--pretrained and --extractor_weights contradict each other: give one of them")
         if not self.sources:
             raise BadInput("--data is empty: give a built-in name or a path")
-        if self.shortcut_key == "source" and len(self.sources) < 2:
-            raise BadInput("--shortcut_key source needs two or more --data: the first gets no cue, each other its own")
+        if self.split_sources is not None:
+            check_number("split_sources", self.split_sources, low=2, high=64)
+            if len(self.sources) > 1:
+                raise BadInput(
+                    f"--split_sources {self.split_sources} cuts one source into several and {len(self.sources)} are given: "
+                    "give one --data, or drop it"
+                )
+        if self.group_by is not None:
+            check_pattern(self.group_by)
+        if self.fresh_fraction is not None:
+            check_number("fresh_fraction", self.fresh_fraction, low=0, high=0.9)
+        if self.shortcut_key == "source" and self.source_count < 2:
+            raise BadInput(
+                "--shortcut_key source needs two or more --data, or --split_sources: the first gets no cue, each other its own"
+            )
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise BadInput(f"--device {self.device!r} is unknown: give auto, cpu, cuda or cuda:N")
 
@@ -216,6 +236,11 @@ class Settings:
     def sources(self) -> list[str]:
         """`data` as a list."""
         return as_list(self.data)
+
+    @property
+    def source_count(self) -> int:
+        """How many sources there are, pseudo-sources where one is cut."""
+        return self.split_sources or len(self.sources)
 
     @property
     def probes(self) -> list[str]:
@@ -241,6 +266,14 @@ class Settings:
     def resolved_cache_size(self) -> int:
         """The side of the cached squares: --cache_size, else 8/7 of the image size."""
         return self.cache_size or -(-self.image_size * 8 // 7)
+
+
+def check_pattern(text: str) -> None:
+    """Raise BadInput for a --group_by that is no regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise BadInput(f"--group_by {text!r} is no regular expression: {error}") from error
 
 
 def as_list(value: list[str] | str) -> list[str]:

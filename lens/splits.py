@@ -1,20 +1,47 @@
-"""Which split each image falls into: a function of its group's name, or the source's own."""
+"""Which split, group and pseudo-source each image falls into: functions of its group's name, or the source's own."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
 
-from lens.protocols import Listing
+import numpy as np
+
+from lens.protocols import BadInput, Listing, Record
 
 SPLITS = ("train", "val", "test")
+FRESH = "fresh"
+"""The part of the training split that is kept from the lens, for classifiers that judge it later."""
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Words = np.ndarray[Any, np.dtype[np.str_]]
 
 
-def _unit(text: str) -> float:
+def unit(text: str) -> float:
+    """A hash of the text in [0, 1)."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "little") / 2**64
 
 
-def split_of(listing: Listing) -> list[str]:
+def groups_of(records: Sequence[Record], group_by: str | None = None) -> tuple[list[str], list[bool]]:
+    """The name of each record's group, and whether `group_by` has found it.
+
+    It is what the expression finds in the record's name: its first parenthesis, where it has one, else the whole match.
+    Where it finds nothing, the source's own group, or the record alone.
+    """
+    own = [record.group or record.name for record in records]
+    if group_by is None:
+        return own, [False] * len(own)
+    pattern = re.compile(group_by)
+    found = [pattern.search(record.name) for record in records]
+    first = 1 if pattern.groups else 0
+    # A parenthesis that took no part in a match, or matched nothing, names no group.
+    texts = [match[first] or "" if match else "" for match in found]
+    return [text or group for text, group in zip(texts, own, strict=True)], [bool(text) for text in texts]
+
+
+def split_of(listing: Listing, groups: Sequence[str] | None = None) -> list[str]:
     """The split of each record, in its group's hash where the source does not give one.
 
     No splits: 70 % train, 10 % val, 20 % test. Train and test: a tenth of train becomes val. Train and val: val is
@@ -22,8 +49,8 @@ def split_of(listing: Listing) -> list[str]:
     """
     given = {record.split for record in listing.records}
     result = []
-    for record in listing.records:
-        place = _unit(record.group or record.name)
+    for record, group in zip(listing.records, groups or groups_of(listing.records)[0], strict=True):
+        place = unit(group)
         if record.split is None or "train" not in given or given == {"train"}:
             result.append("train" if place < 0.7 else "val" if place < 0.8 else "test")
         elif record.split == "train" and not {"val", "test"} <= given:
@@ -33,3 +60,40 @@ def split_of(listing: Listing) -> list[str]:
         else:
             result.append(record.split)
     return result
+
+
+def together(split: Words, group: Numbers) -> tuple[Words, int]:
+    """The splits with every group whole, and how many images that moved.
+
+    A group whose images stand in several splits goes to the most held-out of them: test, else val. So no test image is
+    lost; training gives up those that a test image is like.
+    """
+    place = sum((split == name) * number for number, name in enumerate(SPLITS))
+    highest = np.zeros(int(group.max()) + 1, np.int64)
+    np.maximum.at(highest, group, place)
+    settled = np.array(SPLITS)[highest[group]]
+    return settled, int((settled != split).sum())
+
+
+def keep_fresh(split: Words, group: Numbers, names: Sequence[str], fraction: float) -> Words:
+    """The splits with a share of the training split's groups, by the hash of their names, put into the fresh split."""
+    if not fraction:
+        return split
+    chosen = np.array([unit(f"{FRESH}/{name}") < fraction for name in names])
+    return np.where((split == "train") & chosen[group], FRESH, split)
+
+
+def pseudo_sources(group: Numbers, names: Sequence[str], count: int, seed: int) -> Numbers:
+    """The pseudo-source (n,) of each image: the groups in a random order, cut into `count` parts of about equal size.
+
+    Of groups of one image the parts differ by one at most. Raises BadInput where there are fewer groups than parts.
+    """
+    if len(names) < count:
+        raise BadInput(f"--split_sources {count}: there are only {len(names)} groups of images to divide")
+    order = np.argsort([unit(f"{seed}/{name}") for name in names], kind="stable")
+    sizes = np.bincount(group, minlength=len(names))[order]
+    # A group goes where its middle falls.
+    middle = np.cumsum(sizes) - sizes / 2
+    part = np.empty(len(names), np.int64)
+    part[order] = (middle * count / sizes.sum()).astype(np.int64)
+    return part[group]

@@ -157,12 +157,13 @@ def total_steps(settings: Settings, steps_per_epoch: int) -> int:
 
 def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: str, resumed: bool) -> None:
     """Make the run directory, or take up the run that is in it."""
-    skipped = [vars(entry) for entry in trainer.players.images.skipped]
+    images = trainer.players.images
+    skipped = [vars(entry) for entry in images.skipped]
     if not resumed:
         run.create(parsed.plain, command)
-        run.record_images(splits, skipped)
+        run.record_images(splits, skipped, images.duplicates)
     else:
-        run.record_images(splits, skipped)
+        run.record_images(splits, skipped, images.duplicates)
         trainer.restore(run)
         run.update_settings(parsed.plain)
         run.record_command(command)
