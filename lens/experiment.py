@@ -318,22 +318,29 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         task = task.for_classes(images.keys)  # type: ignore[attr-defined]
     if trait(task, "answer") == "label":
         name = key_name(settings.task)
-        classes = sorted({label for labels in images.classes for label in labels})
-        missing = int((images.label < 0).sum())
+        label, classes = pooled_labels(images)
+        missing = int((label < 0).sum())
         if missing:
             raise BadInput(
                 f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders"
             )
         if len(classes) < 2:
             raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")
-        number = {label: k for k, label in enumerate(classes)}
-        answers = torch.zeros(len(images), dtype=torch.int64)
-        for source, labels in enumerate(images.classes):
-            mine = images.source == source
-            answers[torch.from_numpy(mine)] = torch.tensor([number[label] for label in labels])[images.label[mine]]
+        answers = torch.from_numpy(label)
         task = task.for_classes(classes)  # type: ignore[attr-defined]
     treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
     return cast(Task, treated), answers
+
+
+def pooled_labels(images: data.Images) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Each image's class (n,) int64 among those of all sources together, by name (−1: it has none), and the names."""
+    classes = sorted({label for labels in images.classes for label in labels})
+    number = {label: k for k, label in enumerate(classes)}
+    pooled = np.full(len(images), -1, np.int64)
+    for source, labels in enumerate(images.classes):
+        mine = (images.source == source) & (images.label >= 0)
+        pooled[mine] = np.array([number[label] for label in labels], np.int64)[images.label[mine]]
+    return pooled, classes
 
 
 def _rival(

@@ -17,6 +17,9 @@ from lens.protocols import BadInput
 Array = np.ndarray[Any, Any]
 IN_MEMORY = 2**30
 """Bytes up to which features stay in memory at 32 bits: the in-memory probes make several copies of them."""
+FEATURES = (np.float32, np.float16)
+"""The types of features, in memory and in a file."""
+PIXELS = (np.uint8, np.uint8)
 HALF_MAXIMUM = float(np.finfo(np.float16).max)
 
 
@@ -25,31 +28,31 @@ def is_stored(features: Array) -> bool:
     return isinstance(features, np.memmap)
 
 
-def room(count: int, width: int, folder: Path) -> Array:
-    """An array (count, width) to be filled: float32 in memory, or beyond `IN_MEMORY` float16 in a file in `folder`.
+def room(count: int, width: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES) -> Array:
+    """An array (count, width) to be filled: in memory, or beyond `IN_MEMORY` bytes in a file in `folder`, as `types` say.
 
     The file has no name: its space is given back when the array goes, or the process, however it dies. Raises BadInput
     where the disk is too small or cannot be written.
     """
-    if count * width * 4 <= IN_MEMORY:
-        return np.empty((count, width), np.float32)
-    need = count * width * 2
+    if count * width * np.dtype(types[0]).itemsize <= IN_MEMORY:
+        return np.empty((count, width), types[0])
+    need = count * width * np.dtype(types[1]).itemsize
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if need > free:
             raise BadInput(
-                f"the features of {count:,} images × {width} need {need / 1e9:.2f} GB on disk and {folder} has "
+                f"{count:,} images × {width} numbers need {need / 1e9:.2f} GB on disk and {folder} has "
                 f"{free / 1e9:.2f} GB free: free some space, choose another $LENS_CACHE, or give fewer --probe_images"
             )
         with tempfile.TemporaryFile(dir=folder) as stream:
             if hasattr(os, "posix_fallocate"):
                 # Room for all of it, now: a memory map that meets a full disk later dies of SIGBUS.
                 os.posix_fallocate(stream.fileno(), 0, need)
-            rows: np.memmap[Any, Any] = np.memmap(stream, np.float16, "w+", shape=(count, width))
+            rows: np.memmap[Any, Any] = np.memmap(stream, types[1], "w+", shape=(count, width))
     except OSError as error:
         raise BadInput(
-            f"cannot keep {need / 1e9:.2f} GB of features in {folder} ({error.strerror}): choose another $LENS_CACHE, or "
+            f"cannot keep {need / 1e9:.2f} GB in {folder} ({error.strerror}): choose another $LENS_CACHE, or "
             "give fewer --probe_images"
         ) from error
     if hasattr(mmap, "MADV_RANDOM"):  # rows are read in a shuffled order: reading ahead would read most of them twice
@@ -67,13 +70,13 @@ def put(rows: Array, start: int, part: Array, column: int = 0) -> None:
     rows[start : start + len(part), column : column + part.shape[1]] = part
 
 
-def gathered(parts: Iterable[Array], count: int, folder: Path) -> Array:
+def gathered(parts: Iterable[Array], count: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES) -> Array:
     """Batches of rows (b, F), `count` rows in all and one or more, as one array (count, F)."""
     rows: Array | None = None
     start = 0
     for part in parts:
         if rows is None:
-            rows = room(count, part.shape[1], folder)
+            rows = room(count, part.shape[1], folder, types)
         put(rows, start, part)
         start += len(part)
     assert rows is not None

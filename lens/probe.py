@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
 """The settings that have a meaning where runs are compared."""
+PROOF = ("removal_classifiers", "removal_seeds", "removal_steps", "removal_images")
+"""The settings that have a meaning with --removal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,16 @@ class ProbeSettings:
     """Device; default as the run."""
     threads: int | None = None
     """CPU threads; default as the run."""
+    removal: bool = False
+    """Prove the removal: fresh classifiers try to tell the sources apart on raw and on lensed images (removal.json)."""
+    removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
+    """Architectures of the fresh classifiers; default as the run (its extractor's and all_conv)."""
+    removal_seeds: int | None = None
+    """Classifiers of each architecture; default as the run (3)."""
+    removal_steps: int | None = None
+    """Training steps of a fresh classifier, at most; default as the run (2000)."""
+    removal_images: int | None = None
+    """Images of each split that the proof looks at, at most; default as the run (all)."""
     maps: bool = False
     """Compare runs: where their lenses edit, on average, side by side."""
     transfer: bool = False
@@ -80,9 +92,13 @@ class ProbeSettings:
         if self.fuse and (self.layers or self.weights != "last"):
             raise BadInput("--fuse measures the last weights' pooled features: leave --layer and --weights out")
         check_number("probe_epochs", self.probe_epochs, low=1)
-        for flag in ("probe_images", "threads"):
-            if getattr(self, flag) is not None:
-                check_number(flag, getattr(self, flag), low=1)
+        for flag in ("probe_images", "threads", *PROOF):
+            if isinstance(value := getattr(self, flag), int):
+                check_number(flag, value, low=1)
+            if flag in PROOF and value and not self.removal:
+                raise BadInput(f"--{flag} has no meaning without --removal")
+        if self.removal and (self.fuse or self.layers):
+            raise BadInput("--removal measures the lens: leave --fuse and --layer out")
         comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
         if not comparison:
             if len(self.run) > 1:
@@ -100,7 +116,8 @@ class ProbeSettings:
     @property
     def changed(self) -> dict[str, Any]:
         """The settings of the run that are given anew."""
-        return {name: getattr(self, name) for name in ("probe_images", "device", "threads") if getattr(self, name)}
+        names = ("probe_images", "device", "threads", *PROOF)
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     @property
     def layers(self) -> list[str]:
@@ -125,6 +142,8 @@ def probe(argv: list[str]) -> int:
         place = compare.Comparison([Path(run) for run in asked.run], asked.out, argv, asked.device, asked.threads)
         return compare.compare(place, asked.maps, asked.transfer)
     with Run.open(Path(asked.run[0])) as run:
+        if asked.removal:
+            return prove(asked, run, argv)
         return fuse(asked, run, argv) if asked.fuse else measure(asked, run, argv)
 
 
@@ -151,6 +170,26 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         place = run.directory / "summary-best.json"
     figures.print_table(summary | found)
     print(f"written to {place}", file=sys.stderr)
+    return 0
+
+
+def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
+    """Let fresh classifiers judge what the run's lens removed; write removal.json, print the table, draw the picture."""
+    finished = Finished.of(run, argv, asked.changed)
+    settings, summary = finished.parsed.settings, finished.summary
+
+    from lens import experiment, figures_removal, proof
+    from lens.downstream import load_probes
+
+    fabric = experiment.make_fabric(settings)
+    images = experiment.training_images(settings)
+    players = finished.players(images, fabric, asked.weights)
+    proof.check(players)
+    asks = as_list(asked.probe)
+    probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
+    found = proof.removal(players, probes)
+    figures_removal.record(run, summary, found, proof.examples(players))
+    print(f"written to {run.directory / 'removal.json'}", file=sys.stderr)
     return 0
 
 

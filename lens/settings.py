@@ -14,6 +14,7 @@ ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
+    "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -155,6 +156,17 @@ class Settings:
     probe: list[str] | str = dataclasses.field(default_factory=list)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
+    removal: bool = False
+    """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
+    removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
+    """Their architectures, timm names or all_conv; default: the extractor's and all_conv."""
+    removal_seeds: int = 3
+    """Classifiers of each architecture; the best of all in validation counts."""
+    removal_steps: int = 2000
+    """Training steps of a fresh classifier, at most; it ends earlier on its third plateau."""
+    removal_images: int | None = None
+    """Images of each split that the proof looks at, at most; default all."""
+
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Mirror the record, settings, summary and pictures to Weights & Biases."""
     wandb_project: str = "lens"
@@ -207,7 +219,9 @@ class Settings:
         check_number("warmup", self.warmup, low=0, high=1)
         check_number("seed", self.seed, low=0, high=2**32 - 1)
         check_number("workers", self.workers, low=0)
-        for flag in ("threads", "test_images", "probe_images", "probe_test_images"):
+        for flag in ("removal_seeds", "removal_steps"):
+            check_number(flag, getattr(self, flag), low=1)
+        for flag in ("threads", "test_images", "probe_images", "probe_test_images", "removal_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
         if self.pretrained and self.extractor_weights:
@@ -246,6 +260,11 @@ class Settings:
     def probes(self) -> list[str]:
         """`probe` as a list."""
         return as_list(self.probe)
+
+    @property
+    def judges(self) -> list[str]:
+        """The architectures of the fresh classifiers."""
+        return as_list(self.removal_classifiers) or [self.extractor, "all_conv"]
 
     @property
     def has_rival(self) -> bool:

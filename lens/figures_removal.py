@@ -1,0 +1,143 @@
+"""The table and the picture of a proof of removal, from its saved numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lens.figures import amplification, difference, pyplot, save_numbers, save_picture
+from lens.run import Run
+
+Array = np.ndarray[Any, Any]
+COLUMNS = ("measure", "raw", "lensed", "note")
+
+
+def record(run: Run, summary: dict[str, Any], found: dict[str, Any], pictures: dict[str, Array]) -> None:
+    """Write removal.json and its picture into a run's directory, its figures into the summary, print the table."""
+    folder = run.folder("figures")
+    save_numbers(folder / "removal.npz", pictures)
+    draw(found, pictures, folder / "removal.png")
+    run.write_json("removal.json", found)
+    run.write_json("summary.json", summary | {"removal": found})
+    print_table(found)
+
+
+def _share(value: float, interval: list[float] | None = None) -> str:
+    ends = f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * value:.1f} %{ends}"
+
+
+def _db(value: float | None) -> str:
+    return "∞ dB" if value is None else f"{value:.2f} dB"
+
+
+def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The figures in rows: measure, raw, lensed, note."""
+    raw, lensed = found["raw"], found["lensed"]
+    rows: list[tuple[str, ...]] = [
+        (
+            "source accuracy, best fresh classifier",
+            *(_share(part["balanced_accuracy"], part["ci"]) for part in (raw, lensed)),
+            f"balanced, chance {100 * found['chance']:.1f} %",
+        ),
+        ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect"),
+    ]  # fmt: skip
+    for name, judges in raw["by_architecture"].items():
+        both = (judges, lensed["by_architecture"][name])
+        short = [sum(not one for one in part["plateau"]) for part in both]
+        note = (
+            f"{short[0]} raw, {short[1]} lensed ended before a plateau" if any(short) else "each seed; all to a plateau"
+        )
+        cells = [" ".join(f"{100 * one:.1f}" for one in part["balanced_accuracy"]) for part in both]
+        rows.append((f"  {name}", cells[0], cells[1], note))
+    sources = found["sources"]
+    for k, name in enumerate(sources if len(sources) <= 6 else []):
+        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
+    if found["downstream"]:
+        part = found["downstream"]
+        cost = f"cost {100 * part['cost']:.1f} points ({' – '.join(f'{100 * end:.1f}' for end in part['cost_ci'])})"
+        rows.append(("class labels, fresh classifiers", _share(part["raw"]), _share(part["lensed"]), cost))
+    for name, part in {"class labels, frozen features": found["frozen"], **found["probes"]}.items():
+        if part:
+            note = f"linear; untrained {100 * part['untrained']:.1f} %" + (f", PSNR {_db(part['psnr'])}" if "psnr" in part else "")  # fmt: skip
+            rows.append((name, _share(part["raw"], part["raw_ci"]), _share(part["lensed"], part["lensed_ci"]), note))
+    planted = f"planted images {_db(found['psnr_planted'])}" if found["psnr_planted"] is not None else ""
+    rows.append(("PSNR, all images", "", _db(found["psnr"]), planted))
+    rows.append(("SSIM", "", f"{found['ssim']:.3f}", ""))
+    return rows
+
+
+def print_table(found: dict[str, Any]) -> None:
+    """Print the figures as a table, the verdict as its title."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=f"{headline(found)}")
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
+    for row in table(found):
+        shown.add_row(*row)
+    console = Console()
+    console.print(shown)
+    if not found["readable"]:
+        console.print(
+            "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
+            "better classifiers may read more.", style="dim", highlight=False,
+        )  # fmt: skip
+
+
+def headline(found: dict[str, Any]) -> str:
+    """The verdict in one line."""
+    return (
+        f"{found['verdict']}: fresh classifiers tell {' and '.join(found['sources']) if len(found['sources']) == 2 else 'the sources'} "
+        f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed"
+    )
+
+
+def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
+    """For each source its raw images, lensed ones, amplified differences and mean edit map; below, the accuracies."""
+    plt = pyplot()
+    raw, lensed = pictures["raw"], pictures["lensed"]
+    sources, each = raw.shape[:2]
+    factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
+    rows = 3 * sources
+    figure = plt.figure(figsize=(1.25 * (each + 2) + 0.8, 1.25 * rows + 1.7))
+    grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
+    top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
+    for k, name in enumerate(found["sources"]):
+        parts = (
+            ("raw", raw[k]),
+            ("lensed", lensed[k]),
+            (f"difference × {factor:.1f}", difference(raw[k], lensed[k], factor)),
+        )
+        for r, (title, row) in enumerate(parts):
+            for c, picture in enumerate(row):
+                axis = figure.add_subplot(grid[3 * k + r, c])
+                axis.imshow(picture, interpolation="nearest")
+                axis.set(xticks=[], yticks=[])
+                if c == 0:
+                    label = f"{Path(name).name or name}\n{title}" if r == 0 else title
+                    axis.set_ylabel(label, fontsize=7)
+        axis = figure.add_subplot(grid[3 * k : 3 * k + 3, each:])
+        axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(f"mean squared edit, {_db(found['psnr_by_source'][k])}", fontsize=7)
+    axis = figure.add_subplot(grid[rows, :])
+    for y, kind in ((1, "raw"), (0, "lensed")):
+        part = found[kind]
+        axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
+        every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
+        axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
+    axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
+    axis.set(
+        yticks=[0, 1], yticklabels=["lensed", "raw"], ylim=(-0.6, 1.5), xlim=(min(100 * found["chance"] - 5, 45), 101)
+    )
+    axis.tick_params(labelsize=7)
+    axis.set_xlabel(
+        "source accuracy of fresh classifiers, % (dot: the best in validation, 95 % interval; dotted: chance)",
+        fontsize=7,
+    )
+    save_picture(plt, figure, file)

@@ -1,0 +1,191 @@
+"""Fresh classifiers: networks that no lens has met, trained to a plateau on 8-bit images, to tell what can be read there."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.draws import generator, step_seed
+from lens.networks import build_extractor
+from lens.protocols import find
+
+Array = np.ndarray[Any, Any]
+ALL_CONV = "all_conv"
+"""The name of `AllConv`, beside timm's names."""
+PERFECT = 0.999
+"""Validation accuracy from which there is nothing left to learn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss.
+
+    Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
+    on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
+    `least` steps count for no plateau: a faint cue is often found only after hundreds of steps at chance.
+    """
+
+    steps: int = 2000
+    least: int = 500
+    every: int = 50
+    patience: int = 4
+    batch: int = 128
+    lr: float = 2e-3
+    weight_decay: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Images (n, H, W, C) uint8, as files would hold them, and the answer of each (n,) int64."""
+
+    images: Array
+    answer: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What one classifier makes of the test images: its answers (n,), and how its training went."""
+
+    answers: Array
+    validation: float
+    """Balanced accuracy on validation of the weights that were kept: those with the best one."""
+    steps: int
+    plateau: bool
+    """Whether the training ended because validation had nothing more to give."""
+
+
+class AllConv(nn.Module):
+    """An all-convolutional network (Springenberg et al. 2015), its first layers at full resolution.
+
+    Without pooling or a coarse root it reads what hides in single pixels, as the networks of image forensics do.
+    """
+
+    def __init__(self, classes: int, image_size: int, width: int = 16) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+            conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        layers = [*block(3, width), *block(width, width)]
+        side = image_size
+        while side > 8:
+            layers += [*block(width, min(2 * width, 256), 2), *block(min(2 * width, 256), min(2 * width, 256))]
+            width, side = min(2 * width, 256), side // 2
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, C, H, W) → logits (B, K)."""
+        logits: Tensor = self.head(self.layers(inputs).mean(dim=(2, 3)))
+        return logits
+
+
+def build(name: str, classes: int, image_size: int, stem: str, arguments: dict[str, Any]) -> nn.Module:
+    """A freshly initialised classifier, from torch's current seed: `all_conv`, or a timm model with a linear head.
+
+    `stem` and `arguments` are of a timm model, as `--extractor_stem` and `--extractor_args`. Raises BadInput for an
+    unknown name.
+    """
+    if name == ALL_CONV:
+        return AllConv(classes, image_size)
+    task = find("task", "labels")().for_classes([str(k) for k in range(classes)])
+    return build_extractor(task, name, image_size, stem, arguments, pretrained=False, separate=False)
+
+
+def balanced_accuracy(answers: Array, truth: Array) -> float:
+    """The mean over the classes of the share of right answers."""
+    return float(np.mean([(answers[truth == k] == k).mean() for k in np.unique(truth)]))
+
+
+def judge(
+    make: Callable[[], nn.Module],
+    pictures: dict[str, Pictures],
+    seed: int,
+    recipe: Recipe,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    flip: bool = False,
+    tell: Callable[[int, str], None] = lambda done, note: None,
+) -> Judged:
+    """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
+
+    Every class is shown equally often. With `flip` training images are mirrored at random: for what the pictures show,
+    never for where they come from (a marker's side can be the cue). `tell` is called with the steps done and a note.
+    """
+    torch.manual_seed(step_seed(seed, 0, "fresh classifier"))
+    model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    train = pictures["train"]
+    members = [np.flatnonzero(train.answer == k) for k in np.unique(train.answer)]
+    best: tuple[float, dict[str, Tensor]] = (-1.0, {})
+    lowest, waited, plateaus, step = float("inf"), 0, 0, 0
+
+    def answers(split: str) -> tuple[Array, float]:
+        model.eval()
+        told, loss = [], 0.0
+        shown = pictures[split]
+        for start in range(0, len(shown.answer), 512):
+            rows = slice(start, start + 512)
+            with torch.no_grad(), autocast():
+                logits = model(_inputs(shown.images[rows], device)).float()
+            target = torch.from_numpy(shown.answer[rows]).to(device)
+            loss += float(functional.cross_entropy(logits, target, reduction="sum"))
+            told.append(logits.argmax(dim=1).cpu().numpy())
+        return np.concatenate(told), loss / len(shown.answer)
+
+    while step < recipe.steps and plateaus < 3:
+        model.train()
+        chosen = _balanced_batch(members, recipe.batch, generator(seed, step, "fresh batch"))
+        inputs = _inputs(train.images[chosen], device)
+        if flip:
+            mirrored = torch.rand(len(inputs), generator=generator(seed, step, "fresh flip")).to(device) < 0.5
+            inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
+        rate = recipe.lr * 0.1**plateaus * min(1.0, (step + 1) / 50)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with autocast():
+            logits = model(inputs)
+        loss = functional.cross_entropy(logits.float(), torch.from_numpy(train.answer[chosen]).to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        step += 1
+        if step % recipe.every and step < recipe.steps:
+            continue
+        told, value = answers("val")
+        accuracy = balanced_accuracy(told, pictures["val"].answer)
+        tell(step, f"validation {100 * accuracy:.1f} %")
+        if accuracy > best[0]:
+            best = (accuracy, copy.deepcopy(model.state_dict()))
+        if accuracy >= PERFECT:
+            plateaus = 3
+        lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
+        if waited >= recipe.patience and step >= recipe.least:
+            plateaus, waited = plateaus + 1, 0
+    model.load_state_dict(best[1])
+    return Judged(answers("test")[0], best[0], step, plateaus >= 3)
+
+
+def _inputs(images: Array, device: torch.device) -> Tensor:
+    """uint8 (B, H, W, C) → the classifier's input in [−1, 1], (B, C, H, W) in channels-last memory."""
+    rows = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return rows.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _balanced_batch(members: list[Array], size: int, draws: torch.Generator) -> Array:
+    """`size` rows, each of a class drawn uniformly and of a random row of that class."""
+    kind = torch.randint(len(members), (size,), generator=draws).numpy()
+    place = torch.rand(size, generator=draws, dtype=torch.float64).numpy()
+    sizes = np.array([len(rows) for rows in members])
+    first = np.cumsum(sizes) - sizes
+    chosen: Array = np.concatenate(members)[first[kind] + (place * sizes[kind]).astype(np.int64)]
+    return chosen
