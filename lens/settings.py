@@ -42,8 +42,9 @@ class Settings:
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
     max_bad_fraction: float = 0.01
     """Share of unreadable images, 0 to 1, beyond which a source is refused."""
-    augment: Literal["none", "crop", "inception"] = "crop"
-    """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter)."""
+    augment: Literal["none", "crop", "inception", "resized"] = "crop"
+    """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter), resized
+    (area 0.08-1, aspect 3/4-4/3, flip)."""
 
     grey: float | None = None
     """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
