@@ -53,7 +53,7 @@ def _resized_crop(images: Tensor, size: int, flip: Tensor, least_area: float, un
     height = (area / ratio).sqrt().clamp(max=1)
     # affine_grid's frame is [−1, 1]: a crop of width w can move by ±(1 − w).
     zero = torch.zeros_like(width)
-    sign = torch.where(flip, -1.0, 1.0)
+    sign = 1 - 2 * flip.to(width.dtype)
     theta = torch.stack(
         [
             torch.stack([width * sign, zero, (2 * x - 1) * (1 - width)], dim=1),

@@ -28,6 +28,18 @@ def test_an_image_is_cropped_the_same_in_any_batch(kind):
         assert not torch.equal(augment(kind, images, 32, draws(range(6), epoch=1)), whole)
 
 
+@pytest.mark.parametrize("kind", ["none", "crop", "inception", "resized"])
+def test_crops_are_single_where_torchs_default_is_double(kind):
+    """Under --precision 64 it is, where batch statistics are estimated again."""
+    images = torch.randint(0, 256, (6, 3, 36, 36), dtype=torch.uint8)
+    single = augment(kind, images, 32, draws(range(6)))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(augment(kind, images, 32, draws(range(6))), single)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_random_crop_is_a_window_of_the_image_sometimes_mirrored():
     x = torch.arange(12, dtype=torch.uint8)
     image = (x[:, None] * 12 + x)[None, None].repeat(200, 3, 1, 1)
