@@ -24,6 +24,7 @@ from lens.pairing import target_mse
 from lens.parsing import Parsed
 from lens.planting import plant
 from lens.protocols import BadInput, Question, Shortcut, Task, key_name, trait
+from lens.rand_augment import rand_augment
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import Settings
@@ -50,11 +51,13 @@ class Experiment:
     """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
-        """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
+        """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
         settings = self.settings
         draws = batch.draws(settings.seed)
         if training:
             images = augment(settings.augment, batch.images, settings.image_size, draws)
+            if settings.rand_augment:
+                images = rand_augment(images, settings.rand_augment, draws)
         else:
             images = centre(batch.images, settings.image_size)
         count = self.task.views
@@ -226,6 +229,7 @@ def build(
     one = torch.zeros(1, dtype=torch.int64)
     blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
     task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    ranks = ranks or Ranks(fabric)
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(settings, task)
@@ -243,7 +247,6 @@ def build(
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
         place["dtype"] = torch.float64
-    ranks = ranks or Ranks(fabric)
     if ranks.world > 1 and settings.norm_sync == "global":
         synchronise(extractor, fabric.device)
         extractor.find_norms()

@@ -13,7 +13,7 @@ RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wa
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
-    "probe_test_images",
+    "probe_test_images", "rand_augment",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -45,6 +45,8 @@ class Settings:
     augment: Literal["none", "crop", "inception", "resized"] = "crop"
     """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter), resized
     (area 0.08-1, aspect 3/4-4/3, flip)."""
+    rand_augment: float = 0.0
+    """Magnitude, 0 (off) to 10, of two random operations on each training image, before a shortcut is planted."""
 
     grey: float | None = None
     """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
@@ -163,6 +165,7 @@ class Settings:
         check_number("image_size", self.image_size, low=8)
         if self.cache_size is not None:
             check_number("cache_size", self.cache_size, low=self.image_size)
+        check_number("rand_augment", self.rand_augment, low=0, high=10)
         if self.grey is not None:
             check_number("grey", self.grey, low=0, high=1)
         check_number("colour_jitter", self.colour_jitter, low=0, high=1.25)
