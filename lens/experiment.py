@@ -20,6 +20,7 @@ from lens.augment import augment, centre
 from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, Draws, generator
 from lens.global_norm import synchronise
+from lens.mixing import Mixing
 from lens.pairing import target_mse
 from lens.parsing import Parsed
 from lens.planting import plant
@@ -47,6 +48,7 @@ class Experiment:
     lens: networks.Lens | Rival | None
     fabric: lightning_fabric.Fabric
     ranks: Ranks
+    mixing: Mixing
     answers: Tensor | None = None
     """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
 
@@ -228,8 +230,10 @@ def build(
     # A question that this image size cannot be asked is refused here, before there is a run.
     one = torch.zeros(1, dtype=torch.int64)
     blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
-    task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    _, question = task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
     ranks = ranks or Ranks(fabric)
+    mixing = Mixing(settings.mixup, settings.cutmix, settings.label_smoothing)
+    mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(settings, task)
@@ -256,7 +260,7 @@ def build(
     if lens is not None:
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
-    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, answers)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
 
 
 def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:

@@ -13,7 +13,7 @@ RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wa
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
-    "probe_test_images", "rand_augment",
+    "probe_test_images", "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -47,6 +47,12 @@ class Settings:
     (area 0.08-1, aspect 3/4-4/3, flip)."""
     rand_augment: float = 0.0
     """Magnitude, 0 (off) to 10, of two random operations on each training image, before a shortcut is planted."""
+    mixup: float = 0.0
+    """Alpha of the Beta law by which views of two images are mixed, answers too; 0: off. For tasks with one class a view."""
+    cutmix: float = 0.0
+    """Alpha of the Beta law of the share that a box from another image takes; 0: off. With --mixup: one of the two."""
+    label_smoothing: float = 0.0
+    """Share of each training answer, 0 to below 1, that is spread over all classes."""
 
     grey: float | None = None
     """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
@@ -166,6 +172,9 @@ class Settings:
         if self.cache_size is not None:
             check_number("cache_size", self.cache_size, low=self.image_size)
         check_number("rand_augment", self.rand_augment, low=0, high=10)
+        for flag in ("mixup", "cutmix"):
+            check_number(flag, getattr(self, flag), low=0)
+        check_number("label_smoothing", self.label_smoothing, low=0, high=1, open_high=True)
         if self.grey is not None:
             check_number("grey", self.grey, low=0, high=1)
         check_number("colour_jitter", self.colour_jitter, low=0, high=1.25)
