@@ -21,7 +21,9 @@ def augment(kind: str, images: Tensor, size: int, draws: Draws) -> Tensor:
     """Training images: uint8 (B, C, H, W) at cache size → float in [0, 1], (B, C, size, size).
 
     `none`: the centre crop. `crop`: a random crop of `size` px and a random flip. `inception`: the preprocessing of
-    Kolesnikov et al. 2019: area 0.05–1 and aspect 0.75–1.33, flip, brightness ±32/255, saturation 0.5–1.5.
+    Kolesnikov et al. 2019: area 0.05–1 and aspect 0.75–1.33, flip, brightness ±32/255, saturation 0.5–1.5. `resized`:
+    torchvision's RandomResizedCrop, area 0.08–1 and aspect 3/4–4/3, and a flip. A side that would be longer than the
+    image is cut to it, where torchvision draws again: crops of nearly the whole area are a little smaller.
     """
     if kind == "none":
         return centre(images, size)
@@ -36,19 +38,22 @@ def augment(kind: str, images: Tensor, size: int, draws: Draws) -> Tensor:
         batch = torch.arange(len(images), device=images.device)[:, None, None, None]
         channels = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
         return images[batch, channels, rows, columns].float() / 255
+    images = images.float() / 255
+    if kind == "resized":
+        return _resized_crop(images, size, flip, 0.08, draws.uniform("resized", 4))
     assert kind == "inception", kind
-    return _jitter(_resized_crop(images.float() / 255, size, flip, draws), draws)
+    return _jitter(_resized_crop(images, size, flip, 0.05, draws.uniform("inception", 4)), draws)
 
 
-def _resized_crop(images: Tensor, size: int, flip: Tensor, draws: Draws) -> Tensor:
-    area, aspect, x, y = draws.uniform("inception", 4).unbind(1)
-    area = 0.05 + 0.95 * area
+def _resized_crop(images: Tensor, size: int, flip: Tensor, least_area: float, uniform_B4: Tensor) -> Tensor:
+    area, aspect, x, y = uniform_B4.unbind(1)
+    area = least_area + (1 - least_area) * area
     ratio = torch.exp((2 * aspect - 1) * math.log(4 / 3))
     width = (area * ratio).sqrt().clamp(max=1)
     height = (area / ratio).sqrt().clamp(max=1)
     # affine_grid's frame is [−1, 1]: a crop of width w can move by ±(1 − w).
     zero = torch.zeros_like(width)
-    sign = torch.where(flip, -1.0, 1.0)
+    sign = 1 - 2 * flip.to(width.dtype)
     theta = torch.stack(
         [
             torch.stack([width * sign, zero, (2 * x - 1) * (1 - width)], dim=1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Draws:
         bits = _absorb(state[:, None], counter[None, :])
         # The top 24 bits: every multiple of 2**-24 below 1, which float32 holds exactly.
         return (((bits >> 40) & 0xFFFFFF).to(torch.float32) / (1 << 24)).reshape(len(state), *shape)
+
+    def normal(self, name: str, *shape: int) -> Tensor:
+        """Standard normal draws (V, *shape), float32: the inverse distribution function of uniform ones."""
+        # Half a step up: the draws are multiples of 2**-24 from 0, and both ends of the interval would be infinite.
+        return math.sqrt(2) * (2 * self.uniform(name, *shape) - 1 + 2**-24).erfinv()
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Int64 in {0, …, high − 1}, (V, *shape)."""

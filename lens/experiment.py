@@ -20,10 +20,12 @@ from lens.augment import augment, centre
 from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, Draws
 from lens.global_norm import synchronise
+from lens.mixing import Mixing
 from lens.pairing import target_mse
 from lens.parsing import Parsed
 from lens.planting import plant
 from lens.protocols import BadInput, Listing, Question, Shortcut, Task, find, key_name, trait
+from lens.rand_augment import rand_augment
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import Settings
@@ -46,15 +48,18 @@ class Experiment:
     lens: networks.Lens | Rival | None
     fabric: lightning_fabric.Fabric
     ranks: Ranks
+    mixing: Mixing
     answers: Tensor | None = None
     """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
 
     def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
-        """Cached images → crop → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
+        """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
         settings = self.settings
         draws = batch.draws(settings.seed)
         if training:
             images = augment(settings.augment, batch.images, settings.image_size, draws)
+            if settings.rand_augment:
+                images = rand_augment(images, settings.rand_augment, draws)
         else:
             images = centre(batch.images, settings.image_size)
         count = self.task.views
@@ -276,7 +281,10 @@ def build(
     # A question that this image size cannot be asked is refused here, before there is a run.
     one = torch.zeros(1, dtype=torch.int64)
     blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
-    task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    _, question = task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    ranks = ranks or Ranks(fabric)
+    mixing = Mixing(settings.mixup, settings.cutmix, settings.label_smoothing)
+    mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(settings, task)
@@ -294,7 +302,6 @@ def build(
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
         place["dtype"] = torch.float64
-    ranks = ranks or Ranks(fabric)
     if ranks.world > 1 and settings.norm_sync == "global":
         synchronise(extractor, fabric.device)
         extractor.find_norms()
@@ -304,7 +311,7 @@ def build(
     if lens is not None:
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
-    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, answers)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
 
 
 def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:

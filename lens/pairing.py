@@ -11,8 +11,9 @@ from lens.run import Run
 from lens.settings import Settings, as_list
 
 PAIRED = (
-    "task", "data", "label_column", "image_size", "cache_size", "augment", "grey", "colour_jitter", "blur", "standardise",
-    "shortcut", "shortcut_key", "seed", "eval_images", "split_sources", "group_by", "fresh_fraction",
+    "task", "data", "label_column", "image_size", "cache_size", "augment", "rand_augment", "mixup", "cutmix",
+    "label_smoothing", "grey", "colour_jitter", "blur", "standardise", "shortcut", "shortcut_key", "seed", "eval_images",
+    "split_sources", "group_by", "fresh_fraction",
 )  # fmt: skip
 """Settings in which a lens run and a rival that is matched to it must agree."""
 

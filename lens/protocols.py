@@ -266,9 +266,12 @@ def _members(protocol: type[Any]) -> list[str]:
     return [name for name in names if not name.startswith("_") and name != "logits"]
 
 
-def check_number(name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False) -> None:
-    """Raise BadInput unless `value` is finite and within [low, high], or (low, high] with `open_low`."""
-    if not math.isfinite(value) or value < low or value > high or (open_low and value == low):
+def check_number(
+    name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False, open_high: bool = False
+) -> None:
+    """Raise BadInput unless `value` is finite and within [low, high], without an end that is `open`."""
+    outside = value < low or value > high or (open_low and value == low) or (open_high and value == high)
+    if not math.isfinite(value) or outside:
         below = f"above {low:g}" if open_low else f"at least {low:g}"
-        above = "" if math.isinf(high) else f" and at most {high:g}"
+        above = "" if math.isinf(high) else f" and {'below' if open_high else 'at most'} {high:g}"
         raise BadInput(f"--{name} is {value}: it must be a finite number, {below}{above}")

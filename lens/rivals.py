@@ -64,20 +64,14 @@ class RandomAugmentation(Rival):
 
     def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
         """Four changes of mean square 1, weighted by normal draws (a weight below 0 lowers contrast, sharpens, …)."""
-        colour = _normal(draws, "augment colour", 3)[:, :, None, None].expand_as(views)
+        colour = draws.normal("augment colour", 3)[:, :, None, None].expand_as(views)
         contrast = views - views.mean(dim=(1, 2, 3), keepdim=True)
         padded = functional.pad(views, (2, 2, 2, 2), mode="replicate")
         blur = functional.avg_pool2d(functional.avg_pool2d(padded, 3, 1), 3, 1) - views
-        noise = _normal(draws, "augment noise", *views.shape[1:])
-        weight = _normal(draws, "augment weight", 4)[:, :, None, None, None].unbind(1)
+        noise = draws.normal("augment noise", *views.shape[1:])
+        weight = draws.normal("augment weight", 4)[:, :, None, None, None].unbind(1)
         changes = (_unit(change) for change in (colour, contrast, blur, noise))
         return _unit(torch.stack([w * change for w, change in zip(weight, changes, strict=True)]).sum(dim=0))
-
-
-def _normal(draws: Draws, name: str, *shape: int) -> Tensor:
-    """Standard normal draws (V, *shape): the inverse distribution function of uniform ones."""
-    # Half a step up: the draws are multiples of 2**-24 from 0, and both ends of the interval would be infinite.
-    return math.sqrt(2) * torch.erfinv(2 * draws.uniform(name, *shape) - 1 + 2**-24)
 
 
 def _unit(change: Tensor) -> Tensor:

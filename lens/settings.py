@@ -15,6 +15,7 @@ ADDED = (
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
     "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
+    "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
 
@@ -50,8 +51,17 @@ class Settings:
     fresh_fraction: float | None = None
     """Share of the training split, 0 to 0.9, that is kept from the lens for fresh classifiers that judge it later; default
     0.5 for dataset_classification, else 0."""
-    augment: Literal["none", "crop", "inception"] = "crop"
-    """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter)."""
+    augment: Literal["none", "crop", "inception", "resized"] = "crop"
+    """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter), resized
+    (area 0.08-1, aspect 3/4-4/3, flip)."""
+    rand_augment: float = 0.0
+    """Magnitude, 0 (off) to 10, of two random operations on each training image, before a shortcut is planted."""
+    mixup: float = 0.0
+    """Alpha of the Beta law by which views of two images are mixed, answers too; 0: off. For tasks with one class a view."""
+    cutmix: float = 0.0
+    """Alpha of the Beta law of the share that a box from another image takes; 0: off. With --mixup: one of the two."""
+    label_smoothing: float = 0.0
+    """Share of each training answer, 0 to below 1, that is spread over all classes."""
 
     grey: float | None = None
     """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
@@ -181,6 +191,10 @@ class Settings:
         check_number("image_size", self.image_size, low=8)
         if self.cache_size is not None:
             check_number("cache_size", self.cache_size, low=self.image_size)
+        check_number("rand_augment", self.rand_augment, low=0, high=10)
+        for flag in ("mixup", "cutmix"):
+            check_number(flag, getattr(self, flag), low=0)
+        check_number("label_smoothing", self.label_smoothing, low=0, high=1, open_high=True)
         if self.grey is not None:
             check_number("grey", self.grey, low=0, high=1)
         check_number("colour_jitter", self.colour_jitter, low=0, high=1.25)

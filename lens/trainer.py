@@ -75,6 +75,10 @@ class Trainer:
         views, question, _ = self.players.views(batch, training=True)
         if settings.shuffle_targets:
             question["target"] = _of_others(question["target"], len(batch.index))
+        if self.players.mixing.active:
+            assert task.classes is not None
+            seed = step_seed(settings.seed, self.step, f"mixing {rank}")
+            views, question = self.players.mixing.mix(views, question, task.classes, len(batch.index), seed)
         parts = []
         share = 1 / settings.accumulate
         draws_parts = self.players.draws(batch).chunk(settings.accumulate)

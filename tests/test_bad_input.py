@@ -66,6 +66,11 @@ ROWS = [
     ([*GOOD, "--adversary", "none", "--lens_weights", "./a_file"], "there is no lens"),
     ([*GOOD, "--recon_weight", "-1"], "--recon_weight is -1.0"),
     ([*GOOD, "--recon_weight", ".nan"], "--recon_weight is nan"),
+    (
+        [*GOOD, "--task", "jigsaw", "--mixup", "0.8", "--label_smoothing", "0.1"],
+        "--mixup 0.8 and --label_smoothing 0.1 cannot be used with --task jigsaw",
+    ),
+    ([*GOOD, "--cutmix", "1", "--batch_size", "1"], "--cutmix 1 mixes each image with another"),
     ([*GOOD, "--device", "cuda:99"], "--device cuda:99: torch sees"),
     ([*GOOD, "--image_column", "img"], "belong to parquet files"),
     ([*GOOD, "--out", "./a_file"], "a_file exists and is no empty directory"),

@@ -44,6 +44,23 @@ def test_draws_are_uniform_and_neighbours_are_independent():
         assert abs(torch.corrcoef(pair)[0, 1]) < 0.015
 
 
+def test_normal_draws_are_finite_and_have_mean_0_deviation_1_and_normal_tails():
+    x = draws(range(100_000)).normal("x", 2).double()
+    assert torch.isfinite(x).all()
+    assert abs(x.mean()) < 4 / 200_000**0.5
+    assert abs(x.std() - 1) < 4 / (2 * 200_000) ** 0.5
+    for z, share in ((1.0, 0.1587), (2.0, 0.02275), (3.0, 0.00135)):
+        bound = 4 * (share * (1 - share) / 200_000) ** 0.5
+        assert abs((x > z).double().mean() - share) < bound
+        assert abs((x < -z).double().mean() - share) < bound
+
+
+def test_normal_draws_are_finite_at_both_ends(monkeypatch):
+    for value in (0.0, 1 - 2**-24):
+        monkeypatch.setattr(Draws, "uniform", lambda self, name, *shape, value=value: torch.full((2, *shape), value))
+        assert torch.isfinite(draws(range(2)).normal("x", 3)).all()
+
+
 def test_integers_cover_their_range_evenly():
     values = draws(range(60_000)).integers("x", 3)
     assert values.unique().tolist() == [0, 1, 2]
