@@ -37,6 +37,8 @@ def place(tmp_path, monkeypatch):
     for i in range(40):
         picture(other, i % 2).rotate(90, expand=True).save(tmp_path / "other" / f"{i}.png")
     (tmp_path / "good_link").symlink_to(tmp_path / "good")
+    write_folder(tmp_path / "linked", 20, classes=1)
+    (tmp_path / "linked" / "class9").symlink_to(tmp_path / "good" / "class1")
     (tmp_path / "no_run").mkdir()
     (tmp_path / "torn_run").mkdir()
     (tmp_path / "torn_run" / "settings.yaml").write_text("task: [rot")
