@@ -32,6 +32,13 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "half.py").write_text(half)
     (tmp_path / "steps.py").write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
     write_folder(write_folder(tmp_path / "mixed", 5) / "train", 5)
+    other = np.random.default_rng(5)  # pictures of another structure: near nothing else
+    (tmp_path / "other").mkdir()
+    for i in range(40):
+        picture(other, i % 2).rotate(90, expand=True).save(tmp_path / "other" / f"{i}.png")
+    (tmp_path / "good_link").symlink_to(tmp_path / "good")
+    write_folder(tmp_path / "linked", 20, classes=1)
+    (tmp_path / "linked" / "class9").symlink_to(tmp_path / "good" / "class1")
     (tmp_path / "no_run").mkdir()
     (tmp_path / "torn_run").mkdir()
     (tmp_path / "torn_run" / "settings.yaml").write_text("task: [rot")
@@ -39,7 +46,24 @@ def place(tmp_path, monkeypatch):
 
 
 GOOD = [*TINY, "--data", "./good"]
+NAMED = [*TINY, "--task", "dataset_classification", "--data"]
 ROWS = [
+    ([*NAMED, "./good"], "--data names one, ./good: give two or more, or cut it with --split_sources 2"),
+    ([*NAMED, "./good", "./other", "./good/"], "--data names ./good/ twice (it is ./good)"),
+    ([*NAMED, "./good", "./good/class0"], "./good/class0 lies in ./good: an image cannot come from two sources"),
+    ([*NAMED, "./good_link/class1", "./good"], "./good_link/class1 lies in ./good"),
+    (
+        [*NAMED, "./other", "./few"],
+        "./few has 3 training images|./few has 4 training images: a source that is asked about",
+    ),
+    ([*NAMED, "./good", "./one_class"], "of the 20 images of ./one_class stand in ./good too"),
+    ([*NAMED, "./good", "./other", "--split_sources", "2"], "cuts one source into several and 2 are given"),
+    ([*GOOD, "--split_sources", "1"], "--split_sources is 1: it must be a finite number, at least 2 and at most 64"),
+    ([*GOOD, "--split_sources", "64"], "there are only 40 groups of images to divide"),
+    ([*GOOD, "--fresh_fraction", "0.95"], "--fresh_fraction is 0.95"),
+    ([*GOOD, "--group_by", "p(\\d+"], "--group_by 'p(\\\\d+' is no regular expression: missing )"),
+    ([*GOOD, "--group_by", "patient\\d+"], "finds nothing in any name, such as 'class0/000.png'"),
+    ([*GOOD, "--shortcut", "arrow", "--shortcut_key", "source"], "needs two or more --data, or --split_sources"),
     ([*TINY, "--data", "./missing"], "./missing does not exist"),
     ([*TINY, "--data", "./empty"], "./empty holds no image file"),
     ([*TINY, "--data", "./only_text/"], "holds no image file"),

@@ -11,9 +11,11 @@ import time
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from conftest import picture, write_folder
 
 from lens import cache, data, opening, splits
+from lens.draws import generator
 from lens.protocols import BadInput, Listing, Record
 
 
@@ -371,6 +373,18 @@ def test_sources_have_equal_shares_of_a_balanced_epoch(tmp_path):
         data.order_of(len(train), s, e, "order", images.source[train]).tolist() for s, e in ((0, 0), (0, 1), (1, 0))
     ]
     assert firsts[0] != firsts[1] != firsts[2] != firsts[0]
+
+
+def test_a_balanced_epoch_is_mixed_and_every_pass_over_a_small_source_is_another():
+    source = np.repeat([0, 1], [180, 20])
+    order = data.order_of(200, 0, 0, "order", source).numpy()
+    assert 35 <= source[order[:100]].sum() <= 65
+    passes = data.order_of(200, 0, 0, "order", source)[
+        torch.argsort(torch.randperm(200, generator=generator(0, 0, "order")))
+    ]
+    small = passes[100:].reshape(5, 20)  # as they were drawn, before they were mixed
+    assert all(sorted(one.tolist()) == list(range(180, 200)) for one in small)
+    assert len({tuple(one.tolist()) for one in small}) == 5
 
 
 def test_balanced_batches_are_the_same_for_any_number_of_workers_and_ranks(tmp_path):

@@ -30,7 +30,7 @@ def commands():
 def place(tmp_path_factory):
     """A folder that holds what README's examples name: ./photos/, ./cifar10/, configs/, my_task.py, runs/first."""
     folder = tmp_path_factory.mktemp("readme")
-    write_folder(folder / "photos", 20)
+    write_folder(folder / "photos", 60)
     write_folder(folder / "more_photos", 20, seed=3)
     (folder / "cifar10").mkdir()
     write_parquet(folder / "cifar10" / "train-0.parquet", 80)

@@ -18,6 +18,7 @@ SMALL = {
     "relative_patch": ["--relative_patch.embedding", "8", "--relative_patch.hidden", "8"],
     "jigsaw": ["--jigsaw.embedding", "8", "--jigsaw.hidden", "8"],
     "exemplar": ["--exemplar.embedding", "8"],
+    "dataset_classification": ["--split_sources", "2", "--fresh_fraction", "0"],
 }
 TASKS = [[name, *SMALL.get(name, [])] for name in names("task") if name != "rotation"]
 TASKS.append(["colorization", "--colorization.target", "bins"])
