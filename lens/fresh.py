@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import generator, step_seed
 from lens.networks import build_extractor
-from lens.protocols import find
+from lens.protocols import BadInput, find
 
 Array = np.ndarray[Any, Any]
-ALL_CONV = "all_conv"
-"""The name of `AllConv`, beside timm's names."""
 PERFECT = 0.999
 """Validation accuracy from which there is nothing left to learn."""
 
@@ -62,43 +61,26 @@ class Judged:
     """Whether the training ended because validation had nothing more to give."""
 
 
-class AllConv(nn.Module):
-    """An all-convolutional network (Springenberg et al. 2015), its first layers at full resolution.
+def build(spec: str, classes: int, image_size: int, stem: str) -> nn.Module:
+    """A freshly initialised classifier, from torch's current seed: an extractor's name, or `NAME:{argument: value, …}`.
 
-    Without pooling or a coarse root it reads what hides in single pixels, as the networks of image forensics do.
+    `stem` as `--extractor_stem`. Raises BadInput for an unknown name, or arguments that it does not take.
     """
-
-    def __init__(self, classes: int, image_size: int, width: int = 16) -> None:
-        super().__init__()
-
-        def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-            conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-            return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-        layers = [*block(3, width), *block(width, width)]
-        side = image_size
-        while side > 8:
-            layers += [*block(width, min(2 * width, 256), 2), *block(min(2 * width, 256), min(2 * width, 256))]
-            width, side = min(2 * width, 256), side // 2
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(B, C, H, W) → logits (B, K)."""
-        logits: Tensor = self.head(self.layers(inputs).mean(dim=(2, 3)))
-        return logits
-
-
-def build(name: str, classes: int, image_size: int, stem: str, arguments: dict[str, Any]) -> nn.Module:
-    """A freshly initialised classifier, from torch's current seed: `all_conv`, or a timm model with a linear head.
-
-    `stem` and `arguments` are of a timm model, as `--extractor_stem` and `--extractor_args`. Raises BadInput for an
-    unknown name.
-    """
-    if name == ALL_CONV:
-        return AllConv(classes, image_size)
+    name, arguments = parts(spec)
     task = find("task", "labels")().for_classes([str(k) for k in range(classes)])
     return build_extractor(task, name, image_size, stem, arguments, pretrained=False, separate=False)
+
+
+def parts(spec: str) -> tuple[str, dict[str, Any]]:
+    """`resnet10t:{stem_width: 8}` → the model's name and its arguments. Raises BadInput where they are no mapping."""
+    name, colon, rest = spec.partition(":")
+    try:
+        arguments = yaml.safe_load(rest) if colon else {}
+    except yaml.YAMLError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadInput(f"classifier {spec!r}: after the colon come arguments, as in resnet10t:{{stem_width: 8}}")
+    return name, arguments
 
 
 def balanced_accuracy(answers: Array, truth: Array) -> float:

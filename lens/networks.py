@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lens.full_resolution import ALL_CONV, FULL, AllConv, FullUnet
 from lens.protocols import BadInput, Question, Task, nearest, trait
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -25,29 +26,14 @@ class Lens(nn.Module):
     """
 
     def __init__(self, encoder: str, depth: int) -> None:
-        import segmentation_models_pytorch as smp
-        import timm
-
         super().__init__()
-        try:
-            with warnings.catch_warnings():
-                # Names like timm-mobilenetv3_… still work, and are what the literature's code uses.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self.unet = smp.Unet(
-                    encoder,
-                    encoder_depth=depth,
-                    encoder_weights=None,
-                    decoder_channels=(256, 128, 64, 32, 16)[-depth:],
-                    in_channels=3,
-                    classes=3,
-                )
-        except (KeyError, RuntimeError) as error:
-            known = [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
-            raise BadInput(
-                f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
-            ) from error
+        if encoder == FULL:
+            self.unet: Any = FullUnet(depth)
+            last: Any = self.unet.last
+        else:
+            self.unet = _smp_unet(encoder, depth)
+            last = self.unet.segmentation_head[0]
         self.multiple = 2**depth
-        last = self.unet.segmentation_head[0]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.eval()
@@ -65,6 +51,31 @@ class Lens(nn.Module):
             padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
         delta: Tensor = self.unet(padded)[..., :height, :width]
         return images + delta.to(images.dtype)
+
+
+def _smp_unet(encoder: str, depth: int) -> nn.Module:
+    """A U-Net of segmentation-models-pytorch, from scratch. Raises BadInput for an encoder that it does not know."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    try:
+        with warnings.catch_warnings():
+            # Names like timm-mobilenetv3_… still work, and are what the literature's code uses.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            unet: nn.Module = smp.Unet(
+                encoder,
+                encoder_depth=depth,
+                encoder_weights=None,
+                decoder_channels=(256, 128, 64, 32, 16)[-depth:],
+                in_channels=3,
+                classes=3,
+            )
+            return unet
+    except (KeyError, RuntimeError) as error:
+        known = [FULL, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+        raise BadInput(
+            f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
+        ) from error
 
 
 def freeze_unreached(module: nn.Module, outputs: Tensor) -> None:
@@ -176,10 +187,17 @@ def build_extractor(
     import timm
 
     backbone: Any
-    if not timm.is_model(name):
-        raise BadInput(f"unknown --extractor {name!r}: {nearest(name, timm.list_models())}")
+    if name != ALL_CONV and not timm.is_model(name):
+        raise BadInput(f"unknown --extractor {name!r}: {nearest(name, [ALL_CONV, *timm.list_models()])}")
+    if name == ALL_CONV and (pretrained or stem != "default"):
+        raise BadInput(
+            f"--extractor {name} has neither published weights nor another root: drop --pretrained and --extractor_stem"
+        )
     try:
-        backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+        if name == ALL_CONV:
+            backbone = AllConv(task.prepare(torch.zeros(1, 3, image_size, image_size)).shape[-1], **arguments)
+        else:
+            backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
         raise BadInput(f"--extractor {name} does not take --extractor_args {arguments}: {error}") from error
     except Exception as error:

@@ -19,6 +19,7 @@ from lens.feature_store import PIXELS, gathered
 from lens.fresh import Judged, Pictures, Recipe
 from lens.networks import Extractor
 from lens.protocols import BadInput
+from lens.settings import Settings
 from lens.terminal import Bar, say
 
 Array = np.ndarray[Any, Any]
@@ -117,6 +118,10 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
 def check(players: Experiment) -> None:
     """Raise BadInput where there is nothing to prove or nobody to prove it with."""
     images = players.images
+    if players.ranks.world > 1:
+        raise BadInput(
+            "--removal measures in one process: train under torchrun, then python -m lens.probe RUN --removal"
+        )
     if players.lens is None:
         raise BadInput("--removal asks what a lens has removed, and this run has none (--adversary none)")
     if len(images.keys) < 2:
@@ -128,6 +133,8 @@ def check(players: Experiment) -> None:
             "--removal needs images that the lens has not seen: train with --fresh_fraction 0.5 (the default of "
             "--task dataset_classification)"
         )
+    for name in players.settings.judges:
+        fresh.build(name, 2, players.settings.image_size, stem_of(name, players.settings))
 
 
 # --- which source? ---------------------------------------------------------------------------------------------------
@@ -177,16 +184,20 @@ def judged(
     recipe = Recipe(settings.removal_steps)
 
     def make() -> nn.Module:
-        own = name == settings.extractor
-        return fresh.build(
-            name, classes, settings.image_size, settings.extractor_stem if own else "default",
-            settings.extractor_args if own else {},
-        )  # fmt: skip
+        return fresh.build(name, classes, settings.image_size, stem_of(name, settings))
 
     with Bar(f"{what}: {name}, seed {seed}", recipe.steps, "steps") as bar:
         return fresh.judge(
             make, pictures, seed, recipe, players.fabric.device, players.fabric.autocast, flip, bar.advance
         )
+
+
+def stem_of(spec: str, settings: Settings) -> str:
+    """The root of a classifier: the run's own for its extractor, else the small one for ResNets on small images."""
+    name, _ = fresh.parts(spec)
+    if name == settings.extractor:
+        return settings.extractor_stem
+    return "small" if settings.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"
 
 
 def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[float]]:
@@ -239,7 +250,7 @@ def cost(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str,
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
-            judged(players, players.settings.extractor, classes, pictures, seed, f"{kind}, class labels", flip=True)
+            judged(players, players.settings.judges[-1], classes, pictures, seed, f"{kind}, class labels", flip=True)
             for seed in range(players.settings.removal_seeds)
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]
@@ -269,7 +280,6 @@ def frozen(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any] | None
     return _linear(players, raw, lensed, labels, sets["test"].group)
 
 
-@torch.no_grad()
 def probed(players: Experiment, probe: Probe) -> dict[str, Any]:
     """The same on a probe's own images, to which nothing is planted, with what the lens changes there (PSNR)."""
     assert players.lens is not None
@@ -290,8 +300,9 @@ def probed(players: Experiment, probe: Probe) -> dict[str, Any]:
                     change.append((views - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
                 yield _rows(views)
 
-        raw[split] = _stored(players, batches(index, False), len(index))
-        lensed[split] = _stored(players, batches(index, True), len(index))
+        with torch.no_grad():
+            raw[split] = _stored(players, batches(index, False), len(index))
+            lensed[split] = _stored(players, batches(index, True), len(index))
     labels = {split: images.label[index] for split, index in splits.items()}
     found = _linear(players, raw, lensed, labels, images.group[splits["test"]])
     return found | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}

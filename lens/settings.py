@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
-    "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
+    "lens_every", "lr_schedule", "beta1", "lens_average", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
     "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
@@ -78,7 +79,7 @@ class Settings:
     """What sets the shortcut's parameter; random is the control that predicts nothing."""
 
     extractor: str = "resnet18"
-    """Feature extractor: any timm model name."""
+    """Feature extractor: any timm model name, or all_conv (small, its first layers at full resolution)."""
     extractor_stem: Literal["default", "small", "stride1"] = "default"
     """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
     extractor_args: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -88,7 +89,8 @@ class Settings:
     pretrained: bool = False
     """Start the extractor from timm's published weights (downloads them)."""
     lens_encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
-    """Encoder of the lens's U-Net: any segmentation-models-pytorch name, or tu-NAME for any timm model."""
+    """Encoder of the lens's U-Net: any segmentation-models-pytorch name, tu-NAME for any timm model,
+    or full (a small U-Net whose finest level is the image's own: for cues of single pixels)."""
     lens_depth: int = 5
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
     lens_weights: str | None = None
@@ -131,6 +133,15 @@ class Settings:
     warmup: float = 0.05
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
 
+    lens_every: int = 1
+    """The lens moves at every so many steps, the extractor at each: so that it stays ahead of the lens."""
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    """What the extractor's rate does after the warm-up; the lens's always falls along a cosine."""
+    beta1: float = 0.9
+    """Momentum of both players' Adam, 0 to below 1."""
+    lens_average: float = 0.0
+    """Decay, 0 (off) to below 1, of a running average of the lens's weights, which is the lens that is kept."""
+
     shuffle_targets: bool = False
     """Train on the answers of other images of the batch: the control that must not beat chance."""
 
@@ -169,7 +180,8 @@ class Settings:
     removal: bool = False
     """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
     removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
-    """Their architectures, timm names or all_conv; default: the extractor's and all_conv."""
+    """Their architectures, as --extractor or NAME:{argument: value}; default: all_conv, and the extractor's or resnet18.
+    The last one also learns the class labels, for the downstream cost."""
     removal_seeds: int = 3
     """Classifiers of each architecture; the best of all in validation counts."""
     removal_steps: int = 2000
@@ -233,7 +245,9 @@ class Settings:
         check_number("warmup", self.warmup, low=0, high=1)
         check_number("seed", self.seed, low=0, high=2**32 - 1)
         check_number("workers", self.workers, low=0)
-        for flag in ("removal_seeds", "removal_steps"):
+        for flag in ("beta1", "lens_average"):
+            check_number(flag, getattr(self, flag), low=0, high=1, open_high=True)
+        for flag in ("lens_every", "removal_seeds", "removal_steps"):
             check_number(flag, getattr(self, flag), low=1)
         for flag in ("threads", "test_images", "probe_images", "probe_test_images", "removal_images"):
             if getattr(self, flag) is not None:
@@ -277,8 +291,9 @@ class Settings:
 
     @property
     def judges(self) -> list[str]:
-        """The architectures of the fresh classifiers."""
-        return as_list(self.removal_classifiers) or [self.extractor, "all_conv"]
+        """The architectures of the fresh classifiers; the last one also judges what the lens costs the class labels."""
+        own = f"{self.extractor}:{json.dumps(self.extractor_args)}" if self.extractor_args else self.extractor
+        return as_list(self.removal_classifiers) or ["all_conv", own if self.extractor != "all_conv" else "resnet18"]
 
     @property
     def has_rival(self) -> bool:

@@ -71,7 +71,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     """The whole story: data, players, loop, measurement. Returns the process's exit code."""
     import torch
 
-    from lens import data, evaluate, experiment, figures
+    from lens import data, evaluate, experiment, figures, figures_removal, proof
     from lens.downstream import load_probes
     from lens.trainer import Trainer
 
@@ -88,6 +88,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     splits = images.splits()
     ranks.agree(hashlib.sha256(splits).hexdigest(), "images")
     players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
+    if settings.removal:
+        proof.check(players)
     trainer = Trainer(players, total)
     with ranks.together():
         prepare(run, parsed, trainer, splits, command, resumed)
@@ -142,6 +144,10 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     if ranks.writes:
         run.mirror_results(summary)
         figures.print_table(summary)
+        if settings.removal:
+            figures_removal.record(
+                run, summary, proof.removal(players, probes if settings.probe else []), proof.examples(players)
+            )
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
         say(f"peak GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")

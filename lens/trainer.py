@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lens import evaluate, measure
-from lens.adversary import Losses, adversarial_step, plain_step, rival_step, steer
+from lens.adversary import Losses, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 from lens.data import Batch
 from lens.draws import step_seed
 from lens.experiment import Experiment
@@ -46,7 +47,11 @@ class Trainer:
             )
         else:
             self.extractor_optimizer = torch.optim.AdamW(
-                extractor.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True
+                extractor.parameters(),
+                settings.lr,
+                (settings.beta1, 0.999),
+                weight_decay=settings.weight_decay,
+                fused=True,
             )
         self.extractor_parameters = [p for p in extractor.parameters() if p.requires_grad]
         self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
@@ -54,9 +59,12 @@ class Trainer:
         self.rival = lens if isinstance(lens, Rival) else None
         self.lens_parameters: list[nn.Parameter] = []
         if lens is not None and self.rival is None:
-            self.lens_parameters = [p for p in lens.parameters() if p.requires_grad]
+            # With an average of its weights the lens that is measured and kept is another one than the one that moves.
+            self.moving = copy.deepcopy(lens) if settings.lens_average else lens
+            self.lens_parameters = [p for p in self.moving.parameters() if p.requires_grad]
             self.lens, self.lens_optimizer = self.fabric.setup(
-                lens, torch.optim.Adam(lens.parameters(), settings.lens_lr, fused=True)
+                self.moving,
+                torch.optim.Adam(self.moving.parameters(), settings.lens_lr, (settings.beta1, 0.999), fused=True),
             )
 
     # --- one step ----------------------------------------------------------------------------------------------------
@@ -69,6 +77,7 @@ class Trainer:
         self._set_rates()
         self.extractor.train()
         self.extractor_optimizer.zero_grad()
+        lens_moves = self.lens is not None and (self.step + 1) % settings.lens_every == 0
         if self.lens is not None:
             self.lens.train()
             self.lens_optimizer.zero_grad()
@@ -95,6 +104,13 @@ class Trainer:
                 losses = plain_step(
                     self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share
                 )
+            elif not lens_moves:
+                with torch.no_grad():
+                    changed = clamp_straight_through(self.lens(views_part))
+                losses = rival_step(
+                    self.extractor, self.extractor_parameters, task, views_part, changed, question_part, rules,
+                    self._backward, share,
+                )  # fmt: skip
             else:
                 losses = adversarial_step(
                     self.lens, self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
@@ -103,11 +119,12 @@ class Trainer:
             parts.append(losses)
         self.norms = {"extractor_gradient": _norm(self.extractor_parameters)}
         self.extractor_optimizer.step()
-        if self.lens is not None:
+        if lens_moves:
             self.norms["lens_gradient"] = _norm(self.lens_parameters)
             self.lens_optimizer.step()
+            self._average()
         mean = _mean_of(parts)
-        if self.lens is not None and settings.steered_psnr is not None:
+        if lens_moves and settings.steered_psnr is not None:
             assert mean.clamped_mse is not None
             self.recon_weight = steer(
                 self.recon_weight, self.ranks.mean(mean.clamped_mse.detach()), settings.steered_psnr
@@ -122,12 +139,29 @@ class Trainer:
         self.fabric.backward(loss, inputs=inputs, retain_graph=keep)
 
     def _set_rates(self) -> None:
-        share = rate_share(self.step, self.total, self.settings.warmup)
+        settings = self.settings
+        share = rate_share(self.step, self.total, settings.warmup)
+        own = rate_share(self.step, self.total, settings.warmup, falls=settings.lr_schedule == "cosine")
         for group in self.extractor_optimizer.param_groups:
-            group["lr"] = self.settings.lr * share
+            group["lr"] = settings.lr * own
         if self.lens is not None:
             for group in self.lens_optimizer.param_groups:
-                group["lr"] = self.settings.lens_lr * share
+                group["lr"] = settings.lens_lr * share
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the lens that is kept towards the one that moves; over the first moves as a plain average, nearly."""
+        kept = self.players.lens
+        if kept is self.moving:
+            return
+        assert kept is not None
+        moves = (self.step + 1) // self.settings.lens_every
+        decay = min(self.settings.lens_average, moves / (moves + 9))
+        for mine, theirs in zip(kept.state_dict().values(), self.moving.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - decay)
+            else:
+                mine.copy_(theirs)
 
     # --- the record --------------------------------------------------------------------------------------------------
 
@@ -143,25 +177,33 @@ class Trainer:
         """Write the means since the last line; stop the run where a loss is not finite. Returns a note for the bar."""
         if not self.window:
             return ""
-        names = list(self.window[0])
+        names = list(dict.fromkeys(name for entry in self.window for name in entry))
+        # A step at which the lens does not move has no losses of it.
+        nothing = torch.full((), math.nan, device=self.fabric.device)
         values = (
-            torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.window]).double().cpu()
-        )
+            torch.stack([torch.stack([entry.get(name, nothing).float() for name in names]) for entry in self.window])
+            .double().cpu()
+        )  # fmt: skip
+        had = torch.tensor([[name in entry for name in names] for entry in self.window])
         values = torch.stack(self.ranks.everyone(values)).mean(dim=0)
         # Reading the values waited for the device, so the clock is right on a GPU too.
         self.seconds += time.monotonic() - self.clock
         self.start_clock()
-        bad = (~torch.isfinite(values)).any(dim=1).nonzero()
+        bad = (had & ~torch.isfinite(values)).any(dim=1).nonzero()
         if len(bad):
             row = int(bad[0])
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[row].tolist(), strict=True))
+            shown = ", ".join(
+                f"{name} {value:.4g}"
+                for name, value, there in zip(names, values[row].tolist(), had[row], strict=True)
+                if there
+            )
             saved = run.last_checkpoint_path()
             raise NotFiniteError(
                 f"step {self.step - len(self.window) + row + 1} is not finite ({shown}); last good checkpoint: "
                 f"{saved or 'none yet'}; try a lower --lr or --lens_lr, a larger --recon_weight, or --precision 32"
             )
         line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": len(values)}
-        line |= dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+        line |= dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))
         if self.lens is not None:
             line["recon_weight"] = float(self.recon_weight)
         if self.rival is not None:
@@ -205,6 +247,8 @@ class Trainer:
             tensors |= {f"lens.{name}": value for name, value in self.players.lens.state_dict().items()}
         if self.lens is not None:
             tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
+            if self.moving is not self.players.lens:
+                tensors |= {f"moving_lens.{name}": value for name, value in self.moving.state_dict().items()}
         tensors["recon_weight"] = self.recon_weight
         state = {"seconds": self.seconds, "best": self.best}
         if self.rival is not None:
@@ -227,6 +271,8 @@ class Trainer:
                 self.players.lens.load_state_dict(_below("lens.", tensors))
             if self.lens is not None:
                 _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
+                if self.moving is not self.players.lens:
+                    self.moving.load_state_dict(_below("moving_lens.", tensors))
             self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
         run.cut_metrics(self.step)
 
@@ -286,12 +332,15 @@ class NotFiniteError(BadInput):
     """A loss that is not a finite number."""
 
 
-def rate_share(step: int, total: int, warmup: float) -> float:
-    """The share of the peak rate at a step: a linear rise over the first `warmup` of the run, then a cosine to zero."""
+def rate_share(step: int, total: int, warmup: float, falls: bool = True) -> float:
+    """The share of the peak rate at a step: a linear rise over the first `warmup` of the run, then a cosine to zero.
+
+    A rate that does not fall stays at its peak.
+    """
     rising = round(total * warmup)
     if step < rising:
         return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1)))
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1))) if falls else 1.0
 
 
 def _of_others(target: Tensor, images: int) -> Tensor:

@@ -1,0 +1,107 @@
+"""Fresh classifiers: they find what is there, and nothing where nothing is."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from lens import fresh
+from lens.fresh import Pictures, Recipe
+from lens.protocols import BadInput
+
+RECIPE = Recipe(steps=120, least=40, every=20, patience=2, batch=32)
+
+
+def pictures(count, strength, seed=0, share=0.5):
+    """Noise of 16 px; the second class is lighter in one corner by `strength` levels."""
+    rng = np.random.default_rng(seed)
+    answer = (rng.random(count) < share).astype(np.int64)
+    images = rng.integers(60, 196, (count, 16, 16, 3))
+    images[answer == 1, :4, :4] += strength
+    return Pictures(images.astype(np.uint8), answer)
+
+
+def splits(strength, share=0.5):
+    return {name: pictures(n, strength, seed, share) for seed, (name, n) in enumerate((("train", 600), ("val", 200), ("test", 400)))}  # fmt: skip
+
+
+def judge(shown, seed=0, recipe=RECIPE, flip=False, spec="all_conv:{width: 8}"):
+    return fresh.judge(
+        lambda: fresh.build(spec, 2, 16, "default"), shown, seed, recipe, torch.device("cpu"), contextlib.nullcontext, flip
+    )  # fmt: skip
+
+
+def test_a_cue_is_found_and_ends_the_training_early():
+    shown = splits(40)
+    found = judge(shown, recipe=Recipe(steps=1000, least=40, every=20, patience=2, batch=32))
+    assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.95
+    assert found.plateau
+    assert found.steps < 1000
+
+
+def test_nothing_is_found_where_nothing_is():
+    shown = splits(0)
+    found = judge(shown)
+    assert abs(fresh.balanced_accuracy(found.answers, shown["test"].answer) - 0.5) < 0.1
+
+
+def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
+    shown = splits(0)
+    long = judge(shown, recipe=Recipe(steps=2000, least=40, every=20, patience=1, batch=32))
+    assert long.plateau
+    assert 40 < long.steps < 2000
+    short = judge(shown, recipe=Recipe(steps=30, least=40, every=20, patience=1, batch=32))
+    assert (short.plateau, short.steps) == (False, 30)
+
+
+def test_the_seed_is_all_that_is_random():
+    shown = splits(10)
+    recipe = Recipe(steps=40, least=40, every=20, patience=2, batch=32)
+    first, again, other = (judge(shown, seed, recipe) for seed in (0, 0, 1))
+    assert np.array_equal(first.answers, again.answers)
+    assert not np.array_equal(first.answers, other.answers)
+
+
+def test_a_rare_class_is_shown_as_often_as_the_other():
+    shown = splits(25, share=0.1)
+    found = judge(shown)
+    assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.85
+    members = [np.arange(0, 7), np.arange(7, 1000)]
+    rows = fresh._balanced_batch(members, 4000, torch.Generator().manual_seed(0))
+    assert (rows < 7).mean() == pytest.approx(0.5, abs=0.03)
+    assert set(rows[rows < 7]) == set(range(7))
+    assert rows.max() > 980
+
+
+def test_mirroring_hides_which_side_a_cue_is_on():
+    """A cue of the side alone: readable as it stands, gone where training images are mirrored."""
+    rng = np.random.default_rng(3)
+
+    def sided(count):
+        answer = rng.integers(0, 2, count)
+        images = rng.integers(60, 196, (count, 16, 16, 3))
+        images[answer == 0, :4, :4] += 50
+        images[answer == 1, :4, -4:] += 50
+        return Pictures(images.astype(np.uint8), answer)
+
+    shown = {"train": sided(600), "val": sided(200), "test": sided(400)}
+    plain, mirrored = (
+        fresh.balanced_accuracy(judge(shown, flip=f).answers, shown["test"].answer) for f in (False, True)
+    )
+    assert plain > 0.9
+    assert abs(mirrored - 0.5) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("resnet17", "unknown --extractor 'resnet17': did you mean"),
+        ("all_conv:3", "after the colon come arguments"),
+        ("all_conv:{width: [", "after the colon come arguments"),
+        ("all_conv:{depth: 3}", "does not take"),
+    ],
+)
+def test_a_classifier_that_is_none_is_refused(spec, message):
+    with pytest.raises(BadInput, match=message):
+        fresh.build(spec, 2, 16, "default")

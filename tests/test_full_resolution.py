@@ -1,0 +1,67 @@
+"""Networks that work on every pixel."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lens.full_resolution import AllConv
+from lens.networks import Lens, build_extractor
+from lens.protocols import BadInput, find
+
+
+@pytest.mark.parametrize(("size", "depth"), [(32, 3), (40, 3), (64, 5)])
+def test_the_full_lens_starts_as_the_identity_at_any_size(size, depth):
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, size, size)
+    assert torch.equal(Lens("full", depth)(images), images)
+
+
+def test_the_full_lens_can_learn_an_edit_of_single_pixels_and_the_default_cannot():
+    """Sharpening noise: what is decoded from half the resolution has no such edit."""
+    torch.manual_seed(0)
+    images = torch.rand(8, 3, 32, 32)
+    edit = 0.5 * (images - functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="reflect"), 3, 1))
+
+    def left(encoder):
+        torch.manual_seed(1)
+        lens = Lens(encoder, 3)
+        optimizer = torch.optim.Adam(lens.parameters(), 1e-2)
+        for _ in range(60):
+            loss = (lens(images) - images - edit).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return loss.item() / edit.square().mean().item()
+
+    assert left("full") < 0.3
+    assert left("tu-tf_mobilenetv3_small_minimal_100") > 0.7
+
+
+def test_all_conv_is_an_extractor_for_pooled_and_spatial_tasks():
+    images = torch.rand(4, 3, 32, 32)
+    rotation = build_extractor(find("task", "rotation")(), "all_conv", 32, "default", {"width": 8}, False, True)
+    assert rotation(images * 2 - 1).shape == (4, 4)
+    assert rotation.features(images).shape == (4, 32)
+    net = AllConv(32, 8)
+    (features,) = net.forward_intermediates(images)
+    assert features.shape == (4, 32, 8, 8)
+    assert torch.allclose(features.mean(dim=(2, 3)), net(images))
+
+
+def test_every_pixel_reaches_all_conv():
+    torch.manual_seed(0)
+    net = AllConv(32, 8).eval()
+    images = torch.rand(1, 3, 32, 32, requires_grad=True)
+    net(images).square().sum().backward()
+    assert (images.grad.abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize(("stem", "pretrained"), [("small", False), ("default", True)])
+def test_all_conv_has_no_other_root_and_no_published_weights(stem, pretrained):
+    with pytest.raises(BadInput, match="all_conv has neither"):
+        build_extractor(find("task", "rotation")(), "all_conv", 32, stem, {}, pretrained, False)
+
+
+def test_an_argument_that_all_conv_does_not_take_is_refused():
+    with pytest.raises(BadInput, match="does not take"):
+        build_extractor(find("task", "rotation")(), "all_conv", 32, "default", {"depth": 3}, False, False)

@@ -1,0 +1,122 @@
+"""How the two players keep pace: who moves when, at which rate, and which lens is kept."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+
+from lens import data, experiment, train
+from lens.parsing import parse
+from lens.ranks import Ranks
+from lens.trainer import Trainer, rate_share
+
+PACED = [
+    "--feed",
+    "lensed",
+    "--lens_every",
+    "2",
+    "--lens_average",
+    "0.8",
+    "--lr_schedule",
+    "constant",
+    "--beta1",
+    "0.5",
+]
+
+
+def trainer(photos, *words, steps=6):
+    parsed = parse([*TINY, "--data", str(photos), *words], "lens.train")
+    settings = parsed.settings
+    fabric = experiment.make_fabric(settings)
+    images = experiment.training_images(settings)
+    made = Trainer(experiment.build(parsed, images, fabric, Ranks(fabric)), steps)
+    return made, data.training_batches(images, settings.batch_size, settings.seed, 0, steps, 0)
+
+
+def copied(module):
+    return {name: value.clone() for name, value in module.named_parameters()}
+
+
+def moved(before, module):
+    return any(not torch.equal(before[name], value) for name, value in module.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "words", [["--lens_every", "3"], ["--lens_every", "3", "--lens_average", "0.9", "--feed", "lensed"]]
+)
+def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, words):
+    made, batches = trainer(photos, *words)
+    for step, batch in enumerate(batches):
+        lens, extractor, weight = copied(made.moving), copied(made.players.extractor), made.recon_weight.clone()
+        losses = made.train_step(batch)
+        assert moved(extractor, made.players.extractor)
+        assert moved(lens, made.moving) == (step % 3 == 2), step
+        assert (losses.lens is not None) == (step % 3 == 2)
+        assert torch.equal(weight, made.recon_weight) != (step % 3 == 2)
+
+
+def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, monkeypatch):
+    made, batches = trainer(photos, "--lens_every", "2", "--feed", "lensed")
+    with torch.no_grad():
+        made.players.lens.unet.segmentation_head[0].bias.fill_(0.3)
+    losses = made.train_step(next(batches))
+    assert losses.clamped_mse.item() > 1e-3
+
+
+def test_the_lens_that_is_kept_is_the_running_average_of_the_one_that_moves(photos):
+    made, batches = trainer(photos, *PACED)
+    first = copied(made.moving)
+    expected = {name: value.double() for name, value in first.items()}
+    moves = 0
+    for step, batch in enumerate(batches):
+        made.train_step(batch)
+        if step % 2:
+            moves += 1
+            decay = min(0.8, moves / (moves + 9))
+            for name, value in made.moving.named_parameters():
+                expected[name] = decay * expected[name] + (1 - decay) * value.detach().double()
+    kept = dict(made.players.lens.named_parameters())
+    for name, value in expected.items():
+        assert torch.allclose(kept[name].double(), value, atol=1e-6), name
+    assert moved(copied(made.moving), made.players.lens)
+
+
+def test_a_resumed_run_with_an_average_equals_an_uninterrupted_one(tmp_path, photos):
+    whole = tmp_path / "whole"
+    assert train.main([*TINY, "--data", str(photos), "--out", str(whole), *PACED, "--shortcut", "arrow"]) == 0
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    training = [line for line in lines if line["kind"] == "train"]
+    assert all("lens" in line for line in training if line["step"] != 3)  # the line of step 3 alone: the lens rested
+    assert "lens" not in next(line for line in training if line["step"] == 3)
+    cut = tmp_path / "cut"
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoint" / "step-00000006")
+    (cut / "summary.json").unlink()
+    (cut / "lens.safetensors").unlink()
+    assert train.main(["--resume", str(cut)]) == 0
+    first, second = (load_file(place / "lens.safetensors") for place in (whole, cut))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_constant_rate_rises_and_stays():
+    shares = [rate_share(step, 100, 0.1, falls=False) for step in range(100)]
+    assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert set(shares[9:]) == {1.0}
+
+
+def test_only_the_extractors_rate_is_constant(photos):
+    made, batches = trainer(photos, "--lr_schedule", "constant", "--warmup", "0")
+    for batch in batches:
+        made.train_step(batch)
+    assert made.extractor_optimizer.param_groups[0]["lr"] == made.settings.lr
+    assert made.lens_optimizer.param_groups[0]["lr"] < 0.3 * made.settings.lens_lr
+    assert made.lens_optimizer.param_groups[0]["betas"][0] == 0.9
+
+
+def test_the_momentum_is_both_players(photos):
+    made, _ = trainer(photos, "--beta1", "0.5")
+    for optimizer in (made.extractor_optimizer, made.lens_optimizer):
+        assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)

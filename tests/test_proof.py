@@ -1,0 +1,186 @@
+"""Proof of removal: a swap is not removed, the identity changes nothing, an oracle removes."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from conftest import TINY
+from torch import nn
+
+from lens import experiment, fresh, probe, proof, train
+from lens.parsing import parse
+from lens.protocols import BadInput
+from lens.ranks import Ranks
+
+SIDE = 16
+CORNER = (slice(None), slice(None), slice(0, 4), slice(0, 4))
+WORDS = [
+    *TINY, "--task", "dataset_classification", "--image_size", "16", "--cache_size", "16", "--augment", "none",
+    "--extractor", "all_conv", "--extractor_args", "{width: 8}", "--lens_encoder", "full", "--feed", "lensed",
+    "--fresh_fraction", "0.7", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1",
+    "--probe_images", "40", "--probe_test_images", "20",
+]  # fmt: skip
+QUICK = fresh.Recipe(steps=150, least=60, every=30, patience=2, batch=32)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Two folders of noisy pictures, two classes each; those of the second have a lighter corner."""
+    place = tmp_path_factory.mktemp("proof")
+    for number, name in enumerate(("plain", "marked")):
+        rng = np.random.default_rng(number)
+        for label in range(2):
+            (place / name / f"class{label}").mkdir(parents=True)
+            for i in range(250):
+                pixels = rng.integers(60, 150, (SIDE, SIDE, 3))
+                pixels[6:12, 6:12, 0 if label else 2] += 60
+                pixels[:4, :4] += 45 * number
+                PIL.Image.fromarray(pixels.astype(np.uint8)).save(place / name / f"class{label}" / f"{i:03d}.png")
+    return [str(place / name) for name in ("plain", "marked")]
+
+
+@pytest.fixture
+def players(sources, monkeypatch):
+    monkeypatch.setattr(proof, "Recipe", lambda steps: QUICK)
+    parsed = parse([*WORDS, "--data", *sources], "lens.train")
+    fabric = experiment.make_fabric(parsed.settings)
+    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+
+
+class Corner(nn.Module):
+    """Edits the corner alone: `edit` gets it and whether it is the lighter one."""
+
+    def __init__(self, edit):
+        super().__init__()
+        self.edit = edit
+
+    def forward(self, images):
+        changed = images.clone()
+        corner = changed[CORNER]
+        marked = corner.mean(dim=(1, 2, 3), keepdim=True) > 128 / 255
+        changed[CORNER] = self.edit(corner, marked)
+        return changed
+
+
+def swap(corner, marked):
+    return corner + torch.where(marked, -45 / 255, 45 / 255)
+
+
+def erase(corner, marked):
+    return torch.full_like(corner, 0.5)
+
+
+def test_a_lens_that_swaps_the_sources_has_not_removed_the_cue(players):
+    players.lens = Corner(swap)
+    found = proof.removal(players, [])
+    assert found["readable"]
+    assert found["lensed"]["balanced_accuracy"] > 0.95
+    assert found["verdict"] == "not removed"
+
+
+def test_the_identity_is_told_as_unchanged(players):
+    players.lens = Corner(lambda corner, marked: corner)
+    found = proof.removal(players, [])
+    assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
+    assert found["raw"] == found["lensed"]
+
+
+def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
+    players.lens = Corner(erase)
+    found = proof.removal(players, [])
+    assert found["verdict"] == "removed"
+    assert found["raw"]["balanced_accuracy"] > 0.95
+    low, high = found["lensed"]["ci"]
+    assert low <= 0.5 <= high
+    assert found["lensed"]["excess"] == pytest.approx(2 * found["lensed"]["balanced_accuracy"] - 1)
+    assert found["fall"] == pytest.approx(found["raw"]["balanced_accuracy"] - found["lensed"]["balanced_accuracy"])
+    cost = found["downstream"]
+    assert cost["raw"] > 0.9
+    assert cost["cost"] == pytest.approx(cost["raw"] - cost["lensed"])
+    assert abs(cost["cost"]) < 0.05
+    assert set(found["frozen"]) >= {"raw", "lensed", "untrained"}
+
+
+def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
+    players.lens = Corner(erase)
+    players.lens.forward = lambda images: torch.full_like(images, 0.5)
+    found = proof.removal(players, [])
+    assert found["verdict"] == "removed"
+    assert found["downstream"]["cost"] > 0.3
+    assert found["downstream"]["cost_ci"][0] > 0.2
+
+
+def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_trained_on(players):
+    """A cue below the last bit is rounded away; the three parts are disjoint."""
+    players.lens = Corner(erase)
+    labels, _ = experiment.pooled_labels(players.images)
+    index = players.images.indices("fresh")[:7]
+    seen = proof.shown(players, index, labels, lambda count: None)
+    assert seen.raw.dtype == seen.lensed.dtype == np.uint8
+    assert np.array_equal(seen.raw, players.images.fetch(index).permute(0, 2, 3, 1).numpy())
+    error = np.square(seen.raw.astype(float) - seen.lensed).mean(axis=(1, 2, 3)) / 255**2
+    assert np.allclose(seen.error, error)
+    parts = [set(players.images.indices(split)) for split in ("train", "fresh", "val", "test")]
+    assert not set.intersection(*parts)
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    hidden = Corner(lambda corner, marked: corner + torch.where(marked, 0.3 / 255, -0.3 / 255))
+    players.lens = hidden
+    assert proof.removal(players, [])["verdict"] == "unchanged"
+
+
+def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch):
+    truth = players.images.source[players.images.indices("test")]
+    right, wrong = truth.copy(), 1 - truth
+    order = iter([(wrong, 0.9), (right, 0.8)] * 10)
+
+    def told(*args, **kwargs):
+        answers, validation = next(order)
+        return fresh.Judged(answers, validation, 1, True)
+
+    monkeypatch.setattr(proof, "judged", told)
+    players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
+    sets = {s: proof.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
+    found, _ = proof.told_apart(players, sets, "raw")
+    assert found["balanced_accuracy"] == 0
+    assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
+
+
+def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
+    out = tmp_path / "run"
+    words = [*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "40", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
+    assert train.main(words) == 0
+    first = json.loads((out / "removal.json").read_text())
+    assert {"raw", "lensed", "psnr", "psnr_planted", "downstream", "verdict", "sources"} <= set(first)
+    assert json.loads((out / "summary.json").read_text())["removal"] == first
+    assert (out / "figures" / "removal.png").stat().st_size > 10_000
+    assert "excess" in capsys.readouterr().out  # the proof's table, whatever its width
+    assert probe.main([str(out), "--removal", "--probe", sources[0]]) == 0
+    again = json.loads((out / "removal.json").read_text())
+    assert again["raw"] == first["raw"]
+    assert again["lensed"] == first["lensed"]
+    assert set(again["probes"]["plain"]) >= {"raw", "lensed", "untrained", "psnr"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--adversary", "none"], "this run has none"),
+        (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
+        (["--removal_classifiers", "resnet17"], "unknown --extractor 'resnet17'"),
+    ],
+)
+def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, capsys, more, message):
+    out = tmp_path / "run"
+    assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_task_about_one_source_has_nothing_to_prove(sources):
+    parsed = parse([*TINY, "--image_size", "16", "--cache_size", "16", "--data", sources[0], "--removal"], "lens.train")
+    fabric = experiment.make_fabric(parsed.settings)
+    players = experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    with pytest.raises(BadInput, match="this run has one"):
+        proof.check(players)
