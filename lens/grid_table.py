@@ -21,8 +21,10 @@ INTERVALS = (
 PLAIN = (
     "downstream_chance", "chance", "all_psnr", "seconds", "images_per_second", "recon_weight", "match_ratio",
 )  # fmt: skip
+REMOVAL = ("source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "psnr_planted")
+"""Measures of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their cost."""
 WORDS = ("metric", "git_commit")
-ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance")
+ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL[:-1])
 
 
 def folder(out: Path, run: GridRun) -> Path:
@@ -79,6 +81,14 @@ def measured(summary: dict[str, Any]) -> Row:
     row["chance"], row["metric"] = pretext.get("chance"), pretext.get("metric")
     row["all_psnr"] = reconstruction.get("all_psnr")
     row["match_ratio"] = (summary.get("match") or {}).get("ratio")
+    if proof := summary.get("removal"):
+        for kind in ("raw", "lensed"):
+            take(f"source_{kind}", {"it": proof[kind]["balanced_accuracy"], "it_ci": proof[kind]["ci"]}, "it")
+        take("source_adversary", proof["lensed"], "adversary")
+        labels = proof.get("downstream") or {}
+        row["class_raw"], row["class_lensed"] = labels.get("raw"), labels.get("lensed")
+        take("cost", labels, "cost")
+        row["psnr_planted"] = proof["psnr_planted"]
     for key in ("seconds", "images_per_second", "recon_weight", "git_commit"):
         row[key] = summary.get(key)
     return row
@@ -93,8 +103,9 @@ def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")
-        if bare not in (*INTERVALS, *PLAIN) and not measure.startswith("downstream_"):
-            raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, (*INTERVALS, *PLAIN))}")
+        known = (*INTERVALS, *PLAIN, *REMOVAL)
+        if bare not in known and not measure.startswith("downstream_"):
+            raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, known)}")
         if _beside(bare, grid) != measure:
             raise BadInput(
                 f"measures: {measure!r} is an axis here: what was measured is called {_beside(bare, grid)!r}"
