@@ -1,4 +1,4 @@
-"""Small networks that work on every pixel: the extractor `all_conv` and the lens `full`."""
+"""Small networks of our own: the extractor `all_conv`, and two lenses, one of every pixel and one of colours alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch.nn import functional
 ALL_CONV = "all_conv"
 """The extractor's name, beside timm's."""
 FULL = "full"
-"""The lens's name, beside segmentation-models-pytorch's encoders."""
+COLOUR = "colour"
+"""The lenses' names, beside segmentation-models-pytorch's encoders."""
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -24,11 +25,15 @@ class AllConv(nn.Module):
 
     Without pooling or a coarse root it reads what hides in single pixels, as the networks of image forensics do. Pairs
     of 3×3 layers, each pair at half the side and twice the channels of the one before, from `width` to at most 256
-    channels and down to 8 px or less.
+    channels and down to 8 px or less. With `pool` "max" a feature is its strongest place in the image, not its mean: a
+    mark somewhere is then not outvoted by what a lens paints elsewhere.
     """
 
-    def __init__(self, image_size: int, width: int = 16) -> None:
+    def __init__(self, image_size: int, width: int = 16, pool: str = "mean") -> None:
         super().__init__()
+        if pool not in ("mean", "max"):
+            raise TypeError(f"pool is mean or max, not {pool!r}")
+        self.pool = pool
         layers = [_block(3, width), _block(width, width)]
         side = image_size
         while side > 8:
@@ -39,8 +44,8 @@ class AllConv(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(V, C, H, W) → pooled features (V, F)."""
-        pooled: Tensor = self.layers(inputs).mean(dim=(2, 3))
-        return pooled
+        found: Tensor = self.layers(inputs)
+        return found.mean(dim=(2, 3)) if self.pool == "mean" else found.amax(dim=(2, 3))
 
     def forward_intermediates(
         self, inputs: Tensor, indices: int = 1, norm: bool = True, intermediates_only: bool = True
@@ -80,4 +85,34 @@ class FullUnet(nn.Module):
             x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skips.pop()], dim=1))
         delta: Tensor = self.last(x)
+        return delta
+
+
+class ColourMap(nn.Module):
+    """One affine colour map for each image: δ = A(x)·x + b(x), (V, 3, H, W) in [−1, 1] → δ, same shape.
+
+    It can undo a cast, a tint or an exposure, and nothing else: it has no pixels of its own to paint with, and so cannot
+    fool its adversary by patterns. A, b come from a small convolutional network's means and maxima and from the image's
+    own; the last layer starts at zero.
+    """
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+            conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            return nn.Sequential(conv, nn.GroupNorm(outputs // 8, outputs), nn.ReLU())
+
+        self.layers = nn.Sequential(
+            block(3, width, 2), block(width, 2 * width), block(2 * width, 4 * width, 2), block(4 * width, 4 * width)
+        )
+        self.last = nn.Linear(8 * width + 9, 12)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(V, 3, H, W) → (V, 3, H, W)."""
+        found = self.layers(inputs)
+        own = [inputs.mean(dim=(2, 3)), inputs.amax(dim=(2, 3)), inputs.amin(dim=(2, 3))]
+        read = torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3)), *(x.to(found.dtype) for x in own)], dim=1)
+        matrix, offset = self.last(read).to(inputs.dtype).split((9, 3), dim=1)
+        delta: Tensor = torch.einsum("vij,vjhw->vihw", matrix.reshape(-1, 3, 3), inputs) + offset[:, :, None, None]
         return delta

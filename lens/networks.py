@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lens.full_resolution import ALL_CONV, FULL, AllConv, FullUnet
+from lens.full_resolution import ALL_CONV, COLOUR, FULL, AllConv, ColourMap, FullUnet
 from lens.protocols import BadInput, Question, Task, nearest, trait
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -27,8 +27,8 @@ class Lens(nn.Module):
 
     def __init__(self, encoder: str, depth: int) -> None:
         super().__init__()
-        if encoder == FULL:
-            self.unet: Any = FullUnet(depth)
+        if encoder in (FULL, COLOUR):
+            self.unet: Any = FullUnet(depth) if encoder == FULL else ColourMap()
             last: Any = self.unet.last
         else:
             self.unet = _smp_unet(encoder, depth)
@@ -72,7 +72,7 @@ def _smp_unet(encoder: str, depth: int) -> nn.Module:
             )
             return unet
     except (KeyError, RuntimeError) as error:
-        known = [FULL, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+        known = [FULL, COLOUR, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
         raise BadInput(
             f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
         ) from error

@@ -90,7 +90,7 @@ class Settings:
     """Start the extractor from timm's published weights (downloads them)."""
     lens_encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
     """Encoder of the lens's U-Net: any segmentation-models-pytorch name, tu-NAME for any timm model,
-    or full (a small U-Net whose finest level is the image's own: for cues of single pixels)."""
+    full (a small U-Net whose finest level is the image's own) or colour (one affine colour map for each image)."""
     lens_depth: int = 5
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
     lens_weights: str | None = None

@@ -65,3 +65,37 @@ def test_all_conv_has_no_other_root_and_no_published_weights(stem, pretrained):
 def test_an_argument_that_all_conv_does_not_take_is_refused():
     with pytest.raises(BadInput, match="does not take"):
         build_extractor(find("task", "rotation")(), "all_conv", 32, "default", {"depth": 3}, False, False)
+
+
+def test_the_colour_lens_starts_as_the_identity_and_can_only_map_colours():
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 32, 32)
+    images[:, :, :, 16:] = images[:, :, :, :16]  # the same colours twice
+    lens = Lens("colour", 3)
+    assert torch.equal(lens(images), images)
+    torch.nn.init.normal_(lens.unet.last.weight, std=0.1)
+    torch.nn.init.normal_(lens.unet.last.bias, std=0.1)
+    changed = lens(images)
+    assert (changed - images).abs().max() > 0.05
+    assert torch.allclose(changed[:, :, :, 16:], changed[:, :, :, :16], atol=1e-6)
+    delta = (changed - images).flatten(2)  # of each image an affine function of its colours
+    design = torch.cat([images.flatten(2), torch.ones(4, 1, 1024)], dim=1)
+    for d, x in zip(delta, design, strict=True):
+        fitted = torch.linalg.lstsq(x.T, d.T).solution
+        assert torch.allclose(x.T @ fitted, d.T, atol=1e-4)
+
+
+def test_a_maximum_is_not_outvoted():
+    """One marked place among many: the pooled maximum keeps it whole, the mean dilutes it."""
+    torch.manual_seed(0)
+    net = AllConv(32, 8, pool="max").eval()
+    plain = torch.zeros(1, 3, 32, 32)
+    marked = plain.clone()
+    marked[:, :, 12:18, 12:18] = 3
+    largest = net.layers(marked).amax(dim=(2, 3))
+    assert torch.equal(net(marked), largest)
+    mean = AllConv(32, 8, pool="mean").eval()
+    mean.load_state_dict(net.state_dict())
+    assert (net(marked) - net(plain)).abs().sum() > 2 * (mean(marked) - mean(plain)).abs().sum()
+    with pytest.raises(BadInput, match="pool is mean or max"):
+        build_extractor(find("task", "rotation")(), "all_conv", 32, "default", {"pool": "median"}, False, False)
