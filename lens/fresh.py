@@ -19,8 +19,8 @@ from lens.networks import build_extractor
 from lens.protocols import BadInput, find
 
 Array = np.ndarray[Any, Any]
-PERFECT = 0.999
-"""Validation accuracy from which there is nothing left to learn."""
+NEARLY_ALL, ALL = 0.95, 0.999
+"""Validation accuracies: from the first a classifier has found the cue, from the second there is nothing left to learn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +29,14 @@ class Recipe:
 
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
-    `least` steps count for no plateau: a faint cue is often found only after hundreds of steps at chance.
+    `least` steps count for no plateau, unless nearly all is read by then: a faint cue is often found only after hundreds
+    of steps at chance.
     """
 
     steps: int = 2000
-    least: int = 500
-    every: int = 50
-    patience: int = 4
+    least: int = 1000
+    every: int = 100
+    patience: int = 2
     batch: int = 128
     lr: float = 2e-3
     weight_decay: float = 1e-3
@@ -148,10 +149,10 @@ def judge(
         tell(step, f"validation {100 * accuracy:.1f} %")
         if accuracy > best[0]:
             best = (accuracy, copy.deepcopy(model.state_dict()))
-        if accuracy >= PERFECT:
+        if accuracy >= ALL:
             plateaus = 3
         lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
-        if waited >= recipe.patience and step >= recipe.least:
+        if waited >= recipe.patience and (step >= recipe.least or accuracy >= NEARLY_ALL):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
     return Judged(answers("test")[0], best[0], step, plateaus >= 3)

@@ -25,11 +25,11 @@ class AllConv(nn.Module):
 
     Without pooling or a coarse root it reads what hides in single pixels, as the networks of image forensics do. Pairs
     of 3×3 layers, each pair at half the side and twice the channels of the one before, from `width` to at most 256
-    channels and down to 8 px or less. With `pool` "max" a feature is its strongest place in the image, not its mean: a
-    mark somewhere is then not outvoted by what a lens paints elsewhere.
+    channels and down to 8 px or less. With `pool` "max" a feature is what its strongest place in the image gives, so that
+    a mark somewhere is not outvoted by what a lens paints elsewhere; with "mean" it is the mean over all places.
     """
 
-    def __init__(self, image_size: int, width: int = 16, pool: str = "mean") -> None:
+    def __init__(self, image_size: int, width: int = 16, pool: str = "max") -> None:
         super().__init__()
         if pool not in ("mean", "max"):
             raise TypeError(f"pool is mean or max, not {pool!r}")

@@ -133,6 +133,9 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
     parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of settings; later flags override it")
     parser.add_class_arguments(Settings, None)
+    # How many steps is the default of the default: --epochs may say it instead (`train.total_steps`).
+    preferred = {k: v for k, v in protocols.trait(plugins["task"], "defaults").items() if k != "steps"}
+    parser.set_defaults(preferred)
     for kind, plugin in plugins.items():
         name = key_name(chosen[kind])
         if name in {field.name for field in dataclasses.fields(Settings)}:

@@ -272,7 +272,7 @@ def cost(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str,
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
-            judged(players, players.settings.judges[-1], classes, pictures, seed, f"{kind}, class labels", flip=True)
+            judged(players, players.settings.judges[0], classes, pictures, seed, f"{kind}, class labels", flip=True)
             for seed in range(players.settings.removal_seeds)
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]

@@ -76,7 +76,7 @@ class Task(Protocol):
         """The head's outputs → class logits (E, K); asked only where `classes` is not None."""
 
 
-TRAITS: dict[str, Any] = {"answer": None, "head_reads_question": False, "couples": False, "balanced": True, "grey": 0.0, "standardise": False}  # fmt: skip
+TRAITS: dict[str, Any] = {"answer": None, "head_reads_question": False, "couples": False, "balanced": True, "grey": 0.0, "standardise": False, "defaults": {}}  # fmt: skip
 """What a task may say of itself beside its protocol's members, with the value of one that says nothing.
 
 `answer`: "label" where the answer is the image's label, "source" where it is the number of its data source (`pose` leaves
@@ -84,6 +84,7 @@ TRAITS: dict[str, Any] = {"answer": None, "head_reads_question": False, "couples
 equal parts. `head_reads_question`: the head is called with features and question. `couples`: the loss of an
 example depends on others, so that several ranks put theirs together. `balanced`: every class is asked equally often;
 otherwise chance is the share of the most frequent one. `grey`, `standardise`: its protocol's removal by hand (`removal`).
+`defaults`: settings of a run that are others where this task is asked and nothing is said.
 """
 
 

@@ -115,7 +115,7 @@ class Settings:
     """Batch statistics under torchrun: over all ranks, as one process would see them, or each rank's own."""
 
     steps: int | None = None
-    """Training steps; default 150, or as many as --epochs need."""
+    """Training steps; default 150 (dataset_classification: 1000), or as many as --epochs need."""
     epochs: float | None = None
     """Passes over the training split, instead of --steps."""
     batch_size: int = 16
@@ -180,8 +180,8 @@ class Settings:
     removal: bool = False
     """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
     removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
-    """Their architectures, as --extractor or NAME:{argument: value}; default: all_conv, and the extractor's or resnet18.
-    The last one also learns the class labels, for the downstream cost."""
+    """Their architectures, as --extractor or NAME:{argument: value}; default: the extractor's, and all_conv or
+    resnet18. The first one also learns the class labels, for the downstream cost."""
     removal_seeds: int = 3
     """Classifiers of each architecture; the best of all in validation counts."""
     removal_steps: int = 2000
@@ -291,9 +291,9 @@ class Settings:
 
     @property
     def judges(self) -> list[str]:
-        """The architectures of the fresh classifiers; the last one also judges what the lens costs the class labels."""
+        """The architectures of the fresh classifiers; the first one also judges what the lens costs the class labels."""
         own = f"{self.extractor}:{json.dumps(self.extractor_args)}" if self.extractor_args else self.extractor
-        return as_list(self.removal_classifiers) or ["all_conv", own if self.extractor != "all_conv" else "resnet18"]
+        return as_list(self.removal_classifiers) or [own, "all_conv" if self.extractor != "all_conv" else "resnet18"]
 
     @property
     def has_rival(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens.mirror import Mirror
 from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code
-from lens.protocols import BadInput, key_name
+from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
 from lens.settings import RESUMABLE, Settings
@@ -83,7 +83,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     ranks = Ranks(fabric)
     with ranks.first_on_each_node():
         images = experiment.training_images(settings)
-        total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size))
+        preferred = trait(parsed.plugins["task"], "defaults").get("steps", DEFAULT_STEPS)
+        total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size), preferred)
         probes = load_probes(settings, settings.probes, images)
     splits = images.splits()
     ranks.agree(hashlib.sha256(splits).hexdigest(), "images")
@@ -154,11 +155,11 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     return 0
 
 
-def total_steps(settings: Settings, steps_per_epoch: int) -> int:
-    """--steps, or as many as --epochs need, or the default."""
+def total_steps(settings: Settings, steps_per_epoch: int, otherwise: int = DEFAULT_STEPS) -> int:
+    """--steps, or as many as --epochs need, or the task's own number, or the default."""
     if settings.epochs is not None:
         return max(1, round(settings.epochs * steps_per_epoch))
-    return settings.steps or DEFAULT_STEPS
+    return settings.steps or otherwise
 
 
 def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: str, resumed: bool) -> None:

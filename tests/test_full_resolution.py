@@ -42,15 +42,17 @@ def test_all_conv_is_an_extractor_for_pooled_and_spatial_tasks():
     rotation = build_extractor(find("task", "rotation")(), "all_conv", 32, "default", {"width": 8}, False, True)
     assert rotation(images * 2 - 1).shape == (4, 4)
     assert rotation.features(images).shape == (4, 32)
+    jigsaw = build_extractor(find("task", "jigsaw")(), "all_conv", 32, "default", {"width": 8}, False, False)
+    assert jigsaw.backbone.layers
     net = AllConv(32, 8)
     (features,) = net.forward_intermediates(images)
     assert features.shape == (4, 32, 8, 8)
-    assert torch.allclose(features.mean(dim=(2, 3)), net(images))
+    assert torch.allclose(features.amax(dim=(2, 3)), net(images))
 
 
 def test_every_pixel_reaches_all_conv():
     torch.manual_seed(0)
-    net = AllConv(32, 8).eval()
+    net = AllConv(32, 8, pool="mean").eval()
     images = torch.rand(1, 3, 32, 32, requires_grad=True)
     net(images).square().sum().backward()
     assert (images.grad.abs().sum(dim=1) > 0).all()
