@@ -12,6 +12,7 @@ from typing import Any, cast
 import lightning_fabric
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from lens import data, divide, networks, removal
@@ -19,6 +20,7 @@ from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
 from lens.draws import EVALUATION, Draws
+from lens.files import reading
 from lens.global_norm import synchronise
 from lens.mixing import Mixing
 from lens.pairing import target_mse
@@ -29,7 +31,7 @@ from lens.rand_augment import rand_augment
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import Settings
-from lens.terminal import Bar
+from lens.terminal import Bar, say
 
 STATISTICS_BATCHES = 24
 """Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
@@ -299,6 +301,12 @@ def build(
         if not isinstance(lens, networks.Lens):
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
+        lens.side = trained_at(Path(settings.lens_weights))
+        if lens.side not in (None, settings.image_size):
+            say(
+                f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
+                f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
+            )
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
         place["dtype"] = torch.float64
@@ -312,6 +320,15 @@ def build(
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
     return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
+
+
+def trained_at(weights: Path) -> int | None:
+    """The image size of the run whose directory (or its best/) holds a weight file; None where there is no such run."""
+    for folder in (weights.parent, weights.parent.parent):
+        if (folder / "settings.yaml").is_file():
+            with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
+                return int(yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))["image_size"])
+    return None
 
 
 def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:

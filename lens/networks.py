@@ -34,6 +34,8 @@ class Lens(nn.Module):
             self.unet = _smp_unet(encoder, depth)
             last = self.unet.segmentation_head[0]
         self.multiple = 2**depth
+        self.side: int | None = None
+        """The size that it was trained at, where that is another than the images': it edits them at that size."""
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.eval()
@@ -42,6 +44,15 @@ class Lens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape, not clamped."""
+        if self.side not in (None, images.shape[-1]):
+            size = images.shape[-2:]
+            small = functional.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
+            delta: Tensor = functional.interpolate(self._edit(small), size, mode="bilinear", align_corners=False)
+            return images + delta.to(images.dtype)
+        return images + self._edit(images).to(images.dtype)
+
+    def _edit(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → δ(x), same shape."""
         height, width = images.shape[-2:]
         bottom, right = -height % self.multiple, -width % self.multiple
         padded = images * 2 - 1
@@ -50,7 +61,7 @@ class Lens(nn.Module):
             mode = "reflect" if bottom < height and right < width else "replicate"
             padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
         delta: Tensor = self.unet(padded)[..., :height, :width]
-        return images + delta.to(images.dtype)
+        return delta
 
 
 def _smp_unet(encoder: str, depth: int) -> nn.Module:

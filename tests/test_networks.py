@@ -5,6 +5,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from lens.networks import Extractor, Lens, build_extractor, load_weights, reestimate_statistics
 from lens.protocols import BadInput, find
@@ -173,3 +174,20 @@ def test_reestimated_statistics_are_the_plain_average_over_batches():
     assert torch.allclose(net.backbone.norm.running_mean, means, atol=1e-6)
     assert net.backbone.norm.momentum == 0.1
     assert torch.equal(net.lensed_statistics[0].running_mean, torch.zeros(3))
+
+
+@pytest.mark.parametrize("encoder", ["full", "tu-tf_mobilenetv3_small_minimal_100"])
+def test_a_lens_of_another_size_edits_at_its_own(encoder):
+    """What it adds is its edit of the shrunken image, enlarged: the image itself stays as sharp as it was."""
+    torch.manual_seed(0)
+    lens = Lens(encoder, 3).eval()
+    last = lens.unet.last if encoder == "full" else lens.unet.segmentation_head[0]
+    torch.nn.init.normal_(last.weight, std=0.05)
+    images = torch.rand(2, 3, 64, 64)
+    lens.side = 32
+    small = functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+    lens_at_home = lens(small) - small  # at 32 px it is at home
+    expected = functional.interpolate(lens_at_home, (64, 64), mode="bilinear", align_corners=False)
+    assert torch.allclose(lens(images), images + expected, atol=1e-5)
+    lens.side = None
+    assert not torch.allclose(lens(images), images + expected, atol=1e-3)

@@ -147,6 +147,17 @@ def test_initial_weights_come_from_files(tmp_path, photos, finished):
                 assert torch.allclose(after[key], value, atol=1e-6), key
 
 
+def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finished, capsys):
+    more = ("--image_size", "40", "--cache_size", "40", "--steps", "1", "--lens_weights")
+    assert run(tmp_path / "other", photos, *more, str(finished / "lens.safetensors")) == 0
+    assert "was trained at 32 px and the images have 40: it edits them at 32 px" in capsys.readouterr().err
+    assert (
+        run(tmp_path / "same", photos, "--steps", "1", "--lens_weights", str(finished / "best" / "lens.safetensors"))
+        == 0
+    )
+    assert "was trained at" not in capsys.readouterr().err
+
+
 def test_rates_rise_then_fall_along_a_cosine():
     shares = [rate_share(step, 100, 0.1) for step in range(100)]
     assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
