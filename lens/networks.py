@@ -153,6 +153,11 @@ class Extractor(nn.Module):
             if lensed:
                 self._swap()
 
+    def use_lensed_statistics(self) -> None:
+        """Make the lensed set of statistics the only one."""
+        self._swap()
+        self.lensed_statistics = nn.ModuleList()
+
     def _swap(self) -> None:
         for norm, other in zip(self.norms, self.lensed_statistics, strict=False):
             for name in STATISTICS:

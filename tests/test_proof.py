@@ -84,6 +84,8 @@ def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
+    assert found["lensed"].pop("adversary") > 0.95
+    del found["lensed"]["adversary_ci"]
     assert found["raw"] == found["lensed"]
 
 
@@ -101,6 +103,18 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert cost["cost"] == pytest.approx(cost["raw"] - cost["lensed"])
     assert abs(cost["cost"]) < 0.05
     assert set(found["frozen"]) >= {"raw", "lensed", "untrained"}
+
+
+def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
+    """Fresh classifiers that learn nothing prove nothing where the adversary reads the cue."""
+    players.lens = Corner(swap)
+    monkeypatch.setattr(proof, "told_apart", lambda players, sets, kind: (
+        {"balanced_accuracy": 0.99 if kind == "raw" else 0.5, "ci": [0.98, 1.0] if kind == "raw" else [0.45, 0.55]},
+        sets["test"].source == 0 if kind == "lensed" else np.ones(len(sets["test"].source), bool),
+    ))  # fmt: skip
+    found = proof.removal(players, [])
+    assert found["lensed"]["adversary"] > 0.95
+    assert found["verdict"] == "reduced"
 
 
 def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
