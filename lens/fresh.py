@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import generator, step_seed
+from lens.experiment import Experiment
 from lens.networks import build_extractor
 from lens.protocols import BadInput, find
+from lens.settings import Settings
+from lens.terminal import Bar
 
 Array = np.ndarray[Any, Any]
 NEARLY_ALL, ALL = 0.95, 0.999
@@ -172,3 +175,28 @@ def _balanced_batch(members: list[Array], size: int, draws: torch.Generator) -> 
     first = np.cumsum(sizes) - sizes
     chosen: Array = np.concatenate(members)[first[kind] + (place * sizes[kind]).astype(np.int64)]
     return chosen
+
+
+def judged(
+    players: Experiment, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
+    flip: bool = False, model: nn.Module | None = None,
+) -> Judged:  # fmt: skip
+    """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
+    settings = players.settings
+    recipe = Recipe(settings.removal_steps)
+
+    def make() -> nn.Module:
+        if model is not None:
+            return model
+        return build(name, classes, settings.image_size, stem_of(name, settings))
+
+    with Bar(f"{what}: {name}, seed {seed}", recipe.steps, "steps") as bar:
+        return judge(make, pictures, seed, recipe, players.fabric.device, players.fabric.autocast, flip, bar.advance)
+
+
+def stem_of(spec: str, settings: Settings) -> str:
+    """The root of a classifier: the run's own for its extractor, else the small one for ResNets on small images."""
+    name, _ = parts(spec)
+    if name == settings.extractor:
+        return settings.extractor_stem
+    return "small" if settings.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"

@@ -180,6 +180,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
     from lens import experiment, figures_removal, proof
     from lens.downstream import load_probes
+    from lens.shown import examples
 
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
@@ -188,7 +189,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     asks = as_list(asked.probe)
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
     found = proof.removal(players, probes)
-    figures_removal.record(run, summary, found, proof.examples(players))
+    figures_removal.record(run, summary, found, examples(players))
     print(f"written to {run.directory / 'removal.json'}", file=sys.stderr)
     return 0
 

@@ -73,6 +73,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     from lens import data, evaluate, experiment, figures, figures_removal, proof
     from lens.downstream import load_probes
+    from lens.shown import examples
     from lens.trainer import Trainer
 
     settings = parsed.settings
@@ -147,7 +148,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         figures.print_table(summary)
         if settings.removal:
             figures_removal.record(
-                run, summary, proof.removal(players, probes if settings.probe else []), proof.examples(players)
+                run, summary, proof.removal(players, probes if settings.probe else []), examples(players)
             )
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":

@@ -456,7 +456,11 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
             assert str(settings[key]) == asked[key]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "ablations").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    sorted(file for kind in ("ablations", "removal") for file in (ROOT / "configs" / kind).glob("*.yaml")),
+    ids=lambda file: file.stem,
+)
 def test_shipped_grids_are_valid(file):
     grid = read(file)
     grid_table.check_measures(grid)

@@ -64,7 +64,7 @@ def test_the_seed_is_all_that_is_random():
 
 
 def test_a_rare_class_is_shown_as_often_as_the_other():
-    shown = splits(25, share=0.1)
+    shown = splits(50, share=0.1)
     found = judge(shown)
     assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.85
     members = [np.arange(0, 7), np.arange(7, 1000)]

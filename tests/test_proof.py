@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from lens import experiment, fresh, probe, proof, train
+from lens import experiment, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput
 from lens.ranks import Ranks
@@ -43,7 +43,8 @@ def sources(tmp_path_factory):
 
 @pytest.fixture
 def players(sources, monkeypatch):
-    monkeypatch.setattr(proof, "Recipe", lambda steps: QUICK)
+    for module in (proof, fresh):
+        monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
     parsed = parse([*WORDS, "--data", *sources], "lens.train")
     fabric = experiment.make_fabric(parsed.settings)
     return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
@@ -131,7 +132,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     players.lens = Corner(erase)
     labels, _ = experiment.pooled_labels(players.images)
     index = players.images.indices("fresh")[:7]
-    seen = proof.shown(players, index, labels, lambda count: None)
+    seen = shown.shown(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
     assert np.array_equal(seen.raw, players.images.fetch(index).permute(0, 2, 3, 1).numpy())
     error = np.square(seen.raw.astype(float) - seen.lensed).mean(axis=(1, 2, 3)) / 255**2
@@ -153,9 +154,9 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
         answers, validation = next(order)
         return fresh.Judged(answers, validation, 1, True)
 
-    monkeypatch.setattr(proof, "judged", told)
+    monkeypatch.setattr(fresh, "judged", told)
     players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
-    sets = {s: proof.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
+    sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert found["balanced_accuracy"] == 0
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]

@@ -1,0 +1,125 @@
+"""What a lens costs: class labels read by fresh classifiers and by frozen features, before it and after it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from lens import fresh, linear, measure
+from lens.augment import centre
+from lens.downstream import Probe, cache_folder, probe_splits
+from lens.experiment import Experiment, new_extractor
+from lens.feature_store import gathered
+from lens.networks import Extractor
+from lens.shown import Shown, rows_of, stored
+from lens.terminal import say
+
+Array = np.ndarray[Any, Any]
+
+
+def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any] | None:
+    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
+    if any((part.label < 0).any() or len(np.unique(part.label)) < 2 for part in sets.values()):
+        say("no downstream cost: not every image has a label")
+        return None
+    test = sets["test"]
+    right: dict[str, list[Array]] = {}
+    plateau: dict[str, list[bool]] = {}
+    for kind in ("raw", "lensed"):
+        pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
+        judges = [
+            fresh.judged(players, players.settings.judges[0], classes, pictures, seed, f"{kind}, class labels", flip=True)
+            for seed in range(players.settings.removal_seeds)
+        ]  # fmt: skip
+        right[kind] = [(one.answers == test.label).astype(float) for one in judges]
+        plateau[kind] = [one.plateau for one in judges]
+    mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
+    ones = np.ones(len(test.label))
+    return {
+        "raw": float(mean["raw"].mean()),
+        "lensed": float(mean["lensed"].mean()),
+        "cost": float((mean["raw"] - mean["lensed"]).mean()),
+        "cost_ci": measure.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
+        "plateau": plateau,
+        "chance": measure.chance(test.label),
+    }
+
+
+def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any] | None:
+    """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
+
+    Beside it an untrained extractor's on raw images: the floor. None where not every image has a label.
+    """
+    if any((part.label < 0).any() or len(np.unique(part.label)) < 2 for part in sets.values()):
+        return None
+    labels = {split: part.label for split, part in sets.items()}
+    raw, lensed = ({split: getattr(part, kind) for split, part in sets.items()} for kind in ("raw", "lensed"))
+    return _linear(players, raw, lensed, labels, sets["test"].group)
+
+
+def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
+    """The same on a probe's own images, to which nothing is planted, with what the lens changes there (PSNR)."""
+    assert players.lens is not None
+    players.lens.eval()
+    settings, images = players.settings, probe.images
+    limits = (settings.probe_images, settings.probe_test_images)
+    splits = probe_splits(images, probe.source, probe.key, *limits, settings.seed)
+    raw: dict[str, Array] = {}
+    lensed: dict[str, Array] = {}
+    change = []
+    for split, index in splits.items():
+
+        def batches(index: Array, through: bool) -> Iterator[Array]:
+            for batch in players.batches(index, 256, images):
+                views = centre(batch.images, settings.image_size)
+                if through:
+                    before, views = views, measure.to_8_bits(players.lensed(views, {}, players.draws(batch)))
+                    change.append((views - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
+                yield rows_of(views)
+
+        with torch.no_grad():
+            raw[split] = stored(players, batches(index, False), len(index))
+            lensed[split] = stored(players, batches(index, True), len(index))
+    labels = {split: images.label[index] for split, index in splits.items()}
+    found = _linear(players, raw, lensed, labels, images.group[splits["test"]])
+    return found | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
+
+
+def _linear(
+    players: Experiment, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
+) -> dict[str, Any]:
+    """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw."""
+    torch.manual_seed(players.settings.seed)
+    plain = dataclasses.replace(players.settings, pretrained=False)
+    untrained = new_extractor(plain, players.task).to(players.fabric.device, next(players.extractor.parameters()).dtype)
+    players.reestimate_statistics(untrained)
+    found: dict[str, Any] = {}
+    for name, extractor, images, statistics in (
+        ("raw", players.extractor, raw, False), ("lensed", players.extractor, lensed, True), ("untrained", untrained, raw, False),
+    ):  # fmt: skip
+        read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
+        how = linear.How(device=players.fabric.device)
+        correct, _ = linear.fit(read, labels, players.settings.seed, how)["logistic"]
+        found[name], found[f"{name}_ci"] = measure.proportion(correct.astype(float), np.ones(len(group)), group)
+    return found | {"chance": measure.chance(labels["test"])}
+
+
+@torch.no_grad()
+def _features(players: Experiment, extractor: Extractor, images: Array, lensed_statistics: bool) -> Array:
+    """Pooled features (n, F) of images (n, H, W, C) uint8."""
+    extractor.eval()
+
+    def batches() -> Iterator[Array]:
+        for start in range(0, len(images), 256):
+            rows = torch.from_numpy(np.ascontiguousarray(images[start : start + 256])).to(players.fabric.device)
+            inputs = players.task.prepare(rows.permute(0, 3, 1, 2).float() / 255)
+            inputs = inputs.to(next(extractor.parameters()).dtype)
+            with players.fabric.autocast(), extractor.statistics(lensed_statistics):
+                yield measure.pooled(extractor.features(inputs).float(), len(rows)).cpu().numpy()
+
+    return gathered(batches(), len(images), cache_folder(players.settings))
