@@ -14,14 +14,19 @@ Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
 
 
-def record(run: Run, summary: dict[str, Any], found: dict[str, Any], pictures: dict[str, Array]) -> None:
-    """Write removal.json and its picture into a run's directory, its figures into the summary, print the table."""
+def record(run: Run, summary: dict[str, Any], found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, Any]:
+    """Write removal.json and its picture into a run's directory, its figures into the summary, print the table.
+
+    Returns the summary with the figures.
+    """
     folder = run.folder("figures")
     save_numbers(folder / "removal.npz", pictures)
     draw(found, pictures, folder / "removal.png")
     run.write_json("removal.json", found)
-    run.write_json("summary.json", summary | {"removal": found})
+    summary = summary | {"removal": found}
+    run.write_json("summary.json", summary)
     print_table(found)
+    return summary
 
 
 def _share(value: float, interval: list[float] | None = None) -> str:

@@ -355,8 +355,9 @@ class Run:
     @_on_rank_0
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
-        for file in self.directory.glob("summary*.json"):
-            file.unlink()
+        for pattern in ("summary*.json", "removal.json", "figures/removal.*"):
+            for file in self.directory.glob(pattern):
+                file.unlink()
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there."""

@@ -144,12 +144,11 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
-        run.mirror_results(summary)
         figures.print_table(summary)
         if settings.removal:
-            figures_removal.record(
-                run, summary, proof.removal(players, probes if settings.probe else []), examples(players)
-            )
+            found = proof.removal(players, probes if settings.probe else [])
+            summary = figures_removal.record(run, summary, found, examples(players))
+        run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
         say(f"peak GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")

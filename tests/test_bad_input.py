@@ -95,6 +95,9 @@ ROWS = [
         "--mixup 0.8 and --label_smoothing 0.1 cannot be used with --task jigsaw",
     ),
     ([*GOOD, "--cutmix", "1", "--batch_size", "1"], "--cutmix 1 mixes each image with another"),
+    ([*GOOD, "--lens_every", "0"], "--lens_every is 0"),
+    ([*GOOD, "--lens_average", "1"], "--lens_average is 1"),
+    ([*GOOD, "--removal", "--fresh_fraction", "0.5"], "this run has one: give two --data, or --split_sources"),
     ([*GOOD, "--device", "cuda:99"], "--device cuda:99: torch sees"),
     ([*GOOD, "--image_column", "img"], "belong to parquet files"),
     ([*GOOD, "--out", "./a_file"], "a_file exists and is no empty directory"),
@@ -140,6 +143,10 @@ def test_an_unwritable_output_is_refused(place, capsys):
         ([], "run"),
         (["./missing", "--weights", "worst"], "give last or best"),
         (["./missing", "--prob", "x"], "did you mean 'probe'"),
+        (["./missing", "--removal_seeds", "2"], "--removal_seeds has no meaning without --removal"),
+        (["./missing", "--removal", "--layer", "all"], "leave --fuse and --layer out"),
+        (["./missing", "--removal", "--removal_steps", "0"], "--removal_steps is 0"),
+        (["./missing", "--removal", "--maps"], "--removal has no meaning with --maps"),
     ],
 )
 def test_a_probes_mistakes(place, capsys, argv, message):

@@ -184,6 +184,7 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
         (["--adversary", "none"], "this run has none"),
         (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
         (["--removal_classifiers", "resnet17"], "unknown --extractor 'resnet17'"),
+        (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
     ],
 )
 def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, capsys, more, message):

@@ -426,8 +426,11 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "train_step", dead)
+    stale = [tmp_path / "r" / name for name in ("removal.json", "figures/removal.png", "figures/removal.npz")]
+    for file in stale:
+        file.write_text("of the weights before")
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 130
-    assert not (tmp_path / "r" / "summary.json").exists()
+    assert not any(file.exists() for file in (*stale, tmp_path / "r" / "summary.json"))
 
 
 def test_validation_during_training_looks_at_a_random_subset():
