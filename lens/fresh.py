@@ -22,8 +22,8 @@ from lens.settings import Settings
 from lens.terminal import Bar
 
 Array = np.ndarray[Any, Any]
-NEARLY_ALL, ALL = 0.95, 0.999
-"""Validation accuracies: from the first a classifier has found the cue, from the second there is nothing left to learn."""
+NEARLY_ALL, ALL = 0.95, 0.98
+"""Validation accuracies: from the first a classifier has found the cue, at the second that is settled and it stops."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,8 @@ def place(tmp_path_factory):
     for name in ("first", "second"):
         argv = [*TINY, "--steps", "2", "--data", f"{folder}/photos", "--out", str(folder / "runs" / name)]
         assert train.main(argv) == 0
+    both = ["--task", "dataset_classification", "--data", f"{folder}/photos", f"{folder}/more_photos"]
+    assert train.main([*TINY, *both, "--steps", "2", "--out", str(folder / "runs" / "sources")]) == 0
     return folder
 
 
@@ -72,6 +74,8 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
             ]
         if "--data" not in argv:
             argv += ["--probe_images", "100"]
+    if "--removal" in argv:
+        argv += ["--removal_steps", "2", "--removal_seeds", "1"]
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
         argv += ["--out", str(tmp_path / "grid")]
