@@ -22,8 +22,8 @@ from lens.settings import Settings
 from lens.terminal import Bar
 
 Array = np.ndarray[Any, Any]
-NEARLY_ALL, ALL = 0.95, 0.98
-"""Validation accuracies: from the first a classifier has found the cue, at the second that is settled and it stops."""
+FOUND = 0.95
+"""Validation accuracy at which a classifier has found what it was looking for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Recipe:
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
     `least` steps count for no plateau, unless nearly all is read by then: a faint cue is often found only after hundreds
-    of steps at chance.
+    of steps at chance. At a validation accuracy of `enough` it stops: what is read by then is settled.
     """
 
     steps: int = 2000
@@ -43,6 +43,7 @@ class Recipe:
     batch: int = 128
     lr: float = 2e-3
     weight_decay: float = 1e-3
+    enough: float = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,10 +153,10 @@ def judge(
         tell(step, f"validation {100 * accuracy:.1f} %")
         if accuracy > best[0]:
             best = (accuracy, copy.deepcopy(model.state_dict()))
-        if accuracy >= ALL:
+        if accuracy >= recipe.enough:
             plateaus = 3
         lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
-        if waited >= recipe.patience and (step >= recipe.least or accuracy >= NEARLY_ALL):
+        if waited >= recipe.patience and (step >= recipe.least or accuracy >= FOUND):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
     return Judged(answers("test")[0], best[0], step, plateaus >= 3)
@@ -184,6 +185,8 @@ def judged(
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
     settings = players.settings
     recipe = Recipe(settings.removal_steps)
+    if flip:  # of class labels the last points count too
+        recipe = dataclasses.replace(recipe, enough=1.0)
 
     def make() -> nn.Module:
         if model is not None:
