@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lens import train
 from lens.parsing import differing, parse, refuse_foreign_code
 from lens.protocols import BadInput, find
 from lens.settings import Settings
@@ -173,3 +174,25 @@ def test_every_config_is_valid_and_says_what_it_shows_and_costs(file):
     assert isinstance(settings("--config", str(file)), Settings)
     header = [line for line in file.read_text().splitlines() if line.startswith("#")]
     assert len(header) >= 3
+
+
+def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
+    two = ["--task", "dataset_classification", "--data", "./a", "./b"]
+    preferred = parse(two, "lens.train").settings
+    assert (preferred.extractor, preferred.lens_encoder, preferred.feed) == ("all_conv", "full", "lensed")
+    assert (preferred.lens_every, preferred.lens_average, preferred.lr_schedule) == (2, 0.99, "constant")
+    assert parse([*two, "--lens_every", "1", "--feed", "both"], "lens.train").settings.lens_every == 1
+    file = tmp_path / "settings.yaml"
+    file.write_text("task: dataset_classification\ndata: [./a, ./b]\nextractor: resnet18\n")
+    told = parse([f"--config={file}"], "lens.train").settings
+    assert (told.extractor, told.lens_encoder) == ("resnet18", "full")
+    other = parse(["--task", "labels"], "lens.train").settings
+    assert (other.extractor, other.lens_every, other.lens_average) == ("resnet18", 1, 0.0)
+
+
+def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():
+    two = ["--task", "dataset_classification", "--data", "./a", "./b"]
+    assert train.total_steps(parse(two, "lens.train").settings, 10, 1000) == 1000
+    assert train.total_steps(parse([*two, "--epochs", "3"], "lens.train").settings, 10, 1000) == 30
+    assert train.total_steps(parse([*two, "--steps", "7"], "lens.train").settings, 10, 1000) == 7
+    assert train.total_steps(parse([], "lens.train").settings, 10) == train.DEFAULT_STEPS
