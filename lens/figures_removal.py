@@ -49,8 +49,9 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         ),
         ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect"),
     ]  # fmt: skip
-    for name, judges in raw["by_architecture"].items():
-        both = (judges, lensed["by_architecture"][name])
+    for spec, judges in raw["by_architecture"].items():
+        name = spec.partition(":")[0]
+        both = (judges, lensed["by_architecture"][spec])
         short = [sum(not one for one in part["plateau"]) for part in both]
         note = (
             f"{short[0]} raw, {short[1]} lensed ended before a plateau" if any(short) else "each seed; all to a plateau"
@@ -62,7 +63,7 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(("  the adversary, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
     sources = found["sources"]
     for k, name in enumerate(sources if len(sources) <= 6 else []):
-        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
+        rows.append((f"  {Path(name).name or name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
     if found["downstream"]:
         part = found["downstream"]
         cost = f"cost {100 * part['cost']:.1f} points ({' – '.join(f'{100 * end:.1f}' for end in part['cost_ci'])})"
@@ -99,9 +100,15 @@ def print_table(found: dict[str, Any]) -> None:
 def headline(found: dict[str, Any]) -> str:
     """The verdict in one line."""
     return (
-        f"{found['verdict']}: fresh classifiers tell {' and '.join(found['sources']) if len(found['sources']) == 2 else 'the sources'} "
+        f"{found['verdict']}: fresh classifiers tell {_sources(found)} "
         f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed"
     )
+
+
+def _sources(found: dict[str, Any]) -> str:
+    """Two sources by the last part of their names, more of them as such."""
+    short = [Path(name).name or name for name in found["sources"]]
+    return " and ".join(short) if len(short) == 2 else "the sources"
 
 
 def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
@@ -111,7 +118,10 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
     sources, each = raw.shape[:2]
     factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
     rows = 3 * sources
-    figure = plt.figure(figsize=(1.25 * (each + 2) + 0.8, 1.25 * rows + 1.7))
+    width, height = 1.25 * (each + 2) + 0.8, 1.25 * rows + 2.2
+    figure = plt.figure(figsize=(width, height))
+    figure.subplots_adjust(left=0.8 / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
+    figure.suptitle(headline(found), fontsize=9, y=1 - 0.15 / height)
     grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
     for k, name in enumerate(found["sources"]):
@@ -139,13 +149,15 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
         axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
         every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
         axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
+        if "adversary" in part:
+            axis.plot(100 * part["adversary"], y, "x", color="C3")
     axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
     axis.set(
         yticks=[0, 1], yticklabels=["lensed", "raw"], ylim=(-0.6, 1.5), xlim=(min(100 * found["chance"] - 5, 45), 101)
     )
     axis.tick_params(labelsize=7)
     axis.set_xlabel(
-        "source accuracy of fresh classifiers, % (dot: the best in validation, 95 % interval; dotted: chance)",
+        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the adversary, trained on; dotted: chance)",
         fontsize=7,
     )
     save_picture(plt, figure, file)
