@@ -112,7 +112,8 @@ def synthetic(parsed: Parsed) -> Images:
     pixels = np.random.default_rng(settings.seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     zeros = np.zeros(count, dtype=np.int64)
     names = [str(i) for i in range(count)]
-    return Images(["noise"], [pixels], [0], names, zeros, zeros, zeros, np.full(count, "train"), [[]], [])
+    split = np.full(count, "train")
+    return Images(["noise"], [pixels], [0], names, zeros, zeros, zeros, split, [[]], [], zeros, ["noise"], ["all"])
 
 
 def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric, mode: str) -> Trainer:
