@@ -52,10 +52,14 @@ class Mirror:
         import wandb
 
         advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
-        wandb.setup(wandb.Settings(silent=True, mode="online"))
+        session = wandb.setup(wandb.Settings(silent=True, mode="online"))
         try:
-            logged_in = wandb.login(prompt=False, verify=True)
-        except wandb.Error as error:
+            logged_in = wandb.login(prompt=False, verify=False)
+            if logged_in:
+                # First by ourselves: W&B goes on trying for minutes, also after it has given up and the process wants to end.
+                _reach(session.settings.base_url)
+                wandb.login(prompt=False, verify=True)
+        except (wandb.Error, OSError) as error:
             raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
         if not logged_in:
             raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
@@ -97,6 +101,19 @@ class Mirror:
                 f"{self.directory / 'metrics.jsonl'}",
                 file=sys.stderr,
             )
+
+
+def _reach(address: str, seconds: float = 20) -> None:
+    """Raise OSError where no server answers at an address; whatever it answers will do."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        urllib.request.urlopen(address, timeout=seconds).close()
+    except urllib.error.HTTPError:
+        return
+    except urllib.error.URLError as error:
+        raise OSError(f"nobody answers at {address} ({error.reason})") from error
 
 
 def group_rows(project: str, group: str) -> list[dict[str, Any]]:
