@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +10,8 @@ import torch
 
 from lens import fresh, linear, measure
 from lens.augment import centre
-from lens.downstream import Probe, cache_folder, probe_splits
-from lens.experiment import Experiment, new_extractor
+from lens.downstream import Probe, cache_folder, probe_splits, untrained_extractor
+from lens.experiment import Experiment
 from lens.feature_store import gathered
 from lens.networks import Extractor
 from lens.shown import Shown, rows_of, stored
@@ -23,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any] | None:
     """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
-    if any((part.label < 0).any() or len(np.unique(part.label)) < 2 for part in sets.values()):
+    if not _labelled(sets):
         say("no downstream cost: not every image has a label")
         return None
     test = sets["test"]
@@ -50,12 +49,17 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
     }
 
 
+def _labelled(sets: dict[str, Shown]) -> bool:
+    """Whether every image has a label, and every split two classes."""
+    return all((part.label >= 0).all() and len(np.unique(part.label)) > 1 for part in sets.values())
+
+
 def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any] | None:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
     Beside it an untrained extractor's on raw images: the floor. None where not every image has a label.
     """
-    if any((part.label < 0).any() or len(np.unique(part.label)) < 2 for part in sets.values()):
+    if not _labelled(sets):
         return None
     labels = {split: part.label for split, part in sets.items()}
     raw, lensed = ({split: getattr(part, kind) for split, part in sets.items()} for kind in ("raw", "lensed"))
@@ -76,7 +80,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
 
         def batches(index: Array, through: bool) -> Iterator[Array]:
             for batch in players.batches(index, 256, images):
-                views = centre(batch.images, settings.image_size)
+                views = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
                 if through:
                     before, views = views, measure.to_8_bits(players.lensed(views, {}, players.draws(batch)))
                     change.append((views - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
@@ -94,10 +98,7 @@ def _linear(
     players: Experiment, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
 ) -> dict[str, Any]:
     """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw."""
-    torch.manual_seed(players.settings.seed)
-    plain = dataclasses.replace(players.settings, pretrained=False)
-    untrained = new_extractor(plain, players.task).to(players.fabric.device, next(players.extractor.parameters()).dtype)
-    players.reestimate_statistics(untrained)
+    untrained = untrained_extractor(players)
     found: dict[str, Any] = {}
     for name, extractor, images, statistics in (
         ("raw", players.extractor, raw, False), ("lensed", players.extractor, lensed, True), ("untrained", untrained, raw, False),

@@ -128,11 +128,7 @@ def downstream(
 
     # Every rank takes its share of the features; the probes are fitted on rank 0.
     trained = extracted(experiment.extractor)
-    torch.manual_seed(settings.seed)
-    untrained = new_extractor(dataclasses.replace(settings, pretrained=False), experiment.task).to(
-        experiment.fabric.device, next(experiment.extractor.parameters()).dtype
-    )
-    experiment.reestimate_statistics(untrained)
+    untrained = untrained_extractor(experiment)
     floor = extracted(untrained)
     with_lensed_statistics = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
     lensed_statistics = extracted(experiment.extractor, True) if with_lensed_statistics else None
@@ -163,6 +159,16 @@ def downstream(
         fitted(part, "untrained", inner_untrained[name])
         result.setdefault("layers", {})[name] = part
     return result | sizes | fit
+
+
+def untrained_extractor(experiment: Experiment) -> networks.Extractor:
+    """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
+    torch.manual_seed(experiment.settings.seed)
+    plain = dataclasses.replace(experiment.settings, pretrained=False)
+    untrained = new_extractor(plain, experiment.task)
+    untrained.to(experiment.fabric.device, next(experiment.extractor.parameters()).dtype)
+    experiment.reestimate_statistics(untrained)
+    return untrained
 
 
 def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
