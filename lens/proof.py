@@ -74,8 +74,9 @@ def check(players: Experiment) -> None:
         raise BadInput(
             "--removal measures in one process: train under torchrun, then python -m lens.probe RUN --removal"
         )
-    if players.lens is None:
-        raise BadInput("--removal asks what a lens has removed, and this run has none (--adversary none)")
+    if players.lens is None or players.settings.has_rival:
+        adversary = players.settings.adversary
+        raise BadInput(f"--removal asks what a lens has removed, and this run has none (--adversary {adversary})")
     if len(images.keys) < 2:
         raise BadInput(
             "--removal asks which source an image comes from and this run has one: give two --data, or --split_sources"
@@ -139,7 +140,7 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float,
     dataset classification: the extractor of another task knows nothing of sources.
     """
     pictures = {split: part.pictures("lensed", "source") for split, part in sets.items()}
-    extractor = copy.deepcopy(players.extractor)
+    extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
     if len(extractor.lensed_statistics):
         extractor.use_lensed_statistics()
     found = fresh.judged(players, "the adversary, trained on", 0, pictures, 0, "lensed", model=extractor)

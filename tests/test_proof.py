@@ -178,10 +178,16 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert set(again["probes"]["plain"]) >= {"raw", "lensed", "untrained", "psnr"}
 
 
+def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
+    words = [*WORDS, "--data", *sources, "--out", str(tmp_path / "run"), "--precision", "64", "--probe", sources[0]]
+    assert train.main([*words, "--removal", "--removal_steps", "4", "--removal_images", "40"]) == 0
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--adversary", "none"], "this run has none"),
+        (["--adversary", "random"], "this run has none (--adversary random)"),
         (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
         (["--removal_classifiers", "resnet17"], "unknown --extractor 'resnet17'"),
         (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
