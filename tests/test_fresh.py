@@ -51,6 +51,8 @@ def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
     long = judge(shown, recipe=Recipe(steps=2000, least=40, every=20, patience=1, batch=32))
     assert long.plateau
     assert 40 < long.steps < 2000
+    patient = judge(shown, recipe=Recipe(steps=2000, least=600, every=20, patience=1, batch=32))
+    assert patient.steps >= 640 > long.steps  # three plateaus, none before `least`
     short = judge(shown, recipe=Recipe(steps=30, least=40, every=20, patience=1, batch=32))
     assert (short.plateau, short.steps) == (False, 30)
 

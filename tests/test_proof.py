@@ -94,6 +94,10 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     players.lens = Corner(erase)
     found = proof.removal(players, [])
     assert found["verdict"] == "removed"
+    images = players.images  # the classifiers learn from what was kept from the lens, and from nothing else
+    for name, split in (("train", "fresh"), ("val", "val"), ("test", "test")):
+        assert found["images"][name] == [len(images.indices(split, source)) for source in range(2)]
+    assert found["images"]["train"] != [len(images.indices("train", source)) for source in range(2)]
     assert found["raw"]["balanced_accuracy"] > 0.95
     low, high = found["lensed"]["ci"]
     assert low <= 0.5 <= high
