@@ -213,9 +213,8 @@ def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Ten
     if isinstance(experiment.lens, Rival):  # FGSM asks the question, which need not be cut by views
         lensed = experiment.lensed(views, question, experiment.draws(batch))[::every]
     else:
-        lensed = experiment.lensed(
-            views[::every].contiguous(memory_format=torch.channels_last), question, experiment.draws(batch)
-        )
+        first = views[::every].contiguous(memory_format=torch.channels_last)
+        lensed = experiment.lensed(first, question, batch.draws(experiment.settings.seed))
     return clean[::every], views[::every], measure.to_8_bits(lensed)
 
 

@@ -86,7 +86,8 @@ class Experiment:
         """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
         assert self.lens is not None
         with self.fabric.autocast():
-            lensed: Tensor = self.lens(views, question, draws) if isinstance(self.lens, Rival) else self.lens(views)
+            rival = isinstance(self.lens, Rival)
+            lensed: Tensor = self.lens(views, question, draws) if rival else self.lens(views, draws)
         return lensed.to(views.dtype).clamp(0, 1)
 
     def batches(
@@ -294,18 +295,24 @@ def build(
     if settings.has_rival:
         lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
     elif with_lens:
-        lens = networks.Lens(settings.lens_encoder, settings.lens_depth)
+        lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise)
     if settings.extractor_weights:
         networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
         if not isinstance(lens, networks.Lens):
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
-        lens.side = trained_at(Path(settings.lens_weights))
+        theirs = origin(Path(settings.lens_weights))
+        lens.side = theirs.get("image_size")
         if lens.side not in (None, settings.image_size):
             say(
                 f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
                 f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
+            )
+        if theirs.get("lens_noise", lens.noise) != lens.noise:
+            say(
+                f"--lens_weights {settings.lens_weights} was trained with --lens_noise {theirs['lens_noise']:g} and this "
+                f"run has {lens.noise:g}: what the noise covered may be seen; give --lens_noise {theirs['lens_noise']:g}"
             )
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
@@ -322,13 +329,13 @@ def build(
     return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
 
 
-def trained_at(weights: Path) -> int | None:
-    """The image size of the run whose directory (or its best/) holds a weight file; None where there is no such run."""
+def origin(weights: Path) -> dict[str, Any]:
+    """The settings of the run whose directory (or its best/) holds a weight file; empty where there is no such run."""
     for folder in (weights.parent, weights.parent.parent):
         if (folder / "settings.yaml").is_file():
             with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
-                return int(yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))["image_size"])
-    return None
+                return dict(yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8")))
+    return {}
 
 
 def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:

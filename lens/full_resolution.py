@@ -1,4 +1,4 @@
-"""Small networks of our own: the extractor `all_conv`, and two lenses, one of every pixel and one of colours alone."""
+"""Small networks of our own: the extractor `all_conv`, and lenses that edit every pixel, blur and shift, or map colours alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 ALL_CONV = "all_conv"
 """The extractor's name, beside timm's."""
 FULL = "full"
+SMOOTH = "smooth"
 COLOUR = "colour"
 """The lenses' names, beside segmentation-models-pytorch's encoders."""
 
@@ -55,14 +56,14 @@ class AllConv(nn.Module):
 
 
 class FullUnet(nn.Module):
-    """A U-Net whose finest level, skip and all, is the image's own (Ronneberger et al. 2015): (V, 3, H, W) → δ, same shape.
+    """A U-Net whose finest level, skip and all, is the image's own (Ronneberger et al. 2015): (V, 3, H, W) → (V, `outputs`, H, W).
 
     segmentation-models-pytorch's U-Nets decode the finest level from half the resolution, so that their edits are never
     sharper than two pixels. Two 3×3 layers a level, `depth` max-pools, `width` channels at full resolution, twice as many
     at each level below (at most 256); bilinear upsampling. The last layer starts at zero.
     """
 
-    def __init__(self, depth: int, width: int = 8) -> None:
+    def __init__(self, depth: int, width: int = 8, outputs: int = 3) -> None:
         super().__init__()
         channels = [min(width * 2**level, 256) for level in range(depth + 1)]
         pairs = zip([3, *channels[:-1]], channels, strict=True)
@@ -71,10 +72,10 @@ class FullUnet(nn.Module):
             nn.Sequential(_block(below + here, here), _block(here, here))
             for here, below in reversed(list(itertools.pairwise(channels)))
         )
-        self.last = nn.Conv2d(channels[0], 3, 3, padding=1)
+        self.last = nn.Conv2d(channels[0], outputs, 3, padding=1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(V, 3, H, W), H and W multiples of 2**depth → (V, 3, H, W)."""
+        """(V, 3, H, W), H and W multiples of 2**depth → (V, outputs, H, W)."""
         skips: list[Tensor] = []
         x = inputs
         for level, block in enumerate(self.down):
@@ -86,6 +87,36 @@ class FullUnet(nn.Module):
             x = block(torch.cat([x, skips.pop()], dim=1))
         delta: Tensor = self.last(x)
         return delta
+
+
+class Smoothing(nn.Module):
+    """Blurs and smooth shifts: δ = g₁·(B₁x − x) + g₂·(B₂x − x) + s, (V, 3, H, W) in [−1, 1] → δ on [0, 1], same shape.
+
+    B₁ is the mean over 3×3 pixels, B₂ that over 5×5 of those. The gates g, the same for all colours, and the shift s of
+    each colour come from a `FullUnet` and are averaged over 3×3 pixels themselves, s twice: the lens can take detail away,
+    or bring out what is there, but has hardly a pixel of its own to paint with. With both at zero it is the identity.
+    """
+
+    def __init__(self, depth: int, width: int = 8) -> None:
+        super().__init__()
+        self.unet = FullUnet(depth, width, outputs=5)
+        self.last = self.unet.last
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(V, 3, H, W), H and W multiples of 2**depth → (V, 3, H, W)."""
+        found = _blurred(self.unet(inputs).to(inputs.dtype))
+        gates, shift = found[:, :2], found[:, 2:]
+        x = inputs / 2  # on the scale of [0, 1], up to a constant that falls out
+        fine = _blurred(x)
+        coarse = _blurred(fine, 2)
+        delta: Tensor = gates[:, :1] * (fine - x) + gates[:, 1:] * (coarse - x) + _blurred(shift)
+        return delta
+
+
+def _blurred(images: Tensor, reach: int = 1) -> Tensor:
+    """The mean over the (2·reach + 1)² pixels around each, the edge repeated: same shape."""
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    return functional.avg_pool2d(padded, 2 * reach + 1, stride=1)
 
 
 class ColourMap(nn.Module):

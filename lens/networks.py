@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lens.full_resolution import ALL_CONV, COLOUR, FULL, AllConv, ColourMap, FullUnet
+from lens.draws import Draws
+from lens.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
 from lens.protocols import BadInput, Question, Task, nearest, trait
 
+OWN: dict[str, Callable[[int], nn.Module]] = {FULL: FullUnet, SMOOTH: Smoothing, COLOUR: lambda depth: ColourMap()}
+"""The lenses of our own, beside segmentation-models-pytorch's encoders: a U-Net or its like of a depth."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -22,13 +25,16 @@ class Lens(nn.Module):
     """x → x + δ(x) (Minderer et al. 2020, section 3), δ a U-Net whose last layer starts at zero: exactly the identity.
 
     Takes and gives images (V, C, H, W) on the scale of [0, 1]; the output is not clamped (see `adversary`). Sizes
-    that the U-Net cannot halve evenly are padded by reflection and cropped again.
+    that the U-Net cannot halve evenly are padded by reflection and cropped again. With `noise` σ it adds Gaussian noise of
+    that standard deviation on [0, 1]: what is left of a cue below it is covered, where a function of the image alone
+    would only hide it elsewhere.
     """
 
-    def __init__(self, encoder: str, depth: int) -> None:
+    def __init__(self, encoder: str, depth: int, noise: float = 0.0) -> None:
         super().__init__()
-        if encoder in (FULL, COLOUR):
-            self.unet: Any = FullUnet(depth) if encoder == FULL else ColourMap()
+        self.noise = noise
+        if encoder in OWN:
+            self.unet: Any = OWN[encoder](depth)
             last: Any = self.unet.last
         else:
             self.unet = _smp_unet(encoder, depth)
@@ -39,11 +45,23 @@ class Lens(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.eval()
-        freeze_unreached(self, self(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
+        freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
         self.train()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape, not clamped."""
+    def forward(self, images: Tensor, draws: Draws | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → x + δ(x), plus noise if it has any, same shape, not clamped.
+
+        `draws` make the noise a function of the image; without them it is torch's next.
+        """
+        edited = self._edited(images)
+        if not self.noise:
+            return edited
+        shape = edited.shape[1:]
+        noise = torch.randn_like(edited) if draws is None else draws.normal("lens noise", *shape).to(edited)
+        return edited + self.noise * noise
+
+    def _edited(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape."""
         if self.side not in (None, images.shape[-1]):
             size = images.shape[-2:]
             small = functional.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
@@ -83,7 +101,7 @@ def _smp_unet(encoder: str, depth: int) -> nn.Module:
             )
             return unet
     except (KeyError, RuntimeError) as error:
-        known = [FULL, COLOUR, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+        known = [*OWN, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
         raise BadInput(
             f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
         ) from error

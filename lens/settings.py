@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
-    "lens_every", "lr_schedule", "beta1", "lens_average", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
+    "lens_every", "lr_schedule", "beta1", "lens_average", "lens_noise", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
     "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
 """The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
@@ -90,9 +91,12 @@ class Settings:
     """Start the extractor from timm's published weights (downloads them)."""
     lens_encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
     """Encoder of the lens's U-Net: any segmentation-models-pytorch name, tu-NAME for any timm model,
-    full (a small U-Net whose finest level is the image's own) or colour (one affine colour map for each image)."""
+    full (a small U-Net whose finest level is the image's own), smooth (blurs and smooth shifts of colour, chosen place by
+    place) or colour (one affine colour map for each image)."""
     lens_depth: int = 5
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
+    lens_noise: float = 0.0
+    """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: it covers what is left of a cue."""
     lens_weights: str | None = None
     """Safetensors file to start the lens from."""
 
@@ -217,6 +221,14 @@ class Settings:
             check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
         if self.target_psnr is not None:
             check_number("target_psnr", self.target_psnr, low=5, high=60)
+        check_number("lens_noise", self.lens_noise, low=0, high=0.5)
+        if self.lens_noise and self.steered_psnr is not None and not self.has_rival and self.adversary != "none":
+            alone = -20 * math.log10(self.lens_noise)
+            if self.steered_psnr >= alone:
+                raise BadInput(
+                    f"--lens_noise {self.lens_noise:g} alone leaves {alone:.1f} dB and --target_psnr is "
+                    f"{self.steered_psnr:g}: give less noise or a target below {alone:.1f}"
+                )
         if self.match_mse is not None and not self.has_rival:
             raise BadInput(f"--match_mse has no meaning with --adversary {self.adversary}: it is for fgsm and random")
         if self.has_rival and self.recon_weight is not None:

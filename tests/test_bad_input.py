@@ -97,6 +97,8 @@ ROWS = [
     ([*GOOD, "--cutmix", "1", "--batch_size", "1"], "--cutmix 1 mixes each image with another"),
     ([*GOOD, "--lens_every", "0"], "--lens_every is 0"),
     ([*GOOD, "--lens_average", "1"], "--lens_average is 1"),
+    ([*GOOD, "--lens_noise", "-0.1"], "--lens_noise is -0.1"),
+    ([*GOOD, "--lens_noise", "0.1"], "--lens_noise 0.1 alone leaves 20.0 dB and --target_psnr is 25.5"),
     ([*GOOD, "--removal", "--fresh_fraction", "0.5"], "this run has one: give two --data, or --split_sources"),
     ([*GOOD, "--device", "cuda:99"], "--device cuda:99: torch sees"),
     ([*GOOD, "--image_column", "img"], "belong to parquet files"),

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from lens.draws import Draws
 from lens.networks import Extractor, Lens, build_extractor, load_weights, reestimate_statistics
 from lens.protocols import BadInput, find
 
@@ -191,3 +192,24 @@ def test_a_lens_of_another_size_edits_at_its_own(encoder):
     assert torch.allclose(lens(images), images + expected, atol=1e-5)
     lens.side = None
     assert not torch.allclose(lens(images), images + expected, atol=1e-3)
+
+
+def test_a_lens_with_noise_covers_every_image_with_its_own_and_always_the_same():
+    torch.manual_seed(0)
+    images = torch.full((6, 3, 40, 40), 0.5)
+    lens, plain = Lens("full", 3, noise=0.04).eval(), Lens("full", 3)
+    rows = torch.arange(6)
+    draws = Draws(3, -1, rows, torch.zeros_like(rows))
+    with torch.no_grad():
+        covered = lens(images, draws)
+        assert (covered - images).std().item() == pytest.approx(0.04, rel=0.02)
+        assert (covered - images).mean().item() == pytest.approx(0, abs=0.001)
+        again = lens(images[2:4], Draws(3, -1, rows[2:4], torch.zeros(2, dtype=torch.int64)))
+        assert torch.allclose(again, covered[2:4])  # whatever batch it stands in
+        assert (covered[0] - covered[1]).abs().max() > 0.05
+        torch.manual_seed(1)
+        first = lens(images)
+        torch.manual_seed(1)
+        assert torch.equal(lens(images), first)
+        assert not torch.equal(lens(images), first)
+        assert torch.equal(plain(images, draws), images)

@@ -84,9 +84,10 @@ def test_the_lens_that_is_kept_is_the_running_average_of_the_one_that_moves(phot
     assert moved(copied(made.moving), made.players.lens)
 
 
-def test_a_resumed_run_with_an_average_equals_an_uninterrupted_one(tmp_path, photos):
+def test_a_resumed_run_with_an_average_and_noise_equals_an_uninterrupted_one(tmp_path, photos):
     whole = tmp_path / "whole"
-    assert train.main([*TINY, "--data", str(photos), "--out", str(whole), *PACED, "--shortcut", "arrow"]) == 0
+    words = [*PACED, "--lens_noise", "0.02", "--shortcut", "arrow"]
+    assert train.main([*TINY, "--data", str(photos), "--out", str(whole), *words]) == 0
     lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     training = [line for line in lines if line["kind"] == "train"]
     assert all("lens" in line for line in training if line["step"] != 3)  # the line of step 3 alone: the lens rested

@@ -158,6 +158,15 @@ def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finis
     assert "was trained at" not in capsys.readouterr().err
 
 
+def test_a_lens_that_was_trained_with_noise_is_missed_without(tmp_path, photos, capsys):
+    assert run(tmp_path / "with", photos, "--steps", "1", "--lens_noise", "0.03") == 0
+    weights = ("--steps", "1", "--lens_weights", str(tmp_path / "with" / "lens.safetensors"))
+    assert run(tmp_path / "without", photos, *weights) == 0
+    assert "with --lens_noise 0.03 and this run has 0: what the noise covered" in capsys.readouterr().err
+    assert run(tmp_path / "again", photos, *weights, "--lens_noise", "0.03") == 0
+    assert "what the noise covered" not in capsys.readouterr().err
+
+
 def test_rates_rise_then_fall_along_a_cosine():
     shares = [rate_share(step, 100, 0.1) for step in range(100)]
     assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
