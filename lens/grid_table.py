@@ -21,8 +21,12 @@ INTERVALS = (
 PLAIN = (
     "downstream_chance", "chance", "all_psnr", "seconds", "images_per_second", "recon_weight", "match_ratio",
 )  # fmt: skip
-REMOVAL = ("source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "psnr_planted")
-"""Measures of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their cost."""
+REMOVAL = (
+    "source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
+    "probe_raw", "probe_lensed", "psnr_planted",
+)  # fmt: skip
+"""Measures of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their
+cost, frozen features on class labels, and on the (first) --probe set; of several sets also probe_raw_SET, probe_lensed_SET."""
 WORDS = ("metric", "git_commit")
 ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL[:-1])
 
@@ -88,6 +92,13 @@ def measured(summary: dict[str, Any]) -> Row:
         labels = proof.get("downstream") or {}
         row["class_raw"], row["class_lensed"] = labels.get("raw"), labels.get("lensed")
         take("cost", labels, "cost")
+        for kind in ("raw", "lensed"):
+            take(f"frozen_{kind}", proof.get("frozen") or {}, kind)
+            for at, (source, probe) in enumerate(proof["probes"].items()):
+                if at == 0:
+                    take(f"probe_{kind}", probe, kind)
+                if len(proof["probes"]) > 1:
+                    take(f"probe_{kind}_{source}", probe, kind)
         row["psnr_planted"] = proof["psnr_planted"]
     for key in ("seconds", "images_per_second", "recon_weight", "git_commit"):
         row[key] = summary.get(key)
@@ -104,7 +115,7 @@ def check_measures(grid: Grid) -> None:
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")
         known = (*INTERVALS, *PLAIN, *REMOVAL)
-        if bare not in known and not measure.startswith("downstream_"):
+        if bare not in known and not measure.startswith(("downstream_", "probe_raw_", "probe_lensed_")):
             raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, known)}")
         if _beside(bare, grid) != measure:
             raise BadInput(
@@ -117,14 +128,16 @@ def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
     if measure in ("raw", "clean"):
         metrics = {row["metric"] for row in group if row.get("metric")}
         return None if len(metrics) != 1 else metrics == {"accuracy"}
-    return True if measure == "knn" or measure.startswith("downstream") else None
+    if measure in ("source_lensed", "source_adversary", "cost"):
+        return False
+    return True if measure in ("knn", "class_lensed") or measure.startswith(("downstream", "probe_lensed")) else None
 
 
 def is_share(measure: str, group: Sequence[Row]) -> bool:
     """Whether a measure is a share of 1, shown in %."""
     if measure in ("raw", "lensed", "clean", "gap"):
         return not any(row.get("metric") == "loss" for row in group)
-    return measure in ACCURACIES or measure.startswith("downstream")
+    return measure in ACCURACIES or measure.startswith(("downstream", "probe_"))
 
 
 def write(out: Path, table: Sequence[Row], axes: Sequence[str]) -> None:

@@ -331,6 +331,31 @@ def test_rules_excludes_and_sections_give_each_cell_its_settings(tmp_path):
 # --- statistics ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_proof_of_removal_has_its_columns_and_its_better_side():
+    one = {"raw": 0.5, "raw_ci": [0.4, 0.6], "lensed": 0.45, "lensed_ci": [0.3, 0.5]}
+    proof = {
+        "raw": {"balanced_accuracy": 0.99, "ci": [0.98, 1.0]},
+        "lensed": {"balanced_accuracy": 0.6, "ci": [0.58, 0.62], "adversary": 0.7, "adversary_ci": [0.68, 0.72]},
+        "downstream": {"raw": 0.7, "lensed": 0.69, "cost": 0.01, "cost_ci": [0.0, 0.02]},
+        "frozen": {"raw": 0.3, "raw_ci": [0.2, 0.4], "lensed": 0.31, "lensed_ci": [0.21, 0.41]},
+        "probes": {"stl10": one, "places": one | {"lensed": 0.2, "lensed_ci": [0.1, 0.3]}},
+        "psnr_planted": 25.2,
+    }
+    row = grid_table.measured({"removal": proof})
+    assert (row["source_raw"], row["source_lensed"], row["source_adversary"]) == (0.99, 0.6, 0.7)
+    assert (row["source_adversary_low"], row["cost"], row["cost_high"]) == (0.68, 0.01, 0.02)
+    assert (row["class_raw"], row["class_lensed"], row["frozen_raw"], row["frozen_lensed_high"]) == (0.7, 0.69, 0.3, 0.41)
+    assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
+    assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
+    alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})
+    assert "probe_raw_stl10" not in alone
+    assert (alone["probe_raw"], alone["frozen_raw"], alone["cost"]) == (0.5, None, None)
+    assert grid_table.higher_is_better("source_lensed", []) is False
+    assert grid_table.higher_is_better("probe_lensed_places", []) is True
+    assert grid_table.is_share("probe_raw_places", [])
+    assert not grid_table.is_share("psnr_planted", [])
+
+
 def slow_holm(ps):
     """Holm (1979), said literally: step through the sorted hypotheses at every level α until one is kept."""
     order = sorted(range(len(ps)), key=lambda i: ps[i])
