@@ -112,7 +112,8 @@ def judge(
     model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     train = pictures["train"]
-    members = [np.flatnonzero(train.answer == k) for k in np.unique(train.answer)]
+    rows = np.argsort(train.answer, kind="stable")  # class by class
+    _, sizes = np.unique(train.answer, return_counts=True)
     best: tuple[float, dict[str, Tensor]] = (-1.0, {})
     lowest, waited, plateaus, step = float("inf"), 0, 0, 0
 
@@ -121,17 +122,17 @@ def judge(
         told, loss = [], 0.0
         shown = pictures[split]
         for start in range(0, len(shown.answer), 512):
-            rows = slice(start, start + 512)
+            part = slice(start, start + 512)
             with torch.no_grad(), autocast():
-                logits = model(_inputs(shown.images[rows], device)).float()
-            target = torch.from_numpy(shown.answer[rows]).to(device)
+                logits = model(_inputs(shown.images[part], device)).float()
+            target = torch.from_numpy(shown.answer[part]).to(device)
             loss += float(functional.cross_entropy(logits, target, reduction="sum"))
             told.append(logits.argmax(dim=1).cpu().numpy())
         return np.concatenate(told), loss / len(shown.answer)
 
     while step < recipe.steps and plateaus < 3:
         model.train()
-        chosen = _balanced_batch(members, recipe.batch, generator(seed, step, "fresh batch"))
+        chosen = rows[_balanced_batch(sizes, recipe.batch, generator(seed, step, "fresh batch"))]
         inputs = _inputs(train.images[chosen], device)
         if flip:
             mirrored = torch.rand(len(inputs), generator=generator(seed, step, "fresh flip")).to(device) < 0.5
@@ -168,13 +169,12 @@ def _inputs(images: Array, device: torch.device) -> Tensor:
     return rows.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _balanced_batch(members: list[Array], size: int, draws: torch.Generator) -> Array:
-    """`size` rows, each of a class drawn uniformly and of a random row of that class."""
-    kind = torch.randint(len(members), (size,), generator=draws).numpy()
-    place = torch.rand(size, generator=draws, dtype=torch.float64).numpy()
-    sizes = np.array([len(rows) for rows in members])
+def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
+    """`batch` places in a list of classes of these sizes, one class after the other: of a uniform class a uniform place."""
+    kind = torch.randint(len(sizes), (batch,), generator=draws).numpy()
+    place = torch.rand(batch, generator=draws, dtype=torch.float64).numpy()
     first = np.cumsum(sizes) - sizes
-    chosen: Array = np.concatenate(members)[first[kind] + (place * sizes[kind]).astype(np.int64)]
+    chosen: Array = first[kind] + (place * sizes[kind]).astype(np.int64)
     return chosen
 
 

@@ -344,7 +344,12 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     row = grid_table.measured({"removal": proof})
     assert (row["source_raw"], row["source_lensed"], row["source_adversary"]) == (0.99, 0.6, 0.7)
     assert (row["source_adversary_low"], row["cost"], row["cost_high"]) == (0.68, 0.01, 0.02)
-    assert (row["class_raw"], row["class_lensed"], row["frozen_raw"], row["frozen_lensed_high"]) == (0.7, 0.69, 0.3, 0.41)
+    assert (row["class_raw"], row["class_lensed"], row["frozen_raw"], row["frozen_lensed_high"]) == (
+        0.7,
+        0.69,
+        0.3,
+        0.41,
+    )
     assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
     assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
     alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})

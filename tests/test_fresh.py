@@ -69,8 +69,7 @@ def test_a_rare_class_is_shown_as_often_as_the_other():
     shown = splits(50, share=0.1)
     found = judge(shown)
     assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.85
-    members = [np.arange(0, 7), np.arange(7, 1000)]
-    rows = fresh._balanced_batch(members, 4000, torch.Generator().manual_seed(0))
+    rows = fresh._balanced_batch(np.array([7, 993]), 4000, torch.Generator().manual_seed(0))
     assert (rows < 7).mean() == pytest.approx(0.5, abs=0.03)
     assert set(rows[rows < 7]) == set(range(7))
     assert rows.max() > 980
