@@ -86,8 +86,10 @@ class Experiment:
         """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
         assert self.lens is not None
         with self.fabric.autocast():
-            rival = isinstance(self.lens, Rival)
-            lensed: Tensor = self.lens(views, question, draws) if rival else self.lens(views, draws)
+            if isinstance(self.lens, Rival):
+                lensed: Tensor = self.lens(views, question, draws)
+            else:
+                lensed = self.lens(views, draws) if getattr(self.lens, "noise", 0.0) else self.lens(views)
         return lensed.to(views.dtype).clamp(0, 1)
 
     def batches(

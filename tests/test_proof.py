@@ -41,13 +41,17 @@ def sources(tmp_path_factory):
     return [str(place / name) for name in ("plain", "marked")]
 
 
+def built(*words):
+    parsed = parse([*WORDS, *words], "lens.train")
+    fabric = experiment.make_fabric(parsed.settings)
+    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+
+
 @pytest.fixture
 def players(sources, monkeypatch):
     for module in (proof, fresh):
         monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
-    parsed = parse([*WORDS, "--data", *sources], "lens.train")
-    fabric = experiment.make_fabric(parsed.settings)
-    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    return built("--data", *sources)
 
 
 class Corner(nn.Module):
@@ -147,6 +151,37 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     hidden = Corner(lambda corner, marked: corner + torch.where(marked, 0.3 / 255, -0.3 / 255))
     players.lens = hidden
     assert proof.removal(players, [])["verdict"] == "unchanged"
+
+
+def test_the_lens_is_given_what_a_file_would_hold(sources):
+    """A planted colour has finer levels than a file has: they are gone before the lens and the figures see them."""
+    players = built(
+        "--data", *sources, "--shortcut", "colour_cast", "--colour_cast.strength", "0.0813", "--shortcut_key", "source"
+    )
+    given = []
+
+    class Spy(nn.Module):
+        def forward(self, images):
+            given.append(images)
+            return images
+
+    players.lens = Spy()
+    index = players.images.indices("test")
+    shown.shown(players, index, np.zeros(len(players.images), int), lambda count: None)
+    shown.examples(players, each=2)
+    assert len(given) > 2
+    for images in given:
+        assert torch.equal((images * 255).round() / 255, images)
+
+
+def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
+    players = built("--data", *sources, "--lens_noise", "0.04")
+    index = players.images.indices("fresh")[:20]
+    labels = np.zeros(len(players.images), int)
+    first, again, part = (shown.shown(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9]))
+    assert np.array_equal(first.lensed, again.lensed)
+    assert np.array_equal(first.lensed[5:9], part.lensed)
+    assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
 
 
 def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch):

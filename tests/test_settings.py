@@ -181,6 +181,7 @@ def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
     preferred = parse(two, "lens.train").settings
     assert (preferred.extractor, preferred.lens_encoder, preferred.feed) == ("all_conv", "full", "lensed")
     assert (preferred.lens_every, preferred.lens_average, preferred.lr_schedule) == (2, 0.99, "constant")
+    assert preferred.lens_noise == 0.03
     assert parse([*two, "--lens_every", "1", "--feed", "both"], "lens.train").settings.lens_every == 1
     file = tmp_path / "settings.yaml"
     file.write_text("task: dataset_classification\ndata: [./a, ./b]\nextractor: resnet18\n")
