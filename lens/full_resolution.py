@@ -89,22 +89,20 @@ class FullUnet(nn.Module):
         return delta
 
 
-class Smoothing(nn.Module):
+class Smoothing(FullUnet):
     """Blurs and smooth shifts: δ = g₁·(B₁x − x) + g₂·(B₂x − x) + s, (V, 3, H, W) in [−1, 1] → δ on [0, 1], same shape.
 
     B₁ is the mean over 3×3 pixels, B₂ that over 5×5 of those. The gates g, the same for all colours, and the shift s of
-    each colour come from a `FullUnet` and are averaged over 3×3 pixels themselves, s twice: the lens can take detail away,
+    each colour come from the U-Net and are averaged over 3×3 pixels themselves, s twice: the lens can take detail away,
     or bring out what is there, but has hardly a pixel of its own to paint with. With both at zero it is the identity.
     """
 
     def __init__(self, depth: int, width: int = 8) -> None:
-        super().__init__()
-        self.unet = FullUnet(depth, width, outputs=5)
-        self.last = self.unet.last
+        super().__init__(depth, width, outputs=5)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(V, 3, H, W), H and W multiples of 2**depth → (V, 3, H, W)."""
-        found = _blurred(self.unet(inputs).to(inputs.dtype))
+        found = _blurred(super().forward(inputs).to(inputs.dtype))
         gates, shift = found[:, :2], found[:, 2:]
         x = inputs / 2  # on the scale of [0, 1], up to a constant that falls out
         fine = _blurred(x)

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from lens.draws import Draws
-from lens.networks import Extractor, Lens, build_extractor, load_weights, reestimate_statistics
+from lens.files import write_tensors
+from lens.networks import OWN, Extractor, Lens, build_extractor, load_weights, reestimate_statistics
 from lens.protocols import BadInput, find
 
 ROTATION = find("task", "rotation")()
@@ -213,3 +214,11 @@ def test_a_lens_with_noise_covers_every_image_with_its_own_and_always_the_same()
         assert torch.equal(lens(images), first)
         assert not torch.equal(lens(images), first)
         assert torch.equal(plain(images, draws), images)
+
+
+@pytest.mark.parametrize("encoder", [ENCODER, *OWN])
+def test_every_lens_can_be_written_and_read_again(tmp_path, encoder):
+    first, second = Lens(encoder, 3), Lens(encoder, 3)
+    write_tensors(tmp_path, {"lens": first.state_dict()})
+    load_weights(second, str(tmp_path / "lens.safetensors"), "--lens_weights")
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
