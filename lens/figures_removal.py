@@ -51,6 +51,8 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     ]  # fmt: skip
     for spec, judges in raw["by_architecture"].items():
         name = spec.partition(":")[0]
+        if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:
+            name = spec
         both = (judges, lensed["by_architecture"][spec])
         short = [sum(not one for one in part["plateau"]) for part in both]
         note = (

@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from lens import experiment, fresh, probe, proof, shown, train
+from lens import experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput
 from lens.ranks import Ranks
@@ -215,6 +215,11 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert again["raw"] == first["raw"]
     assert again["lensed"] == first["lensed"]
     assert set(again["probes"]["plain"]) >= {"raw", "lensed", "untrained", "psnr"}
+    assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
+    for kind in ("raw", "lensed"):  # two of one name are told apart
+        judges = again[kind]["by_architecture"]
+        judges["all_conv:{pool: mean}"] = judges["all_conv:{width: 8}"]
+    assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {row[0].strip() for row in figures_removal.table(again)}
 
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
