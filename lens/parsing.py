@@ -248,7 +248,9 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
         )
     if _numbers(writer) > _numbers(__version__):
         raise BadInput(f"{both}, which is older and may read its settings otherwise: use lens {writer}")
-    return defaults | stored
+    fields = (field for field in dataclasses.fields(Settings) if field.name in ADDED)
+    without = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields}
+    return defaults | without | stored
 
 
 def _numbers(version: str) -> list[int]:

@@ -19,7 +19,8 @@ ADDED = (
     "lens_every", "lr_schedule", "beta1", "lens_average", "lens_noise", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
     "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
-"""The settings younger than 0.1.0 whose default does what versions without them did: a run that lacks them takes it."""
+"""The settings younger than 0.1.0 whose own default, whatever the task prefers, does what versions without them did: a run
+that lacks them takes it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Settings:
     lens_depth: int = 5
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
     lens_noise: float = 0.0
-    """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: it covers what is left of a cue."""
+    """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
+    to read under it (dataset_classification: 0.03; 0 turns it off)."""
     lens_weights: str | None = None
     """Safetensors file to start the lens from."""
 
@@ -227,7 +229,7 @@ class Settings:
             if self.steered_psnr >= alone:
                 raise BadInput(
                     f"--lens_noise {self.lens_noise:g} alone leaves {alone:.1f} dB and --target_psnr is "
-                    f"{self.steered_psnr:g}: give less noise or a target below {alone:.1f}"
+                    f"{self.steered_psnr:g}: give less noise (0 turns it off) or a target below {alone:.1f}"
                 )
         if self.match_mse is not None and not self.has_rival:
             raise BadInput(f"--match_mse has no meaning with --adversary {self.adversary}: it is for fgsm and random")

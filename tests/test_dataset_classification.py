@@ -235,9 +235,13 @@ def test_a_run_of_an_earlier_version_has_neither_parts(tmp_path):
     stored = parse(["--task", "dataset_classification", "--split_sources", "2"], "lens.train").plain
     assert of_this_version(dict(stored), "0.1.0", tmp_path) == stored
     stored = parse(["--task", "dataset_classification", "--data", "./a", "./b"], "lens.train").plain
-    for key in ("split_sources", "fresh_fraction", "group_by"):
+    for key in ("split_sources", "fresh_fraction", "group_by", "lens_noise", "lens_every", "removal_classifiers"):
         del stored[key]
-    assert of_this_version(dict(stored), "0.1.0", tmp_path)["split_sources"] is None
+    read = of_this_version(dict(stored), "0.1.0", tmp_path)
+    assert read["split_sources"] is None
+    # What the task prefers today is not what a run did that knew nothing of it.
+    assert (read["lens_noise"], read["lens_every"], read["removal_classifiers"]) == (0, 1, [])
+    assert read["extractor"] == "all_conv"
 
 
 def test_groups_count_as_one_draw_and_probes_of_other_data_need_no_match(tmp_path, sources, capsys):
