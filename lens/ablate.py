@@ -139,7 +139,7 @@ def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
     rows = grid_table.rows(out, grid, runs, failures(out))
     for measure in grid.measures:
         if any(row["status"] == "finished" for row in rows) and measure not in rows[0]:
-            raise BadInput(f"measures: no run has {measure!r}: it has {', '.join(k for k in rows[0] if k.startswith('downstream'))}")  # fmt: skip
+            raise BadInput(f"measures: no run has {measure!r}: it has {', '.join(k for k in rows[0] if k.startswith(('downstream', 'probe_')))}")  # fmt: skip
     grid_table.write(out, rows, list(grid.axes))
     write_atomically(out / "summary.md", grid_summary.markdown(grid, rows))
     figures_grid.draw(out, grid, rows)

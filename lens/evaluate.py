@@ -205,8 +205,11 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
     }
 
 
-def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """The first view of each image (upright, for rotation): clean, planted where a cue is, lensed; (B, C, H, W) each."""
+def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The first view of each image (upright, for rotation): clean, planted where a cue is, lensed; (B, C, H, W) each.
+
+    The last one is lensed without the lens's own noise: the same for all places, it would only level a map of edits.
+    """
     every = experiment.task.views
     clean, _, _ = experiment.views(batch, training=False, planted=False)
     views, question, _ = experiment.views(batch, training=False)
@@ -214,15 +217,20 @@ def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Ten
         lensed = experiment.lensed(views, question, experiment.draws(batch))[::every]
     else:
         first = views[::every].contiguous(memory_format=torch.channels_last)
-        lensed = experiment.lensed(first, question, batch.draws(experiment.settings.seed))
-    return clean[::every], views[::every], measure.to_8_bits(lensed)
+        draws = batch.draws(experiment.settings.seed)
+        lensed = experiment.lensed(first, question, draws)
+    quiet = lensed
+    if experiment.settings.lens_noise and not isinstance(experiment.lens, Rival):
+        quiet = experiment.lensed(first, question, draws, noisy=False)
+    return clean[::every], views[::every], measure.to_8_bits(lensed), measure.to_8_bits(quiet)
 
 
 @torch.no_grad()
 def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     """The lens's edits of upright held-out images: some pictures (uint8, NHWC), the mean image and edit map.
 
-    The map is the mean over up to 1,280 test images of the per-pixel squared error, averaged over channels.
+    The map is the mean over up to 1,280 test images of the per-pixel squared error, averaged over channels,
+    without the lens's own noise.
     """
     assert experiment.lens is not None
     experiment.lens.eval()
@@ -234,8 +242,8 @@ def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
     mean_image: Tensor | None = None
     pictures: dict[str, list[Array]] = {"clean": [], "original": [], "lensed": []}
     for batch in experiment.batches(chosen, 64):
-        clean, images, lensed = _first_views(experiment, batch)
-        error = (lensed - images).square().mean(dim=1).double().sum(dim=0).cpu()
+        clean, images, lensed, quiet = _first_views(experiment, batch)
+        error = (quiet - images).square().mean(dim=1).double().sum(dim=0).cpu()
         total = error if total is None else total + error
         image = images.double().sum(dim=0).cpu()
         mean_image = image if mean_image is None else mean_image + image

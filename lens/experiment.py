@@ -82,14 +82,19 @@ class Experiment:
         """The draws of a batch's views (V)."""
         return batch.draws(self.settings.seed).repeat(self.task.views)
 
-    def lensed(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
-        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
+    def lensed(self, views: Tensor, question: Question, draws: Draws, noisy: bool = True) -> Tensor:
+        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded.
+
+        With `noisy` False the lens leaves its noise out, if it has any.
+        """
         assert self.lens is not None
         with self.fabric.autocast():
             if isinstance(self.lens, Rival):
                 lensed: Tensor = self.lens(views, question, draws)
+            elif noisy and isinstance(self.lens, networks.Lens):
+                lensed = self.lens(views, self.lens.noise_for(views, draws))
             else:
-                lensed = self.lens(views, draws) if getattr(self.lens, "noise", 0.0) else self.lens(views)
+                lensed = self.lens(views)
         return lensed.to(views.dtype).clamp(0, 1)
 
     def batches(
@@ -306,15 +311,19 @@ def build(
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
         theirs = origin(Path(settings.lens_weights))
         lens.side = theirs.get("image_size")
+        before = theirs.get("lens_noise", lens.noise)
         if lens.side not in (None, settings.image_size):
             say(
                 f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
                 f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
             )
-        if theirs.get("lens_noise", lens.noise) != lens.noise:
+        if before != lens.noise:
+            meant = (
+                "what the noise covered may be seen" if before > lens.noise else "its images get more noise than then"
+            )
             say(
-                f"--lens_weights {settings.lens_weights} was trained with --lens_noise {theirs['lens_noise']:g} and this "
-                f"run has {lens.noise:g}: what the noise covered may be seen; give --lens_noise {theirs['lens_noise']:g}"
+                f"--lens_weights {settings.lens_weights} was trained with --lens_noise {before:g} and this run has "
+                f"{lens.noise:g}: {meant}; to have it as it was, give --lens_noise {before:g}"
             )
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
@@ -332,11 +341,16 @@ def build(
 
 
 def origin(weights: Path) -> dict[str, Any]:
-    """The settings of the run whose directory (or its best/) holds a weight file; empty where there is no such run."""
+    """The settings of the run whose directory (or its best/) holds a weight file; empty where there is no such run.
+
+    Raises BadInput where the file that holds them cannot be read as a run's settings.
+    """
     for folder in (weights.parent, weights.parent.parent):
         if (folder / "settings.yaml").is_file():
             with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
-                return dict(yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8")))
+                found: dict[str, Any] = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+                numbers = {"image_size": int(found["image_size"]), "lens_noise": float(found.get("lens_noise", 0))}
+                return found | numbers
     return {}
 
 

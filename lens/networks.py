@@ -26,8 +26,8 @@ class Lens(nn.Module):
 
     Takes and gives images (V, C, H, W) on the scale of [0, 1]; the output is not clamped (see `adversary`). Sizes
     that the U-Net cannot halve evenly are padded by reflection and cropped again. With `noise` σ it adds Gaussian noise of
-    that standard deviation on [0, 1]: what is left of a cue below it is covered, where a function of the image alone
-    would only hide it elsewhere.
+    that standard deviation on [0, 1]: a function of the image alone can hide a cue where a network that knows the lens finds
+    it again, and noise makes that harder (results/removal.md).
     """
 
     def __init__(self, encoder: str, depth: int, noise: float = 0.0) -> None:
@@ -48,17 +48,14 @@ class Lens(nn.Module):
         freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
         self.train()
 
-    def forward(self, images: Tensor, draws: Draws | None = None) -> Tensor:
-        """Images (V, C, H, W) in [0, 1] → x + δ(x), plus noise if it has any, same shape, not clamped.
-
-        `draws` make the noise a function of the image; without them it is torch's next.
-        """
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped."""
         edited = self._edited(images)
-        if not self.noise:
-            return edited
-        shape = edited.shape[1:]
-        noise = torch.randn_like(edited) if draws is None else draws.normal("lens noise", *shape).to(edited)
-        return edited + self.noise * noise
+        return edited if noise is None else edited + noise
+
+    def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
+        """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
+        return self.noise * draws.normal("lens noise", *images.shape[1:]).to(images) if self.noise else None
 
     def _edited(self, images: Tensor) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +16,10 @@ from torch import Tensor, nn
 from lens import evaluate, measure
 from lens.adversary import Losses, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 from lens.data import Batch
-from lens.draws import step_seed
+from lens.draws import Draws, step_seed
 from lens.experiment import Experiment
 from lens.files import write_tensors
+from lens.networks import Lens
 from lens.protocols import BadInput, Task, key_name, trait
 from lens.ranks import Coupled
 from lens.rivals import Rival
@@ -106,14 +109,14 @@ class Trainer:
                 )
             elif not lens_moves:
                 with torch.no_grad():
-                    changed = clamp_straight_through(self.lens(views_part))
+                    changed = clamp_straight_through(self._lens_of(views_part, draws_parts[part])(views_part))
                 losses = rival_step(
                     self.extractor, self.extractor_parameters, task, views_part, changed, question_part, rules,
                     self._backward, share,
                 )  # fmt: skip
             else:
                 losses = adversarial_step(
-                    self.lens, self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
+                    self._lens_of(views_part, draws_parts[part]), self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
                     question_part, rules, self.recon_weight, self._backward, share,
                 )  # fmt: skip
             parts.append(losses)
@@ -134,6 +137,12 @@ class Trainer:
             self.rival.steer(self.ranks.mean(mean.clamped_mse))
         self.step += 1
         return mean
+
+    def _lens_of(self, views: Tensor, draws: Draws) -> Callable[[Tensor], Tensor]:
+        """The lens that moves, with the noise that it adds to these views."""
+        assert self.lens is not None
+        assert isinstance(self.moving, Lens)
+        return functools.partial(self.lens, noise=self.moving.noise_for(views, draws))
 
     def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
         self.fabric.backward(loss, inputs=inputs, retain_graph=keep)

@@ -357,6 +357,7 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     assert (alone["probe_raw"], alone["frozen_raw"], alone["cost"]) == (0.5, None, None)
     assert grid_table.higher_is_better("source_lensed", []) is False
     assert grid_table.higher_is_better("probe_lensed_places", []) is True
+    assert grid_table.higher_is_better("frozen_lensed", []) is True
     assert grid_table.is_share("probe_raw_places", [])
     assert not grid_table.is_share("psnr_planted", [])
 

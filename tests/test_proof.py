@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from lens import experiment, figures_removal, fresh, probe, proof, shown, train
+from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput
 from lens.ranks import Ranks
@@ -182,6 +182,9 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     assert np.array_equal(first.lensed, again.lensed)
     assert np.array_equal(first.lensed[5:9], part.lensed)
     assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
+    edits = evaluate.edits(players)
+    assert edits["map"].max() == 0  # an untrained lens edits nothing
+    assert np.abs(edits["lensed"].astype(int) - edits["original"]).max() > 10
 
 
 def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch):

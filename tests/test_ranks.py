@@ -59,7 +59,7 @@ def furthest(a, b):
     )
 
 
-@pytest.mark.parametrize("mode", [["--shortcut", "arrow"], ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--exemplar.embedding", "8"]])  # fmt: skip
+@pytest.mark.parametrize("mode", [["--shortcut", "arrow"], ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--exemplar.embedding", "8"], ["--lens_noise", "0.03", "--feed", "lensed"]])  # fmt: skip
 def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mode, photos, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train.main([*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{one}"]) == 0

@@ -162,9 +162,11 @@ def test_a_lens_that_was_trained_with_noise_is_missed_without(tmp_path, photos, 
     assert run(tmp_path / "with", photos, "--steps", "1", "--lens_noise", "0.03") == 0
     weights = ("--steps", "1", "--lens_weights", str(tmp_path / "with" / "lens.safetensors"))
     assert run(tmp_path / "without", photos, *weights) == 0
-    assert "with --lens_noise 0.03 and this run has 0: what the noise covered" in capsys.readouterr().err
+    assert "with --lens_noise 0.03 and this run has 0: what the noise covered may be seen" in capsys.readouterr().err
+    assert run(tmp_path / "more", photos, *weights, "--lens_noise", "0.04") == 0
+    assert "this run has 0.04: its images get more noise than then" in capsys.readouterr().err
     assert run(tmp_path / "again", photos, *weights, "--lens_noise", "0.03") == 0
-    assert "what the noise covered" not in capsys.readouterr().err
+    assert "was trained with" not in capsys.readouterr().err
 
 
 def test_rates_rise_then_fall_along_a_cosine():

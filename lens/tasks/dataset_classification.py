@@ -17,7 +17,8 @@ class DatasetClassification(OfData):
     other one, and a lens can simply swap them: `--adversary` is then `uniform` unless told otherwise.
 
     `defaults` is how a lens and an adversary of every pixel keep pace: chosen by what a strong adversary, trained on after
-    the lens had stopped, still read (results/removal.md).
+    the lens had stopped, still read (results/removal.md). Noise of 0.04 left less to read than the 0.03 here, which leaves
+    the lens more of a PSNR of 25.5 dB to edit with.
     """
 
     answer: ClassVar[str] = "source"
