@@ -66,6 +66,14 @@ def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, mo
     assert losses.clamped_mse.item() > 1e-3
 
 
+def test_both_players_train_on_the_noise_of_the_lens(photos):
+    """An untrained lens changes nothing else: σ² is the squared change, whether it moves or rests, in parts or not."""
+    for words in (["--lens_every", "2"], ["--accumulate", "2"]):
+        made, batches = trainer(photos, "--lens_noise", "0.1", "--target_psnr", "15", *words)
+        losses = made.train_step(next(batches))
+        assert losses.clamped_mse.item() == pytest.approx(0.01, rel=0.1)
+
+
 def test_the_lens_that_is_kept_is_the_running_average_of_the_one_that_moves(photos):
     made, batches = trainer(photos, *PACED)
     first = copied(made.moving)
