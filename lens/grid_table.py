@@ -130,11 +130,8 @@ def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
         return None if len(metrics) != 1 else metrics == {"accuracy"}
     if measure in ("source_lensed", "source_adversary", "cost"):
         return False
-    return (
-        True
-        if measure in ("knn", "class_lensed", "frozen_lensed") or measure.startswith(("downstream", "probe_lensed"))
-        else None
-    )
+    more = measure in ("knn", "class_lensed", "frozen_lensed") or measure.startswith(("downstream", "probe_lensed"))
+    return more or None
 
 
 def is_share(measure: str, group: Sequence[Row]) -> bool:
