@@ -75,6 +75,25 @@ def test_a_rare_class_is_shown_as_often_as_the_other():
     assert rows.max() > 980
 
 
+def test_the_balanced_batches_are_of_the_pictures_themselves(monkeypatch):
+    """Pictures that show their class, in any order: half of each batch of training is of the rare one."""
+    shown = splits(50, share=0.1)
+    train = shown["train"]
+    bright = np.broadcast_to((200 * train.answer)[:, None, None, None], train.images.shape).astype(np.uint8)
+    batches = []
+
+    def spy(images, device, inputs=fresh._inputs):
+        batches.append(images)
+        return inputs(images, device)
+
+    monkeypatch.setattr(fresh, "_inputs", spy)
+    judge(
+        shown | {"train": fresh.Pictures(bright, train.answer)}, recipe=Recipe(steps=20, least=20, every=20, batch=64)
+    )
+    trained = np.concatenate(batches[:20])
+    assert (trained.max(axis=(1, 2, 3)) > 100).mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_mirroring_hides_which_side_a_cue_is_on():
     """A cue of the side alone: readable as it stands, gone where training images are mirrored."""
     rng = np.random.default_rng(3)
