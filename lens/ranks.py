@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,20 @@ def launched() -> int:
 def own_rank() -> int:
     """This process's number among them, from the environment: known before torch is imported."""
     return int(os.environ["RANK"]) if launched() > 1 else 0
+
+
+GRACE = 30.0
+"""Seconds that a rank without a word of its own leaves to the one that has it."""
+
+
+def let_the_other_speak() -> None:
+    """Stay for `GRACE` seconds while another rank says what has ended the run.
+
+    The first process to end makes torchrun end the others, also one that was about to speak; once that one has spoken
+    and ended, torchrun ends this one.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(GRACE)
 
 
 class Ranks:
@@ -135,6 +151,7 @@ class Ranks:
             self.everyone(True)
             raise
         if any(self.everyone(False)):
+            let_the_other_speak()
             raise SystemExit(2)
 
     def wait(self) -> None:

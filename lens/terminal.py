@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from lens.protocols import BadInput
-from lens.ranks import launched, own_rank
+from lens.ranks import launched, let_the_other_speak, own_rank
 
 
 @contextmanager
@@ -52,11 +52,12 @@ def guard(body: Callable[[], int]) -> int:
         with interrupt_on_sigterm():
             return body()
     except BadInput as error:
-        # Before the ranks have met, all of them meet the same mistake: one speaks.
+        # Before the ranks have met, most mistakes are all the ranks': the first speaks, another one only of its own.
         met = "torch" in sys.modules and sys.modules["torch"].distributed.is_initialized()
-        who = f"rank {own_rank()}: " if launched() > 1 and met else ""
-        if own_rank() == 0 or who:
-            print(f"lens: error: {who}{' '.join(str(error).split())}", file=sys.stderr)
+        if own_rank() > 0 and not met:
+            let_the_other_speak()
+        who = f"rank {own_rank()}: " if own_rank() > 0 or (launched() > 1 and met) else ""
+        print(f"lens: error: {who}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):  # torch raises it wherever the main thread is

@@ -18,7 +18,9 @@ from torch import nn
 
 from lens import probe, train
 from lens.networks import freeze_unreached
+from lens.protocols import BadInput
 from lens.ranks import Ranks
+from lens.terminal import guard
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lens.train"]
 DOUBLE = [
@@ -36,13 +38,14 @@ DOUBLE = [
 ]
 
 
-def start(*argv, **more):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+def start(*argv, also=(), **more):
+    path = os.pathsep.join(map(str, [Path(__file__).parent.parent, *also]))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen([*TORCHRUN, *argv], stderr=subprocess.PIPE, text=True, env=environment, **more)
 
 
-def launch(*argv):
-    process = start(*argv)
+def launch(*argv, also=()):
+    process = start(*argv, also=also)
     _, error = process.communicate(timeout=300)
     return process.returncode, error
 
@@ -168,24 +171,62 @@ def test_a_stop_is_agreed_on_and_saved(photos, tmp_path):
     assert "stopped by a signal" in error
 
 
-def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path):
-    code, error = launch(*TINY, "--batch_size", "5", "--data", f"{photos}", "--out", f"{tmp_path / 'run'}")
+SLOW_TO_SPEAK = """
+import os, sys, time
+
+if os.environ.get("RANK") == "0":
+    quick = sys.stderr.write
+
+    def write(text):
+        if "lens: error" in text:
+            time.sleep(4)
+        return quick(text)
+
+    sys.stderr.write = write
+"""
+
+
+@pytest.fixture
+def slow_to_speak(tmp_path):
+    """A folder for the ranks' path: the first waits four seconds before each error, as on a machine that is busy."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SLOW_TO_SPEAK)
+    return [folder]
+
+
+def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path, slow_to_speak):
+    argv = [*TINY, "--batch_size", "5", "--data", f"{photos}", "--out", f"{tmp_path / 'run'}"]
+    code, error = launch(*argv, also=slow_to_speak)
     assert code != 0
     assert error.count("lens: error:") == 1
     assert "does not divide into 2 processes" in error
     assert not (tmp_path / "run").exists()
 
 
-def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path):
+def test_a_mistake_of_another_rank_alone_is_told_by_that_rank(monkeypatch, capsys):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("lens.ranks.GRACE", 0.0)
+
+    def body():
+        raise BadInput("no such folder here")
+
+    assert guard(body) == 2
+    assert capsys.readouterr().err == "lens: error: rank 1: no such folder here\n"
+
+
+def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path, slow_to_speak):
     run = tmp_path / "run"
     assert train.main([*DOUBLE, "--data", f"{photos}", "--out", f"{run}"]) == 0
     (run / "splits.jsonl.gz").write_bytes(gzip.compress(b"other images"))
-    code, error = launch("--resume", f"{run}", "--steps", "5")
+    code, error = launch("--resume", f"{run}", "--steps", "5", also=slow_to_speak)
     assert code != 0
     assert "was trained on other images" in error
     assert error.count("lens: error:") == 1
-    code, error = launch(*TINY, "--data", f"{photos}")
+    code, error = launch(*TINY, "--data", f"{photos}", also=slow_to_speak)
     assert "torchrun needs --out" in error
+    assert error.count("lens: error:") == 1
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
