@@ -28,7 +28,8 @@ FOUND = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss.
+    """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss, and
+    over the last `cooldown` of the steps let down to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
 
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
@@ -37,6 +38,7 @@ class Recipe:
     """
 
     steps: int = 2000
+    cooldown: float = 0.25
     least: int = 1000
     every: int = 100
     patience: int = 2
@@ -137,7 +139,7 @@ def judge(
         if flip:
             mirrored = torch.rand(len(inputs), generator=generator(seed, step, "fresh flip")).to(device) < 0.5
             inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
-        rate = recipe.lr * 0.1**plateaus * min(1.0, (step + 1) / 50)
+        rate = _rate(recipe, step, plateaus)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with autocast():
@@ -161,6 +163,12 @@ def judge(
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
     return Judged(answers("test")[0], best[0], step, plateaus >= 3)
+
+
+def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
+    """The learning rate of step `step` (from 0): risen over 50 steps, a tenth for each plateau, zero after the last."""
+    left = (recipe.steps - step) / max(1.0, recipe.cooldown * recipe.steps)
+    return recipe.lr * 0.1**plateaus * min(1.0, (step + 1) / 50, left)
 
 
 def _inputs(images: Array, device: torch.device) -> Tensor:
