@@ -57,6 +57,26 @@ def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
     assert (short.plateau, short.steps) == (False, 30)
 
 
+def test_the_rate_rises_stays_falls_on_plateaus_and_ends_at_zero():
+    recipe = Recipe(steps=1000, cooldown=0.25, lr=0.5)
+
+    def rate(step, plateaus=0):
+        return fresh._rate(recipe, step, plateaus)
+
+    assert [rate(0), rate(24), rate(49)] == pytest.approx([0.01, 0.25, 0.5])
+    assert {rate(step) for step in range(50, 751)} == {0.5}
+    assert rate(400, plateaus=2) == pytest.approx(0.005)
+    assert [rate(875), rate(875, 1), rate(999)] == pytest.approx([0.25, 0.025, 0.002])  # half-way down; one step left
+    assert fresh._rate(Recipe(steps=1000, cooldown=0.0, lr=0.5), 999, 0) == 0.5
+
+
+def test_the_rate_is_the_optimizers(monkeypatch):
+    """With a rate of nothing, nothing is learnt."""
+    shown = splits(40)
+    monkeypatch.setattr(fresh, "_rate", lambda recipe, step, plateaus: 0.0)
+    assert abs(fresh.balanced_accuracy(judge(shown).answers, shown["test"].answer) - 0.5) < 0.1
+
+
 def test_the_seed_is_all_that_is_random():
     shown = splits(10)
     recipe = Recipe(steps=40, least=40, every=20, patience=2, batch=32)
