@@ -73,11 +73,13 @@ def _start(job: Job) -> _Running:
 
 
 def last_error(log: Path, start: int, code: int) -> str:
-    """The last line of error that a process wrote after `start`, or what killed it."""
-    with open(log, "rb") as stream:
-        stream.seek(start)
-        lines = [line.strip() for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    """The last line of error that a process wrote after `start`, or what killed it; a log that is gone says nothing."""
     if code < 0:
         return f"killed by signal {-code}"
+    try:
+        written = log.read_bytes()[start:]
+    except OSError as error:
+        return f"exit code {code}, and its log cannot be read ({error.strerror})"
+    lines = [line.strip() for line in written.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("lens: error:")]
     return (errors or lines or [f"exit code {code}"])[-1]

@@ -178,6 +178,15 @@ def test_a_failed_run_does_not_stop_the_others(stub, capsys):
     assert len((stub / "out" / "runs" / "planted-lens-seed0" / "told.txt").read_text().splitlines()) == 1
 
 
+def test_a_log_that_is_gone_is_told_and_the_other_runs_go_on(stub, capsys):
+    gone = f"import shutil; shutil.rmtree({str(stub / 'out' / 'logs')!r}, ignore_errors=True)"
+    (stub / "stub.py").write_text(STUB.replace('if words["lr"] == "9":', f'if words["lr"] == "9":\n    {gone}'))
+    file = write_grid(stub, rules=[{"when": {"images": ["natural"], "adversary": "lens"}, "set": {"lr": 9}}])
+    assert call(file) == 1
+    assert [row["status"] for row in read_csv(stub / "out")] == ["finished", "failed", "finished", "finished"] * 2
+    assert "seed 1: exit code 1, and its log cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT])
 def test_a_signal_stops_the_runs_writes_the_table_and_says_how_to_go_on(stub, number):
     file = write_grid(stub, rules=[{"when": {"images": "planted"}, "set": {"lr": 8}}])
