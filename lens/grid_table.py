@@ -23,12 +23,12 @@ PLAIN = (
 )  # fmt: skip
 REMOVAL = (
     "source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
-    "probe_raw", "probe_lensed", "psnr_planted",
+    "probe_raw", "probe_lensed",
 )  # fmt: skip
-"""Measures of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their
+"""Accuracies of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their
 cost, frozen features on class labels, and on the (first) --probe set; of several sets also probe_raw_SET, probe_lensed_SET."""
 WORDS = ("metric", "git_commit")
-ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL[:-1])
+ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL)
 
 
 def folder(out: Path, run: GridRun) -> Path:
@@ -114,7 +114,7 @@ def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")
-        known = (*INTERVALS, *PLAIN, *REMOVAL)
+        known = (*INTERVALS, *PLAIN, *REMOVAL, "psnr_planted")
         if bare not in known and not measure.startswith(("downstream_", "probe_raw_", "probe_lensed_")):
             raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, known)}")
         if _beside(bare, grid) != measure:
