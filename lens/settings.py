@@ -191,7 +191,8 @@ class Settings:
     removal_seeds: int = 3
     """Classifiers of each architecture; the best of all in validation counts."""
     removal_steps: int = 2000
-    """Training steps of a fresh classifier, at most; it ends earlier on its third plateau."""
+    """Training steps of a fresh classifier, at most; it ends earlier on its third plateau. Over the last quarter of them its
+    rate falls to zero."""
     removal_images: int | None = None
     """Images of each split that the proof looks at, at most; default all."""
 
