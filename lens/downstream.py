@@ -238,9 +238,3 @@ def load_probes(
         probes.append(Probe(key, where, known or 0))
         probe_splits(where, known or 0, key, None, None, 0)
     return probes
-
-
-def short_names(probes: list[Probe]) -> list[str]:
-    """What the probes are called in a summary: a path by its last part, by the whole where two share that."""
-    short = [Path(probe.key).name if "/" in probe.key else probe.key for probe in probes]
-    return [probe.key if short.count(name) > 1 else name for name, probe in zip(short, probes, strict=True)]

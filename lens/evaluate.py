@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lens import data, linear, measure
-from lens.downstream import DEFAULT, Probe, downstream, short_names
+from lens.downstream import DEFAULT, Probe, downstream
 from lens.draws import generator
 from lens.experiment import Experiment
-from lens.protocols import Question, Task, trait
+from lens.protocols import Question, Task, short_names, trait
 from lens.rivals import Rival
 
 Array = np.ndarray[Any, Any]
@@ -280,6 +280,6 @@ def everything(
         found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
     found["downstream"] = {
         name: downstream(experiment, probe.images, probe.source, probe.key, how, layer) | {"source": probe.key}
-        for name, probe in zip(short_names(probes), probes, strict=True)
+        for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found

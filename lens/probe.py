@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lens.finished import Finished
 from lens.parsing import parse_simple
-from lens.protocols import BadInput, check_number
+from lens.protocols import BadInput, check_number, short_names
 from lens.ranks import launched
 from lens.run import Run
 from lens.settings import as_list
@@ -214,7 +214,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         first, second, third = (Finished.of(one, argv, asked.changed) for one in (run, other, control))
 
         from lens import experiment, figures, fusion, linear
-        from lens.downstream import merge_downstream, short_names
+        from lens.downstream import merge_downstream
 
         fusion.check(first, second, third)
         summary = first.summary
@@ -224,7 +224,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         how = linear.How(asked.method, asked.probe_epochs, fabric.device)
         found = {
             name: fusion.measured(trio, probe, how, asked.fuse, asked.fuse_control)
-            for name, probe in zip(short_names(probes), probes, strict=True)
+            for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
         }
     downstream = merge_downstream(summary["downstream"], found)
     run.write_json("summary.json", summary | {"downstream": downstream})

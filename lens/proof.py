@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from lens import cost, fresh, measure
-from lens.data import some
-from lens.downstream import Probe, short_names
+from lens.downstream import Probe
 from lens.experiment import Experiment, pooled_labels
 from lens.fresh import Judged, Recipe
-from lens.protocols import BadInput, key_name
+from lens.protocols import BadInput, key_name, short_names
 from lens.shown import Shown, shown
 from lens.terminal import Bar
 
@@ -62,7 +61,8 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     found["downstream"] = cost.by_fresh_classifiers(players, sets, len(classes)) if classes else None
     found["frozen"] = cost.by_frozen_features(players, sets) if classes else None
     found["probes"] = {
-        name: cost.on_probe(players, probe) for name, probe in zip(short_names(probes), probes, strict=True)
+        name: cost.on_probe(players, probe)
+        for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found
 

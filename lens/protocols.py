@@ -217,6 +217,12 @@ def key_name(key: str) -> str:
     return Path(key).stem if is_file_key(key) else key
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """What sources are called in a summary or a picture: a path by its last part, by the whole where two share that."""
+    short = [Path(key).name if "/" in key else key for key in keys]
+    return [key if short.count(name) > 1 else name for name, key in zip(short, keys, strict=True)]
+
+
 def find(kind: str, key: str) -> type[Any]:
     """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
 
