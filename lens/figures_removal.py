@@ -14,19 +14,14 @@ Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
 
 
-def record(run: Run, summary: dict[str, Any], found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, Any]:
-    """Write removal.json and its picture into a run's directory, its figures into the summary, print the table.
-
-    Returns the summary with the figures.
-    """
+def record(run: Run, found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, Any]:
+    """Write removal.json and its picture into a run's directory, print the table; what the summary has to say of it."""
     folder = run.folder("figures")
     save_numbers(folder / "removal.npz", pictures)
     draw(found, pictures, folder / "removal.png")
     run.write_json("removal.json", found)
-    summary = summary | {"removal": found}
-    run.write_json("summary.json", summary)
     print_table(found)
-    return summary
+    return {"removal": found}
 
 
 def _share(value: float, interval: list[float] | None = None) -> str:

@@ -188,7 +188,8 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     asks = as_list(asked.probe)
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
     found = proof.removal(players, probes)
-    figures_removal.record(run, summary, found, examples(players))
+    found["probes"] = summary.get("removal", {}).get("probes", {}) | found["probes"]  # of these very weights
+    run.write_json("summary.json", summary | figures_removal.record(run, found, examples(players)))
     print(f"written to {run.directory / 'removal.json'}", file=sys.stderr)
     return 0
 

@@ -59,9 +59,12 @@ def start(argv: list[str]) -> int:
     parsed = parse(argv, "lens.train", base)
     if changed := differing(stored, parsed.plain):
         key = changed[0]
+        otherwise = "start a new run with another --out"
+        if key.startswith("removal"):
+            otherwise = f"python -m lens.probe {resume} --removal proves a finished run"
         raise BadInput(
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
-            f"{', '.join(RESUMABLE)} may differ: start a new run with another --out"
+            f"{', '.join(RESUMABLE)} may differ: {otherwise}"
         )
     with run, losses_are_told(run.directory):
         return train(parsed, run, argv)
@@ -136,7 +139,12 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             trainer.save_weights(run.directory)
         measured = evaluate.everything(players, probes)
         if ranks.writes:
-            summary = record(trainer, run, measured)
+            summary = summarise(trainer, run, measured)
+            figures.print_table(summary)
+            if settings.removal:
+                found = proof.removal(players, probes if settings.probe else [])
+                summary |= figures_removal.record(run, found, examples(players))
+            run.write_json("summary.json", summary)  # last of all: it says that the run is finished
         ranks.wait()
     except KeyboardInterrupt:
         say(
@@ -144,10 +152,6 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
-        figures.print_table(summary)
-        if settings.removal:
-            found = proof.removal(players, probes if settings.probe else [])
-            summary = figures_removal.record(run, summary, found, examples(players))
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
@@ -179,18 +183,19 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
     run.start_mirror(parsed.plain)
 
 
-def record(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:
-    """Write the summary and the pictures of a finished run."""
+def summarise(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+    """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
     from lens import evaluate, figures
     from lens.downstream import merge_downstream
 
-    earlier = (run.summary() or {}).get("downstream", {})  # of these very weights, from `lens probe`
-    downstream = merge_downstream(earlier, measured["downstream"])
+    earlier = run.summary() or {}
+    downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])
     summary = trainer.summary(run) | measured | {"downstream": downstream}
+    if "removal" in earlier:
+        summary["removal"] = earlier["removal"]
     if trainer.players.lens is not None:
         figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(trainer.players))
     figures.draw(run.directory, run.metrics())
-    run.write_json("summary.json", summary)
     return summary
 
 

@@ -218,11 +218,80 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert again["raw"] == first["raw"]
     assert again["lensed"] == first["lensed"]
     assert set(again["probes"]["plain"]) >= {"raw", "lensed", "untrained", "psnr"}
+    assert (
+        probe.main([str(out), "--removal", "--removal_classifiers", "all_conv:{width: 4}", "--removal_steps", "4"]) == 0
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["removal"]["probes"] == again["probes"]  # of the same weights: kept
+    assert list(summary["removal"]["raw"]["by_architecture"]) == ["all_conv:{width: 4}"]
+    assert train.main(["--resume", str(out), "--removal_steps", "8"]) == 2
+    assert f"lens.probe {out} --removal proves a finished run" in capsys.readouterr().err
     assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
     for kind in ("raw", "lensed"):  # two of one name are told apart
         judges = again[kind]["by_architecture"]
         judges["all_conv:{pool: mean}"] = judges["all_conv:{width: 8}"]
     assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {row[0].strip() for row in figures_removal.table(again)}
+
+
+def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tmp_path, sources, monkeypatch, capsys):
+    out = tmp_path / "run"
+
+    def interrupted(players, sets, kind):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "told_apart", interrupted)
+        assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "4"]) == 130
+    assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
+    assert not (out / "summary.json").exists()
+    assert train.main(["--resume", str(out)]) == 0
+    found = json.loads((out / "removal.json").read_text())
+    assert json.loads((out / "summary.json").read_text())["removal"] == found
+
+
+def test_measuring_a_run_again_keeps_what_a_probe_has_proved(tmp_path, sources):
+    out = tmp_path / "run"
+    assert train.main([*WORDS, "--data", *sources, "--out", str(out)]) == 0
+    assert probe.main([str(out), "--removal", "--removal_steps", "4"]) == 0
+    found = json.loads((out / "summary.json").read_text())["removal"]
+    assert train.main(["--resume", str(out)]) == 0
+    assert json.loads((out / "summary.json").read_text())["removal"] == found
+
+
+def test_few_images_are_taken_of_every_source_alike(sources):
+    players = built("--data", *sources)
+    images = players.images
+    few = players.of_each_source("test", 10)
+    assert np.bincount(images.source[few]).tolist() == [5, 5]
+    assert set(few) < set(images.indices("test"))
+    assert players.of_each_source("test", None).tolist() == images.indices("test").tolist()
+    images.split[images.indices("val", 1)] = images.split[images.indices("train")[0]]
+    with pytest.raises(BadInput, match="marked has none in its val split"):
+        proof.check(players)
+
+
+def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
+    def verdict(raw, lensed, fall, **more):
+        found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": 0.5, "psnr": 25.0}
+        return proof.verdict(found)
+
+    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
+    assert verdict([0.95, 0.99], [0.94, 0.98], [-0.01, 0.01]) == "not removed"
+    assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.6, 0.7]) == "reduced"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.49, 0.52]) == "removed"
+
+
+def test_sources_of_one_name_are_told_apart():
+    assert short_names(["./a/images/", "./b/images/", "./c/", "chest_xray"]) == [
+        "./a/images/",
+        "./b/images/",
+        "c",
+        "chest_xray",
+    ]
+    names = {"sources": ["./a/images/", "./b/images/"], "verdict": "reduced"}
+    found = names | {"raw": {"balanced_accuracy": 0.9}, "lensed": {"balanced_accuracy": 0.6}}
+    assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in figures_removal.headline(found)
 
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
