@@ -115,13 +115,17 @@ class Experiment:
         They are a random choice, once and for all; where the answer is the source, as many of each as there are.
         """
         limit = self.settings.eval_images if split == "val" else self.settings.test_images
-        index = self.images.indices(split)
-        if limit is None or not self.by_source:
-            return data.some(index, limit, self.settings.seed, split)
-        each = max(1, limit // len(self.images.keys))
-        parts = [self.images.indices(split, source) for source in range(len(self.images.keys))]
-        names = [f"{split} {source}" for source in range(len(parts))]
-        chosen = [data.some(part, each, self.settings.seed, name) for part, name in zip(parts, names, strict=True)]
+        if self.by_source:
+            return self.of_each_source(split, limit)
+        return data.some(self.images.indices(split), limit, self.settings.seed, split)
+
+    def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
+        """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
+        each = None if limit is None else max(1, limit // len(self.images.keys))
+        chosen = [
+            data.some(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
+            for source in range(len(self.images.keys))
+        ]
         return np.sort(np.concatenate(chosen))
 
     def share_statistics(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lens.figures import amplification, difference, pyplot, save_numbers, save_picture
+from lens.protocols import short_names
 from lens.run import Run
 
 Array = np.ndarray[Any, Any]
@@ -50,17 +51,15 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
             name = spec
         both = (judges, lensed["by_architecture"][spec])
         short = [sum(not one for one in part["plateau"]) for part in both]
-        note = (
-            f"{short[0]} raw, {short[1]} lensed ended before a plateau" if any(short) else "each seed; all to a plateau"
-        )
+        note = f"{short[0]} raw, {short[1]} lensed took all steps" if any(short) else "each seed; all to a plateau"
         cells = [" ".join(f"{100 * one:.1f}" for one in part["balanced_accuracy"]) for part in both]
         rows.append((f"  {name}", cells[0], cells[1], note))
     if "adversary" in lensed:
         note = "not fresh: it knows where to look"
         rows.append(("  the adversary, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
-    sources = found["sources"]
+    sources = short_names(found["sources"])
     for k, name in enumerate(sources if len(sources) <= 6 else []):
-        rows.append((f"  {Path(name).name or name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
+        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
     if found["downstream"]:
         part = found["downstream"]
         cost = f"cost {100 * part['cost']:.1f} points ({' – '.join(f'{100 * end:.1f}' for end in part['cost_ci'])})"
@@ -104,7 +103,7 @@ def headline(found: dict[str, Any]) -> str:
 
 def _sources(found: dict[str, Any]) -> str:
     """Two sources by the last part of their names, more of them as such."""
-    short = [Path(name).name or name for name in found["sources"]]
+    short = short_names(found["sources"])
     return " and ".join(short) if len(short) == 2 else "the sources"
 
 
@@ -121,7 +120,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
     figure.suptitle(headline(found), fontsize=9, y=1 - 0.15 / height)
     grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
-    for k, name in enumerate(found["sources"]):
+    for k, name in enumerate(short_names(found["sources"])):
         parts = (
             ("raw", raw[k]),
             ("lensed", lensed[k]),
@@ -133,7 +132,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
                 axis.imshow(picture, interpolation="nearest")
                 axis.set(xticks=[], yticks=[])
                 if c == 0:
-                    label = f"{Path(name).name or name}\n{title}" if r == 0 else title
+                    label = f"{name}\n{title}" if r == 0 else title
                     axis.set_ylabel(label, fontsize=7)
         axis = figure.add_subplot(grid[3 * k : 3 * k + 3, each:])
         axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")

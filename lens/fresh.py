@@ -1,4 +1,4 @@
-"""Fresh classifiers: networks that no lens has met, trained to a plateau on 8-bit images, to tell what can be read there."""
+"""Fresh classifiers: networks that no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def build(spec: str, classes: int, image_size: int, stem: str) -> nn.Module:
     """
     name, arguments = parts(spec)
     task = find("task", "labels")().for_classes([str(k) for k in range(classes)])
-    return build_extractor(task, name, image_size, stem, arguments, pretrained=False, separate=False)
+    return build_extractor(
+        task, name, image_size, stem, arguments, pretrained=False, separate=False, flag="removal_classifiers"
+    )
 
 
 def parts(spec: str) -> tuple[str, dict[str, Any]]:

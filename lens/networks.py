@@ -212,14 +212,15 @@ def reestimate_statistics(extractor: Extractor, inputs: Iterator[tuple[Tensor, Q
 
 
 def build_extractor(
-    task: Task, name: str, image_size: int, stem: str, arguments: dict[str, Any], pretrained: bool, separate: bool
-) -> Extractor:
-    """A timm model without classifier, with the task's head. Raises BadInput for names and stems that do not exist."""
+    task: Task, name: str, image_size: int, stem: str, arguments: dict[str, Any], pretrained: bool, separate: bool,
+    flag: str = "extractor",
+) -> Extractor:  # fmt: skip
+    """A timm model without classifier, with the task's head. Raises BadInput, naming `flag`, for names and stems that do not exist."""
     import timm
 
     backbone: Any
     if name != ALL_CONV and not timm.is_model(name):
-        raise BadInput(f"unknown --extractor {name!r}: {nearest(name, [ALL_CONV, *timm.list_models()])}")
+        raise BadInput(f"unknown --{flag} {name!r}: {nearest(name, [ALL_CONV, *timm.list_models()])}")
     if name == ALL_CONV and (pretrained or stem != "default"):
         raise BadInput(
             f"--extractor {name} has neither published weights nor another root: drop --pretrained and --extractor_stem"
@@ -230,7 +231,7 @@ def build_extractor(
         else:
             backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
-        raise BadInput(f"--extractor {name} does not take --extractor_args {arguments}: {error}") from error
+        raise BadInput(f"--{flag} {name} does not take the arguments {arguments}: {error}") from error
     except Exception as error:
         if not pretrained:
             raise

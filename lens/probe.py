@@ -34,7 +34,7 @@ class ProbeSettings:
     run: list[str]
     """Run directory; several with --maps or --transfer."""
     probe: list[str] | str = dataclasses.field(default_factory=list)
-    """Labelled sources; default: the training sources that have labels."""
+    """Labelled sources; default: the training sources that have labels (with --removal: none)."""
     method: Literal["logistic", "sgd", "both"] = "logistic"
     """Linear probe: logistic (penalty chosen on validation), sgd (the protocol of Kolesnikov et al. 2019), or both."""
     probe_epochs: int = 70
@@ -60,7 +60,7 @@ class ProbeSettings:
     removal: bool = False
     """Prove the removal: fresh classifiers try to tell the sources apart on raw and on lensed images (removal.json)."""
     removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
-    """Architectures of the fresh classifiers; default as the run (its extractor's and all_conv)."""
+    """Architectures of the fresh classifiers; default as the run (its extractor's, and all_conv or resnet18)."""
     removal_seeds: int | None = None
     """Classifiers of each architecture; default as the run (3)."""
     removal_steps: int | None = None
@@ -97,8 +97,13 @@ class ProbeSettings:
                 check_number(flag, value, low=1)
             if flag in PROOF and value and not self.removal:
                 raise BadInput(f"--{flag} has no meaning without --removal")
-        if self.removal and (self.fuse or self.layers):
-            raise BadInput("--removal measures the lens: leave --fuse and --layer out")
+        if self.removal:
+            linear = (self.method, self.probe_epochs) != ("logistic", 70)
+            given = {"fuse": self.fuse, "layer": self.layers, "weights": self.weights != "last", "method": linear}
+            if wrong := [f"--{flag}" for flag, value in given.items() if value]:
+                raise BadInput(
+                    f"--removal measures the last weights' lens by classifiers of its own: leave {' and '.join(wrong)} out"
+                )
         comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
         if not comparison:
             if len(self.run) > 1:

@@ -32,7 +32,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     check(players)
     labels, classes = pooled_labels(images)
     splits = {
-        new: some(images.indices(old), settings.removal_images, settings.seed, f"proof {old}")
+        new: players.of_each_source(old, settings.removal_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
     }
     total = 2 * sum(len(index) for index in splits.values())
@@ -91,6 +91,11 @@ def check(players: Experiment) -> None:
             "--removal needs images that the lens has not seen: train with --fresh_fraction 0.5 (the default of "
             "--task dataset_classification)"
         )
+    for number, key in enumerate(images.keys):
+        if empty := [split for split in ("fresh", "val", "test") if not len(images.indices(split, number))]:
+            raise BadInput(
+                f"--removal needs images of every source in every split, and {key} has none in its {empty[0]} split: give more"
+            )
     for name in players.settings.judges:
         fresh.build(name, 2, players.settings.image_size, fresh.stem_of(name, players.settings))
 
@@ -157,13 +162,15 @@ def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """`unchanged` (no pixel was changed), `not removed` (no significant fall), `reduced`, or `removed`.
+    """`unchanged` (no pixel was), `nothing to remove`, `not removed` (no significant fall), `reduced`, or `removed`.
 
-    Removed: on lensed images the interval of the best fresh classifier holds chance, and so does that of the adversary
-    trained on.
+    Nothing to remove: the interval of the best fresh classifier on raw images reaches down to chance. Removed: on lensed
+    images it does, and so does that of the adversary trained on (of a task that is not about sources there is none).
     """
     if found["psnr"] is None:
         return "unchanged"
+    if found["raw"]["ci"][0] <= found["chance"]:
+        return "nothing to remove"
     if found["fall_ci"][0] <= 0:
         return "not removed"
     lowest = max(found["lensed"]["ci"][0], found["lensed"].get("adversary_ci", [0.0])[0])

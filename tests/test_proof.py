@@ -11,7 +11,7 @@ from torch import nn
 
 from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
-from lens.protocols import BadInput
+from lens.protocols import BadInput, short_names
 from lens.ranks import Ranks
 
 SIDE = 16
@@ -305,7 +305,7 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
         (["--adversary", "none"], "this run has none"),
         (["--adversary", "random"], "this run has none (--adversary random)"),
         (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
-        (["--removal_classifiers", "resnet17"], "unknown --extractor 'resnet17'"),
+        (["--removal_classifiers", "resnet17"], "unknown --removal_classifiers 'resnet17'"),
         (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
     ],
 )
