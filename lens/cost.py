@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any] | None:
     """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
     if not _labelled(sets):
-        say("no downstream cost: not every image has a label")
+        say("no downstream cost: not every image has a label, or a split has one class alone")
         return None
     test = sets["test"]
     right: dict[str, list[Array]] = {}

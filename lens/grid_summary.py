@@ -11,7 +11,7 @@ from lens.grid import Cell, Grid
 from lens.grid_table import Row, higher_is_better, is_share
 
 ALPHA = 0.05
-DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "all_psnr": 2, "mse": 5}
+DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "all_psnr": 2, "psnr_planted": 2, "mse": 5}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,7 +85,8 @@ class Settings:
     extractor_stem: Literal["default", "small", "stride1"] = "default"
     """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
     extractor_args: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]."""
+    """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]; of all_conv: width (16), pool
+    (max, or mean)."""
     extractor_weights: str | None = None
     """Safetensors file to start the extractor from, as timm names the tensors."""
     pretrained: bool = False
@@ -103,8 +104,9 @@ class Settings:
     """Safetensors file to start the lens from."""
 
     adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = None
-    """What the lens wants the task's answer to be (default least_likely; full where the task has no classes); instead of
-    a lens: fgsm (adversarial training), random (augmentation), or none (the extractor alone)."""
+    """What the lens wants the task's answer to be (default least_likely; full where the task has no classes, uniform
+    where it asks about two sources); instead of a lens: fgsm (adversarial training), random (augmentation), or none (the
+    extractor alone)."""
     recon_weight: float | None = None
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = None
@@ -191,8 +193,8 @@ class Settings:
     removal_seeds: int = 3
     """Classifiers of each architecture; the best of all in validation counts."""
     removal_steps: int = 2000
-    """Training steps of a fresh classifier, at most; it ends earlier on its third plateau. Over the last quarter of them its
-    rate falls to zero."""
+    """Training steps of a fresh classifier, at most; over the last quarter its rate falls to zero. It ends earlier on its third
+    plateau (before step 1,000 none counts, unless 95 % are read) or at 98 %."""
     removal_images: int | None = None
     """Images of each split that the proof looks at, at most; default all."""
 
