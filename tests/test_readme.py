@@ -32,6 +32,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     write_folder(folder / "photos", 60)
     write_folder(folder / "more_photos", 20, seed=3)
+    write_folder(folder / "labelled_photos", 20, seed=5)
     (folder / "cifar10").mkdir()
     write_parquet(folder / "cifar10" / "train-0.parquet", 80)
     write_parquet(folder / "cifar10" / "test-0.parquet", 20, start=9)
