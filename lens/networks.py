@@ -231,7 +231,8 @@ def build_extractor(
         else:
             backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
     except TypeError as error:
-        raise BadInput(f"--{flag} {name} does not take the arguments {arguments}: {error}") from error
+        given = "--extractor_args" if flag == "extractor" else "arguments"
+        raise BadInput(f"--{flag} {name} does not take {given} {arguments}: {error}") from error
     except Exception as error:
         if not pretrained:
             raise
