@@ -15,14 +15,12 @@ Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
 
 
-def record(run: Run, found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, Any]:
-    """Write removal.json and its picture into a run's directory, print the table; what the summary has to say of it."""
+def show(run: Run, found: dict[str, Any], pictures: dict[str, Array]) -> None:
+    """Draw the picture of a proof into a run's directory, print its table."""
     folder = run.folder("figures")
     save_numbers(folder / "removal.npz", pictures)
     draw(found, pictures, folder / "removal.png")
-    run.write_json("removal.json", found)
     print_table(found)
-    return {"removal": found}
 
 
 def _share(value: float, interval: list[float] | None = None) -> str:

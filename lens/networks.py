@@ -215,7 +215,7 @@ def build_extractor(
     task: Task, name: str, image_size: int, stem: str, arguments: dict[str, Any], pretrained: bool, separate: bool,
     flag: str = "extractor",
 ) -> Extractor:  # fmt: skip
-    """A timm model without classifier, with the task's head. Raises BadInput, naming `flag`, for names and stems that do not exist."""
+    """A timm model without classifier, with the task's head. Raises BadInput for names (of `flag`) and stems that do not exist."""
     import timm
 
     backbone: Any
@@ -245,11 +245,11 @@ def build_extractor(
         _small_stem(backbone, name)
     elif stem == "stride1":
         _unstrided_root(backbone, name)
-    head = task.head(_features(backbone, task, name, image_size))
+    head = task.head(_features(backbone, task, name, image_size, flag))
     return Extractor(backbone, head, task.spatial, separate, trait(task, "head_reads_question"))
 
 
-def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> int:
+def _features(backbone: nn.Module, task: Task, name: str, image_size: int, flag: str) -> int:
     """F, by asking: not every timm model puts out its `num_features`. Raises BadInput for a size it cannot take."""
     inputs = task.prepare(torch.zeros(1, 3, image_size, image_size))
     backbone.eval()
@@ -258,7 +258,7 @@ def _features(backbone: nn.Module, task: Task, name: str, image_size: int) -> in
     except (AssertionError, RuntimeError) as error:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
-            f"--extractor {name} does not take images of {inputs.shape[-1]} px ({what}): try another --image_size"
+            f"--{flag} {name} does not take images of {inputs.shape[-1]} px ({what}): try another, or another --image_size"
         ) from error
     freeze_unreached(backbone, features)
     backbone.train()

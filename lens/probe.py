@@ -98,8 +98,10 @@ class ProbeSettings:
             if flag in PROOF and value and not self.removal:
                 raise BadInput(f"--{flag} has no meaning without --removal")
         if self.removal:
-            linear = (self.method, self.probe_epochs) != ("logistic", 70)
-            given = {"fuse": self.fuse, "layer": self.layers, "weights": self.weights != "last", "method": linear}
+            given = {
+                "fuse": self.fuse, "layer": self.layers, "weights": self.weights != "last",
+                "method": self.method != "logistic", "probe_epochs": self.probe_epochs != 70,
+            }  # fmt: skip
             if wrong := [f"--{flag}" for flag, value in given.items() if value]:
                 raise BadInput(
                     f"--removal measures the last weights' lens by classifiers of its own: leave {' and '.join(wrong)} out"
@@ -189,12 +191,12 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
-    players = finished.players(images, fabric, asked.weights)
+    players = finished.players(images, fabric)
     asks = as_list(asked.probe)
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
-    found = proof.removal(players, probes)
-    found["probes"] = summary.get("removal", {}).get("probes", {}) | found["probes"]  # of these very weights
-    run.write_json("summary.json", summary | figures_removal.record(run, found, examples(players)))
+    summary = proof.save(run, summary, proof.removal(players, probes))
+    run.write_json("summary.json", summary)
+    figures_removal.show(run, summary["removal"], examples(players))
     print(f"written to {run.directory / 'removal.json'}", file=sys.stderr)
     return 0
 

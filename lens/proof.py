@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from lens import cost, fresh, measure
-from lens.downstream import Probe
+from lens.downstream import Probe, merge_downstream
 from lens.experiment import Experiment, pooled_labels
 from lens.fresh import Judged, Recipe
 from lens.protocols import BadInput, key_name, short_names
+from lens.run import Run
 from lens.shown import Shown, shown
 from lens.terminal import Bar
 
@@ -65,6 +66,14 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found
+
+
+def save(run: Run, summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Write removal.json; the summary with it. What was proved of these very weights on other probes stays."""
+    earlier = summary.get("removal", {}).get("probes", {})
+    found = found | {"probes": merge_downstream(earlier, found["probes"])}
+    run.write_json("removal.json", found)
+    return summary | {"removal": found}
 
 
 def check(players: Experiment) -> None:
@@ -164,17 +173,18 @@ def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[
 def verdict(found: dict[str, Any]) -> str:
     """`unchanged` (no pixel was), `nothing to remove`, `not removed` (no significant fall), `reduced`, or `removed`.
 
-    Nothing to remove: the interval of the best fresh classifier on raw images reaches down to chance. Removed: on lensed
-    images it does, and so does that of the adversary trained on (of a task that is not about sources there is none).
+    Removed: on lensed images the interval of the best fresh classifier reaches down to chance, and so does that of the
+    adversary trained on (of a task that is not about sources there is none). Nothing to remove: that of the best on raw
+    images does as well.
     """
     if found["psnr"] is None:
         return "unchanged"
-    if found["raw"]["ci"][0] <= found["chance"]:
+    left = max(found["lensed"]["ci"][0], found["lensed"].get("adversary_ci", [0.0])[0]) > found["chance"]
+    if not left and found["raw"]["ci"][0] <= found["chance"]:
         return "nothing to remove"
     if found["fall_ci"][0] <= 0:
         return "not removed"
-    lowest = max(found["lensed"]["ci"][0], found["lensed"].get("adversary_ci", [0.0])[0])
-    return "removed" if lowest <= found["chance"] else "reduced"
+    return "reduced" if left else "removed"
 
 
 def quality(test: Shown, seed: int) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def key_name(key: str) -> str:
 
 def short_names(keys: Sequence[str]) -> list[str]:
     """What sources are called in a summary or a picture: a path by its last part, by the whole where two share that."""
-    short = [Path(key).name if "/" in key else key for key in keys]
+    short = [(Path(key.replace("/#", "#")).name or key) if "/" in key else key for key in keys]
     return [key if short.count(name) > 1 else name for name, key in zip(short, keys, strict=True)]
 
 

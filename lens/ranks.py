@@ -42,7 +42,8 @@ def let_the_other_speak() -> None:
     The first process to end makes torchrun end the others, also one that was about to speak; once that one has spoken
     and ended, torchrun ends this one.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     time.sleep(GRACE)
 
 

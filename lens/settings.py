@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from lens.protocols import BadInput, check_number
 
-RESUMABLE = ("steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
+RESUMABLE = (
+    "steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project",
+    "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
+)  # fmt: skip
 """The settings that may differ when a run is resumed."""
 ADDED = (
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
@@ -167,7 +170,7 @@ class Settings:
     out: str | None = None
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
     resume: str | None = None
-    """Run directory to continue; only steps, epochs, device, workers and the wandb settings may differ."""
+    """Run directory to continue; only steps, epochs, device, workers, the wandb and the removal settings may differ."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
     eval_every: int = 50

@@ -52,7 +52,7 @@ def guard(body: Callable[[], int]) -> int:
         with interrupt_on_sigterm():
             return body()
     except BadInput as error:
-        # Before the ranks have met, most mistakes are all the ranks': the first speaks, another one only of its own.
+        # Before the ranks have met, most mistakes are all the ranks': the first speaks, another where that has not ended it.
         met = "torch" in sys.modules and sys.modules["torch"].distributed.is_initialized()
         if own_rank() > 0 and not met:
             let_the_other_speak()

@@ -59,12 +59,9 @@ def start(argv: list[str]) -> int:
     parsed = parse(argv, "lens.train", base)
     if changed := differing(stored, parsed.plain):
         key = changed[0]
-        otherwise = "start a new run with another --out"
-        if key.startswith("removal"):
-            otherwise = f"python -m lens.probe {resume} --removal proves a finished run"
         raise BadInput(
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
-            f"{', '.join(RESUMABLE)} may differ: {otherwise}"
+            f"{', '.join(RESUMABLE)} may differ: start a new run with another --out"
         )
     with run, losses_are_told(run.directory):
         return train(parsed, run, argv)
@@ -140,10 +137,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         measured = evaluate.everything(players, probes)
         if ranks.writes:
             summary = summarise(trainer, run, measured)
-            figures.print_table(summary)
             if settings.removal:
                 found = proof.removal(players, probes if settings.probe else [])
-                summary |= figures_removal.record(run, found, examples(players))
+                summary = proof.save(run, summary, found)
             run.write_json("summary.json", summary)  # last of all: it says that the run is finished
         ranks.wait()
     except KeyboardInterrupt:
@@ -152,6 +148,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
+        figures.print_table(summary)
+        if settings.removal:
+            figures_removal.show(run, summary["removal"], examples(players))
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":

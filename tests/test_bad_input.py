@@ -149,7 +149,7 @@ def test_an_unwritable_output_is_refused(place, capsys):
         (["./missing", "--removal", "--layer", "all"], "leave --layer out"),
         (["./missing", "--removal", "--weights", "best"], "--removal measures the last weights' lens"),
         (["./missing", "--removal", "--method", "sgd"], "leave --method out"),
-        (["./missing", "--removal", "--probe_epochs", "3"], "leave --method out"),
+        (["./missing", "--removal", "--probe_epochs", "3", "--method", "sgd"], "leave --method and --probe_epochs out"),
         (["./missing", "--removal", "--removal_steps", "0"], "--removal_steps is 0"),
         (["./missing", "--removal", "--maps"], "--removal has no meaning with --maps"),
     ],

@@ -1,6 +1,7 @@
 """Proof of removal: a swap is not removed, the identity changes nothing, an oracle removes."""
 
 import json
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -224,8 +225,11 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     summary = json.loads((out / "summary.json").read_text())
     assert summary["removal"]["probes"] == again["probes"]  # of the same weights: kept
     assert list(summary["removal"]["raw"]["by_architecture"]) == ["all_conv:{width: 4}"]
-    assert train.main(["--resume", str(out), "--removal_steps", "8"]) == 2
-    assert f"lens.probe {out} --removal proves a finished run" in capsys.readouterr().err
+    assert train.main(["--resume", str(out), "--removal_steps", "8"]) == 0  # measured again
+    last = json.loads((out / "removal.json").read_text())
+    assert last["recipe"]["steps"] == 8
+    assert last["probes"] == again["probes"]
+    assert json.loads((out / "summary.json").read_text())["removal"] == last
     assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
     for kind in ("raw", "lensed"):  # two of one name are told apart
         judges = again[kind]["by_architecture"]
@@ -244,8 +248,11 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
         assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "4"]) == 130
     assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
     assert not (out / "summary.json").exists()
-    assert train.main(["--resume", str(out)]) == 0
+    assert probe.main([str(out), "--removal"]) == 2
+    assert f"continue it with python -m lens.train --resume {out}" in capsys.readouterr().err
+    assert train.main(["--resume", str(out), "--removal_steps", "2"]) == 0  # a shorter one than was asked for
     found = json.loads((out / "removal.json").read_text())
+    assert found["recipe"]["steps"] == 2
     assert json.loads((out / "summary.json").read_text())["removal"] == found
 
 
@@ -258,12 +265,17 @@ def test_measuring_a_run_again_keeps_what_a_probe_has_proved(tmp_path, sources):
     assert json.loads((out / "summary.json").read_text())["removal"] == found
 
 
-def test_few_images_are_taken_of_every_source_alike(sources):
-    players = built("--data", *sources)
+def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
+    small = shutil.copytree(sources[1], tmp_path / "marked")
+    for file in [*small.glob("*/*.png")]:
+        if int(file.stem) >= 40:
+            file.unlink()
+    players = built("--data", sources[0], str(small), "--removal_images", "12", "--removal_steps", "2")
+    players.lens = Corner(swap)
+    found = proof.removal(players, [])
+    assert found["images"] == {split: [6, 6] for split in ("train", "val", "test")}
     images = players.images
-    few = players.of_each_source("test", 10)
-    assert np.bincount(images.source[few]).tolist() == [5, 5]
-    assert set(few) < set(images.indices("test"))
+    assert set(players.of_each_source("test", 10)) < set(images.indices("test"))
     assert players.of_each_source("test", None).tolist() == images.indices("test").tolist()
     images.split[images.indices("val", 1)] = images.split[images.indices("train")[0]]
     with pytest.raises(BadInput, match="marked has none in its val split"):
@@ -276,6 +288,8 @@ def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
         return proof.verdict(found)
 
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
+    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], adversary_ci=[0.6, 0.7]) == "not removed"  # it is there
+    assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "not removed"
     assert verdict([0.95, 0.99], [0.94, 0.98], [-0.01, 0.01]) == "not removed"
     assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.6, 0.7]) == "reduced"
@@ -283,12 +297,8 @@ def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
 
 
 def test_sources_of_one_name_are_told_apart():
-    assert short_names(["./a/images/", "./b/images/", "./c/", "chest_xray"]) == [
-        "./a/images/",
-        "./b/images/",
-        "c",
-        "chest_xray",
-    ]
+    keys = ["./a/images/", "./b/images/", "./c/", "chest_xray", "./", "./d/#1"]
+    assert short_names(keys) == ["./a/images/", "./b/images/", "c", "chest_xray", "./", "d#1"]
     names = {"sources": ["./a/images/", "./b/images/"], "verdict": "reduced"}
     found = names | {"raw": {"balanced_accuracy": 0.9}, "lensed": {"balanced_accuracy": 0.6}}
     assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in figures_removal.headline(found)
