@@ -200,6 +200,7 @@ def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path, slow_to_speak
     code, error = launch(*argv, also=slow_to_speak)
     assert code != 0
     assert error.count("lens: error:") == 1
+    assert "lens: error: rank" not in error
     assert "does not divide into 2 processes" in error
     assert not (tmp_path / "run").exists()
 
@@ -225,7 +226,7 @@ def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path, s
     assert "was trained on other images" in error
     assert error.count("lens: error:") == 1
     code, error = launch(*TINY, "--data", f"{photos}", also=slow_to_speak)
-    assert "torchrun needs --out" in error
+    assert "lens: error: torchrun needs --out" in error
     assert error.count("lens: error:") == 1
 
 
@@ -239,6 +240,9 @@ def test_every_image_is_in_exactly_one_ranks_share(world, count):
         ranks.rank, ranks.world = rank, world
         shares.append(ranks.share(index))
     assert np.concatenate(shares).tolist() == index.tolist()
+    if world == 1:
+        rows = torch.ones(2, requires_grad=True)
+        assert ranks.gather(rows) is rows  # alone there is nobody to ask
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     # Whole batches: every number of ranks cuts the same ones.
     parts = []
