@@ -77,7 +77,9 @@ def last_error(log: Path, start: int, code: int) -> str:
     if code < 0:
         return f"killed by signal {-code}"
     try:
-        written = log.read_bytes()[start:]
+        with open(log, "rb") as stream:
+            stream.seek(start)
+            written = stream.read()
     except OSError as error:
         return f"exit code {code}, and its log cannot be read ({error.strerror})"
     lines = [line.strip() for line in written.decode("utf-8", "replace").splitlines() if line.strip()]
