@@ -46,10 +46,34 @@ def interrupt_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _tells_of_a_killed_reader(error: BaseException | None) -> bool:
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+@contextmanager
+def tell_of_killed_readers_once() -> Iterator[None]:
+    """Print nothing where torch learns in the middle of a `__del__` that a reader was killed.
+
+    Its signal handler raises wherever the main thread is. Python prints what is raised in a `__del__`, and goes on; torch
+    asks after its readers again while it waits for the next batch, and what it raises there is what `guard` tells.
+    """
+    before = sys.unraisablehook
+
+    def hook(met: sys.UnraisableHookArgs) -> None:
+        if not _tells_of_a_killed_reader(met.exc_value):
+            before(met)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def guard(body: Callable[[], int]) -> int:
     """Run an entry point: a person's mistake becomes one line on stderr and exit code 2, an interruption 130."""
     try:
-        with interrupt_on_sigterm():
+        with interrupt_on_sigterm(), tell_of_killed_readers_once():
             return body()
     except BadInput as error:
         # Before the ranks have met, most mistakes are all the ranks': the first speaks, another where that has not ended it.
@@ -60,7 +84,7 @@ def guard(body: Callable[[], int]) -> int:
         print(f"lens: error: {who}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 2
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):  # torch raises it wherever the main thread is
+        if not _tells_of_a_killed_reader(error):
             raise
         print(
             f"lens: error: a process that reads images was killed ({' '.join(str(error).split())}): continue with --resume, "

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import multiprocessing
 import os
 import signal
 import struct
@@ -17,7 +18,7 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, data, opening, train
+from lens import cache, data, opening, terminal, train
 from lens.protocols import BadInput
 
 
@@ -284,6 +285,63 @@ def test_a_killed_reader_of_batches_ends_the_run_in_one_line(tmp_path, photos):
     assert process.returncode == 1
     assert "a process that reads images was killed" in error
     assert "Traceback" not in error
+
+
+class DeletedWhile:
+    """Its `__del__` runs `body`: Python can only print what is raised there."""
+
+    def __init__(self, body):
+        self.body = body
+
+    def __del__(self):
+        self.body()
+
+
+def test_a_reader_killed_during_a_deletion_ends_the_run_in_one_line(tmp_path, monkeypatch, capfd):
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.2,))  # seconds, not five
+    images = load([write_folder(tmp_path / "a", 40)], tmp_path)
+    met = []
+
+    def kill():
+        reader = multiprocessing.active_children()[-1]
+        os.kill(reader.pid, signal.SIGKILL)
+        try:
+            while reader.is_alive():
+                time.sleep(0.01)
+            time.sleep(0.1)
+        except RuntimeError as error:
+            met.append(error)
+            raise
+
+    def body():
+        for count, _ in enumerate(data.training_batches(images, 8, 0, 0, 100_000, 2)):
+            if count == 3:
+                DeletedWhile(kill)
+        return 0
+
+    assert terminal.guard(body) == 1
+    assert len(met) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("lens: error: a process that reads images was killed")
+
+
+def test_what_else_is_raised_during_a_deletion_is_printed(monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    hook = sys.unraisablehook
+
+    def fail():
+        raise RuntimeError("another fault")
+
+    def body():
+        DeletedWhile(fail)
+        return 0
+
+    assert terminal.guard(body) == 0
+    assert [str(met.exc_value) for met in printed] == ["another fault"]
+    assert sys.unraisablehook is hook
 
 
 @pytest.mark.parametrize("met", [EOFError(), ConnectionResetError()])
