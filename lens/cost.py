@@ -32,7 +32,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
             fresh.judged(players, players.settings.judges[0], classes, pictures, seed, f"{kind}, class labels", flip=True)
-            for seed in range(players.settings.removal_seeds)
+            for seed in players.settings.judge_seeds
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]
         plateau[kind] = [one.plateau for one in judges]

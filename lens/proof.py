@@ -49,7 +49,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     sources = len(images.keys)
     found: dict[str, Any] = {"sources": list(images.keys), "chance": 1 / sources}
     found["images"] = {split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.items()}
-    found["recipe"] = dataclasses.asdict(Recipe(settings.removal_steps)) | {"seeds": settings.removal_seeds}
+    found["recipe"] = dataclasses.asdict(Recipe(settings.removal_steps)) | {"seeds": settings.judge_seeds}
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(players, sets, kind)
@@ -119,7 +119,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
     every: dict[str, list[Judged]] = {
         name: [
             fresh.judged(players, name, len(players.images.keys), pictures, seed, kind)
-            for seed in range(players.settings.removal_seeds)
+            for seed in players.settings.judge_seeds
         ]
         for name in players.settings.judges
     }
@@ -157,7 +157,9 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float,
     extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
     if len(extractor.lensed_statistics):
         extractor.use_lensed_statistics()
-    found = fresh.judged(players, "the adversary, trained on", 0, pictures, 0, "lensed", model=extractor)
+    found = fresh.judged(
+        players, "the adversary, trained on", 0, pictures, players.settings.seed, "lensed", model=extractor
+    )
     right = (found.answers == sets["test"].source).astype(float)
     return measure.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
 

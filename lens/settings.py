@@ -194,7 +194,7 @@ class Settings:
     """Their architectures, as --extractor or NAME:{argument: value}; default: the extractor's, and all_conv or
     resnet18. The first one also learns the class labels, for the downstream cost."""
     removal_seeds: int = 3
-    """Classifiers of each architecture; the best of all in validation counts."""
+    """Classifiers of each architecture, others for every --seed; the best of all in validation counts."""
     removal_steps: int = 2000
     """Training steps of a fresh classifier, at most; over the last quarter its rate falls to zero. It ends earlier on its third
     plateau (before step 1,000 none counts, unless 95 % are read) or at 98 %."""
@@ -314,6 +314,11 @@ class Settings:
         """The architectures of the fresh classifiers; the first one also judges what the lens costs the class labels."""
         own = f"{self.extractor}:{json.dumps(self.extractor_args)}" if self.extractor_args else self.extractor
         return as_list(self.removal_classifiers) or [own, "all_conv" if self.extractor != "all_conv" else "resnet18"]
+
+    @property
+    def judge_seeds(self) -> list[int]:
+        """The seeds of the fresh classifiers of one architecture; runs of other seeds have none in common."""
+        return list(range(self.seed * self.removal_seeds, (self.seed + 1) * self.removal_seeds))
 
     @property
     def has_rival(self) -> bool:

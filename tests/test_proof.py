@@ -205,6 +205,21 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
 
 
+def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):
+    met = {0: set(), 1: set()}
+
+    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
+        met[players.settings.seed].add((name, what, seed))
+        return fresh.Judged(pictures["test"].answer, 0.5, 1, True)
+
+    monkeypatch.setattr(fresh, "judged", told)
+    for run in met:
+        found = proof.removal(built("--data", *sources, "--removal", "--removal_seeds", "2", "--seed", str(run)), [])
+        assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
+    assert not met[0] & met[1]
+    assert len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1  # of sources and of labels, raw and lensed, and the adversary
+
+
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
     out = tmp_path / "run"
     words = [*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "40", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
