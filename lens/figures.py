@@ -133,7 +133,7 @@ def print_table(summary: dict[str, Any]) -> None:
         shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
     for row in table(summary):
         shown.add_row(*row)
-    Console().print(shown)
+    Console(markup=False).print(shown)  # a name may hold brackets
 
 
 def markdown(summary: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def _print(title: str, rows: list[list[str]], notes: list[str]) -> None:
         shown.add_column(name, justify="right" if number else "left")
     for row in rows[1:]:
         shown.add_row(*row)
-    console = Console()
+    console = Console(markup=False)  # a name may hold brackets
     console.print(shown)
     for note in notes:
         console.print(note, style="dim", highlight=False)

@@ -57,7 +57,9 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(("  the adversary, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
     sources = short_names(found["sources"])
     for k, name in enumerate(sources if len(sources) <= 6 else []):
-        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), f"PSNR {_db(found['psnr_by_source'][k])}"))  # fmt: skip
+        count, groups = found["images"]["test"][k], found["groups"]["test"][k]
+        note = f"{count:,} test images{f' in {groups:,} groups' * (groups < count)}, PSNR {_db(found['psnr_by_source'][k])}"
+        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), note))
     if found["downstream"]:
         part = found["downstream"]
         cost = f"cost {100 * part['cost']:.1f} points ({' – '.join(f'{100 * end:.1f}' for end in part['cost_ci'])})"
@@ -77,13 +79,18 @@ def print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=f"{headline(found)}")
+    shown = Table(title=headline(found))
     for column in COLUMNS:
         shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
     for row in table(found):
         shown.add_row(*row)
-    console = Console()
+    console = Console(markup=False)  # a name may hold brackets
     console.print(shown)
+    if found["wide"]:
+        console.print(
+            f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %: with so few test images, or groups of "
+            "them, chance cannot be told from a little more; give more.", style="bold", highlight=False,
+        )  # fmt: skip
     if not found["readable"]:
         console.print(
             "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "

@@ -34,12 +34,14 @@ class Recipe:
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
     `least` steps count for no plateau, unless nearly all is read by then: a faint cue is often found only after hundreds
-    of steps at chance. At a validation accuracy of `enough` it stops: what is read by then is settled.
+    of steps at chance. At a validation accuracy of `enough` it stops: what is read by then is settled. Both ask for `sure`
+    validation images of every class: of a few, many are right by luck.
     """
 
     steps: int = 2000
     cooldown: float = 0.25
     least: int = 1000
+    sure: int = 50
     every: int = 100
     patience: int = 2
     batch: int = 128
@@ -62,7 +64,8 @@ class Judged:
 
     answers: Array
     validation: float
-    """Balanced accuracy on validation of the weights that were kept: those with the best one."""
+    """Balanced accuracy on validation of the weights that were kept: those with the best one, of equals the lowest loss."""
+    loss: float
     steps: int
     plateau: bool
     """Whether the training ended because validation had nothing more to give."""
@@ -118,7 +121,8 @@ def judge(
     train = pictures["train"]
     rows = np.argsort(train.answer, kind="stable")  # class by class
     _, sizes = np.unique(train.answer, return_counts=True)
-    best: tuple[float, dict[str, Tensor]] = (-1.0, {})
+    certain = np.bincount(pictures["val"].answer)[np.unique(pictures["val"].answer)].min() >= recipe.sure
+    best: tuple[tuple[float, float], dict[str, Tensor]] = ((-1.0, 0.0), {})
     lowest, waited, plateaus, step = float("inf"), 0, 0, 0
 
     def answers(split: str) -> tuple[Array, float]:
@@ -156,15 +160,15 @@ def judge(
         told, value = answers("val")
         accuracy = balanced_accuracy(told, pictures["val"].answer)
         tell(step, f"validation {100 * accuracy:.1f} %")
-        if accuracy > best[0]:
-            best = (accuracy, copy.deepcopy(model.state_dict()))
-        if accuracy >= recipe.enough:
+        if (accuracy, -value) > best[0]:
+            best = ((accuracy, -value), copy.deepcopy(model.state_dict()))
+        if certain and accuracy >= recipe.enough:
             plateaus = 3
         lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
-        if waited >= recipe.patience and (step >= recipe.least or accuracy >= FOUND):
+        if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
-    return Judged(answers("test")[0], best[0], step, plateaus >= 3)
+    return Judged(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
 
 
 def _rate(recipe: Recipe, step: int, plateaus: int) -> float:

@@ -20,6 +20,8 @@ from lens.terminal import Bar
 Array = np.ndarray[Any, Any]
 READABLE = 0.95
 """Balanced accuracy on raw images from which a cue counts as readable: below it a removal has little to prove."""
+CLOSE = 0.1
+"""Excess over chance that counts as none: nothing is called gone unless the interval ends below it (55 % of two sources)."""
 
 
 def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
@@ -49,6 +51,9 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     sources = len(images.keys)
     found: dict[str, Any] = {"sources": list(images.keys), "chance": 1 / sources}
     found["images"] = {split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.items()}
+    found["groups"] = {
+        split: [len(np.unique(part.group[part.source == k])) for k in range(sources)] for split, part in sets.items()
+    }
     found["recipe"] = dataclasses.asdict(Recipe(settings.removal_steps)) | {"seeds": settings.judge_seeds}
     answers = {}
     for kind in ("raw", "lensed"):
@@ -59,6 +64,8 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     found["fall"], found["fall_ci"] = _fall(sets["test"], answers, settings.seed)
     found |= quality(sets["test"], settings.seed)
     found["verdict"] = verdict(found)
+    found["close"] = _close(found["chance"])
+    found["wide"] = any(wide(found, ends) for ends in _intervals(found))
     found["downstream"] = cost.by_fresh_classifiers(players, sets, len(classes)) if classes else None
     found["frozen"] = cost.by_frozen_features(players, sets) if classes else None
     found["probes"] = {
@@ -123,7 +130,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
         ]
         for name in players.settings.judges
     }
-    best = max((one for judges in every.values() for one in judges), key=lambda one: one.validation)
+    best = max((one for judges in every.values() for one in judges), key=lambda one: (one.validation, -one.loss))
     accuracy, interval = measure.balanced_accuracy(
         (best.answers == truth).astype(float), np.ones(len(truth)), truth, group
     )
@@ -173,20 +180,37 @@ def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """`unchanged` (no pixel was), `nothing to remove`, `not removed` (no significant fall), `reduced`, or `removed`.
+    """`unchanged` (no pixel was), `nothing to remove`, `undecided`, `not removed` (no significant fall), `reduced`, `removed`.
 
-    Removed: on lensed images the interval of the best fresh classifier reaches down to chance, and so does that of the
-    adversary trained on (of a task that is not about sources there is none). Nothing to remove: that of the best on raw
-    images does as well.
+    Removed: on lensed images the interval of the best fresh classifier holds chance and ends `CLOSE` to it, and so does
+    that of the adversary trained on (of a task that is not about sources there is none). Nothing to remove: that of the
+    best on raw images does as well. Undecided: they all hold chance, and too much besides. A wide interval is never
+    taken for chance (equivalence is shown, not assumed: Schuirmann 1987).
     """
     if found["psnr"] is None:
         return "unchanged"
-    left = max(found["lensed"]["ci"][0], found["lensed"].get("adversary_ci", [0.0])[0]) > found["chance"]
-    if not left and found["raw"]["ci"][0] <= found["chance"]:
-        return "nothing to remove"
+    raw, *lensed = _intervals(found)
+    left = any(low > found["chance"] for low, _ in lensed)
+    if not left and raw[0] <= found["chance"]:
+        return "undecided" if any(wide(found, ends) for ends in (raw, *lensed)) else "nothing to remove"
     if found["fall_ci"][0] <= 0:
         return "not removed"
-    return "reduced" if left else "removed"
+    return "reduced" if left or any(wide(found, ends) for ends in lensed) else "removed"
+
+
+def _intervals(found: dict[str, Any]) -> list[list[float]]:
+    """Of the best fresh classifier on raw and on lensed images, and of the adversary trained on, where there is one."""
+    lensed = found["lensed"]
+    return [found["raw"]["ci"], *(lensed[name] for name in ("ci", "adversary_ci") if name in lensed)]
+
+
+def _close(chance: float) -> float:
+    return chance + CLOSE * (1 - chance)
+
+
+def wide(found: dict[str, Any], interval: list[float]) -> bool:
+    """Whether an interval of accuracy that holds chance goes so far beyond it that chance is not shown."""
+    return interval[0] <= found["chance"] and interval[1] > _close(found["chance"])
 
 
 def quality(test: Shown, seed: int) -> dict[str, Any]:

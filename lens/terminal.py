@@ -120,8 +120,8 @@ class Bar:
 
         if self.console.is_terminal and not self.console.quiet:
             columns = [
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}"),
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}"),
             ]  # fmt: skip
             self.live = Progress(*columns, console=self.console)
             self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", left="", note="")

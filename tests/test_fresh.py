@@ -57,6 +57,25 @@ def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
     assert (short.plateau, short.steps) == (False, 30)
 
 
+def test_what_a_few_validation_images_say_ends_nothing():
+    """Of two images nearly always both are right at some time: that is luck, and no plateau."""
+    shown = splits(0)
+    few = [int(np.flatnonzero(shown["val"].answer == kind)[0]) for kind in (0, 1)]
+    shown["val"] = Pictures(shown["val"].images[few], shown["val"].answer[few])
+    found = judge(shown, recipe=Recipe(steps=200, least=200, every=5, patience=1, batch=32))
+    assert (found.validation, found.steps, found.plateau) == (1.0, 200, False)
+    sure = judge(shown, recipe=Recipe(steps=200, least=200, every=5, patience=1, batch=32, sure=1))
+    assert sure.steps < 200
+    assert sure.plateau
+
+
+def test_of_weights_equal_in_validation_those_of_the_lowest_loss_are_kept():
+    shown = splits(120)
+    early, found = (judge(shown, recipe=Recipe(steps, 0.0, 200, 1000, 5, 99, 32)) for steps in (120, 200))
+    assert found.validation == early.validation == 1.0  # of equal steps so far
+    assert found.loss < early.loss
+
+
 def test_the_rate_rises_stays_falls_on_plateaus_and_ends_at_zero():
     recipe = Recipe(steps=1000, cooldown=0.25, lr=0.5)
 

@@ -52,6 +52,7 @@ def built(*words):
 def players(sources, monkeypatch):
     for module in (proof, fresh):
         monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
+    monkeypatch.setattr(proof, "CLOSE", 0.2)  # 200 test images: their interval is 14 points wide
     return built("--data", *sources)
 
 
@@ -195,7 +196,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
 
     def told(*args, **kwargs):
         answers, validation = next(order)
-        return fresh.Judged(answers, validation, 1, True)
+        return fresh.Judged(answers, validation, 0.5, 1, True)
 
     monkeypatch.setattr(fresh, "judged", told)
     players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
@@ -210,7 +211,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
         met[players.settings.seed].add((name, what, seed))
-        return fresh.Judged(pictures["test"].answer, 0.5, 1, True)
+        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(fresh, "judged", told)
     for run in met:
@@ -309,6 +310,42 @@ def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.6, 0.7]) == "reduced"
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.49, 0.52]) == "removed"
+
+
+def test_a_wide_interval_is_not_taken_for_chance(capsys):
+    def verdict(raw, lensed, fall, chance=0.5, **more):
+        found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
+        return proof.verdict(found)
+
+    assert verdict([0.95, 0.99], [0.45, 0.549], [0.4, 0.5]) == "removed"
+    assert verdict([0.95, 0.99], [0.45, 0.551], [0.4, 0.5]) == "reduced"
+    assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], adversary_ci=[0.4, 0.6]) == "reduced"
+    assert verdict([0.95, 0.99], [0.2, 0.45], [0.4, 0.5]) == "removed"  # below chance: nobody reads it
+    assert verdict([0.1, 0.9], [0.1, 0.9], [0.0, 0.0]) == "undecided"
+    assert verdict([0.4, 0.6], [0.48, 0.52], [-0.1, 0.1]) == "undecided"
+    assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
+    assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
+    assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
+
+
+def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
+    monkeypatch.setattr(proof, "CLOSE", 0.01)
+    players.images.group[:] = np.arange(len(players.images)) // 2  # every two are of one patient
+    players.images.keys[:] = ["./set[real]/", "./set[fake]/"]
+    players.lens = Corner(erase)
+    found = proof.removal(players, [])
+    assert (found["verdict"], found["wide"], found["close"]) == ("reduced", True, 0.505)
+    figures_removal.print_table(found)
+    printed = capsys.readouterr().out
+    count = found["images"]["test"][0]
+    assert found["groups"]["test"][0] < count
+    note = f"{count} test images in {found['groups']['test'][0]} groups"
+    assert [row[3].startswith(note) for row in figures_removal.table(found) if row[0] == "  set[real] recognised"] == [
+        True
+    ]
+    assert "goes on beyond 50.5 %" in " ".join(printed.split())
+    assert "tell set[real] and set[fake] apart" in " ".join(printed.split())
+    assert "  set[fake]" in printed
 
 
 def test_sources_of_one_name_are_told_apart():
