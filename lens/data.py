@@ -129,6 +129,7 @@ def load(
     skipped: list[Skipped] = []
     group_number: dict[str, int] = {}
     grouped = 0
+    found_groups: set[tuple[int, str]] = set()
     opened = [open_source(key, image_column, label_column, root, cache_dir) for key in keys]
     listings = [source.listing() for source in opened]
     check(keys, listings)
@@ -154,12 +155,15 @@ def load(
             all_names.append(record.name)
             labels.append(-1 if record.label is None else record.label)
             groups.append(group_number.setdefault(f"{number}/{names[position]}", len(group_number)))
-            grouped += found[position]
+            if found[position]:
+                grouped += 1
+                found_groups.add((number, names[position]))
             stores.append(number)
             splits.append(split[position])
     group, store = np.array(groups), np.array(stores)
     whole, moved = together(np.array(splits), group)
     notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
+    notes += _apart_by_folder(found_groups)
     if moved:
         notes.append(f"moved {moved:,} images to the split of held-out images of their group")
     return Images(
@@ -167,6 +171,21 @@ def load(
         [list(listing.classes) for listing in listings], skipped, store, keys,
         [name.partition("/")[2] for name in group_number], None if group_by is None else grouped, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
+    """A note where groups (number of the source, name) of one source differ in folders alone: it may be one patient."""
+    named: dict[tuple[int, str], list[str]] = {}
+    for number, name in sorted(found):
+        named.setdefault((number, name.rpartition("/")[2]), []).append(name)
+    twice = [names for names in named.values() if len(names) > 1]
+    if not twice:
+        return []
+    return [
+        f"{sum(map(len, twice)):,} groups of --group_by differ from another one in their folders alone ({twice[0][0]!r}, "
+        f"{twice[0][1]!r}) and may fall into other splits: a name has its folders in it, and ([^/_.]+)_[^/]*$ finds what "
+        "comes after them, before the first _"
+    ]
 
 
 # --- some of the images ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,15 @@ LEAST = 20
 """Training images (with those kept fresh) that a source needs for a network to learn what sets it apart."""
 
 
-def refuse_unmatched(group_by: str, listings: Sequence[Listing]) -> None:
-    """Raise BadInput where --group_by finds nothing in any name."""
-    if not any(any(splits.groups_of(listing.records, group_by)[1]) for listing in listings):
-        raise BadInput(
-            f"--group_by {group_by!r} finds nothing in any name, such as {listings[0].records[0].name!r}: mend it or drop it"
-        )
+def refuse_unmatched(group_by: str, keys: Sequence[str], listings: Sequence[Listing]) -> None:
+    """Raise BadInput for a source in none of whose names --group_by finds anything: its patients would be split."""
+    pattern = re.compile(group_by)
+    for key, listing in zip(keys, listings, strict=True):
+        if not any(pattern.search(record.name) for record in listing.records):
+            raise BadInput(
+                f"--group_by {group_by!r} finds nothing in any name of {key}, such as {listing.records[0].name!r}: mend it, "
+                "drop it, or end it in |$ if each image there stands alone"
+            )
 
 
 def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = None) -> None:

@@ -259,7 +259,7 @@ def training_images(settings: Settings) -> data.Images:
         if by_source:
             divide.refuse_overlap(keys, listings)
         if settings.group_by is not None:
-            divide.refuse_unmatched(settings.group_by, listings)
+            divide.refuse_unmatched(settings.group_by, keys, listings)
 
     images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
     fraction = settings.fresh_fraction

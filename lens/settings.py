@@ -53,7 +53,8 @@ class Settings:
     split_sources: int | None = None
     """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
     group_by: str | None = None
-    """Regular expression that finds an image's group (a patient) in its name; a group falls into one split as a whole."""
+    """Regular expression that finds an image's group (a patient) in its name, which begins with its folders below the source's;
+    a group falls into one split as a whole."""
     fresh_fraction: float | None = None
     """Share of the training split, 0 to 0.9, that is kept from the lens for fresh classifiers that judge it later; default
     0.5 for dataset_classification, else 0."""

@@ -62,7 +62,7 @@ ROWS = [
     ([*GOOD, "--split_sources", "64"], "there are only 40 groups of images to divide"),
     ([*GOOD, "--fresh_fraction", "0.95"], "--fresh_fraction is 0.95"),
     ([*GOOD, "--group_by", "p(\\d+"], "--group_by 'p(\\\\d+' is no regular expression: missing )"),
-    ([*GOOD, "--group_by", "patient\\d+"], "finds nothing in any name, such as 'class0/000.png'"),
+    ([*GOOD, "--group_by", "patient\\d+"], ", such as 'class0/000.png': mend it, drop it"),
     ([*GOOD, "--shortcut", "arrow", "--shortcut_key", "source"], "needs two or more --data, or --split_sources"),
     ([*TINY, "--data", "./missing"], "./missing does not exist"),
     ([*TINY, "--data", "./empty"], "./empty holds no image file"),

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from conftest import picture, write_folder
 from test_data import load, load_uncached
 from test_duplicates import photos
 
-from lens import divide
+from lens import divide, experiment
 from lens.parsing import parse
 from lens.protocols import BadInput, Listing, Record
 
@@ -138,9 +140,10 @@ def test_a_link_inside_a_source_that_leads_into_another_is_refused(tmp_path):
 
 def test_an_expression_without_a_match_is_refused():
     listings = [Listing([Record("a.png")], []), Listing([Record("b7.png")], [])]
-    divide.refuse_unmatched(r"\d", listings)
-    with pytest.raises(BadInput, match=r"finds nothing in any name, such as 'a.png'"):
-        divide.refuse_unmatched(r"\d\d", listings)
+    divide.refuse_unmatched(r"\w", ["./a", "./b"], listings)
+    divide.refuse_unmatched(r"\d|$", ["./a", "./b"], listings)
+    with pytest.raises(BadInput, match=r"finds nothing in any name of ./a, such as 'a.png'"):
+        divide.refuse_unmatched(r"\d", ["./a", "./b"], listings)
     with pytest.raises(BadInput, match=r"--group_by '\(' is no regular expression: missing \)"):
         parse(["--group_by", "("], "lens.train")
 
@@ -239,6 +242,31 @@ def test_a_patient_in_both_given_splits_is_held_out_as_a_whole(tmp_path):
     assert where["train/p38_train.png"] == where["train/p39_train.png"] == "test"
     assert where["train/p37_train.png"] != "test"
     assert "moved 2 images to the split of held-out images of their group" in images.describe()
+
+
+def test_a_patient_in_two_folders_is_one_group_by_readme_s_expression_and_told_of_by_another(tmp_path):
+    for number, place in enumerate(("train/sick", "train/well", "test/sick")):
+        folder = tmp_path / "images.v2" / place
+        folder.mkdir(parents=True)
+        for i in range(12):
+            picture(np.random.default_rng(12 * number + i), 0).save(folder / f"p{i}_{number}.png")
+    (pattern,) = re.findall(r"--group_by '(.+)'", (Path(__file__).parent.parent / "README.md").read_text())
+    images = load([tmp_path / "images.v2"], tmp_path, group_by=pattern)
+    assert "a group in 36 of 36 names: 12 groups" in images.describe()
+    assert "differ from another" not in images.describe()
+    other = load([tmp_path / "images.v2"], tmp_path, group_by="^[^_.]+")
+    assert "36 groups of --group_by differ from another one in their folders alone ('test/sick/p0', 'train/sick/p0')" in other.describe()  # fmt: skip
+
+
+def test_an_expression_that_finds_no_group_in_one_of_the_sources_is_refused(tmp_path):
+    folders = [flat(tmp_path / name, photos(30, seed)) for seed, name in enumerate("ab")]
+    for file in folders[1].iterdir():
+        file.rename(file.with_name(f"x-{file.name}"))
+    words = ["--data", *map(str, folders), "--image_size", "16", "--cache_dir", str(tmp_path / "cache"), "--group_by"]
+    with pytest.raises(BadInput, match=rf"finds nothing in any name of {folders[1]}, such as 'x-0\d+.png'"):
+        experiment.training_images(parse([*words, r"^\d\d"], "lens.train").settings)
+    images = experiment.training_images(parse([*words, r"^\d\d|$"], "lens.train").settings)
+    assert (images.grouped, len(np.unique(images.group))) == (30, 3 + 30)
 
 
 def test_hard_links_are_copies(tmp_path):
