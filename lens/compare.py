@@ -190,8 +190,8 @@ def edits_of(asked: Comparison, run: Run) -> dict[str, Array]:
 
     finished = _finished(asked, run)
     say(f"{run.directory} keeps no edits: its lens is asked again")
-    settings = finished.parsed.settings
-    return evaluate.edits(_players(finished, experiment.training_images(settings), experiment.make_fabric(settings)))
+    fabric = experiment.make_fabric(finished.parsed.settings)
+    return evaluate.edits(_players(finished, finished.images(), fabric))
 
 
 # --- one's task on another's images ----------------------------------------------------------------------------------
@@ -217,8 +217,7 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     _refuse_unlike(finished)
     from lens import experiment
 
-    first = finished[0].parsed.settings
-    fabric, images = experiment.make_fabric(first), experiment.training_images(first)
+    fabric, images = experiment.make_fabric(finished[0].parsed.settings), finished[0].images()
     players = [_players(one, images, fabric) for one in finished]
     cells = []
     for task, one in enumerate(players):

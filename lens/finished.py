@@ -47,6 +47,17 @@ class Finished:
         stored = of_this_version(stored, run.origin()["lens"], run.directory)
         return cls(run, summary, parse([], "lens.train", stored | changed))
 
+    def images(self) -> Images:
+        """The images that the run was trained on and is measured on.
+
+        Raises BadInput where its sources hold others now: what counts as unseen may be what it has learnt from.
+        """
+        from lens import experiment
+
+        images = experiment.training_images(self.parsed.settings)
+        self.run.refuse_other_images(images.splits())
+        return images
+
     def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Experiment:
         """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
 

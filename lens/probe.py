@@ -190,7 +190,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     from lens.shown import examples
 
     fabric = experiment.make_fabric(settings)
-    images = experiment.training_images(settings)
+    images = finished.images()
     players = finished.players(images, fabric)
     asks = as_list(asked.probe)
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
@@ -203,11 +203,10 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
 def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
-    from lens import experiment
     from lens.downstream import load_probes
 
     settings = finished.parsed.settings
-    images = experiment.training_images(settings)
+    images = finished.images()
     probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{finished.summary['data']} has no labels to probe with: name a labelled source with --probe")

@@ -218,6 +218,17 @@ class Run:
         with reading(file, "bring it back from a copy"):
             return file.read_text(encoding="utf-8").splitlines()
 
+    def refuse_other_images(self, splits: bytes) -> None:
+        """Raise BadInput where the run has trained on other images, or on these divided otherwise."""
+        file = self.directory / "splits.jsonl.gz"
+        with reading(file, "bring it back from a copy, or delete it if the images are still the same"):
+            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
+        if recorded != splits:
+            raise BadInput(
+                f"{self.directory} was trained on other images than its sources hold now, or they were divided otherwise: "
+                "bring them back, or start a new run with another --out"
+            )
+
     @_on_rank_0
     def record_images(
         self, splits: bytes, skipped: list[dict[str, str]], duplicates: list[dict[str, Any]] | None = None
@@ -226,15 +237,8 @@ class Run:
 
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
+        self.refuse_other_images(splits)
         file = self.directory / "splits.jsonl.gz"
-        advice = "bring it back from a copy, or delete it if the images are still the same"
-        with reading(file, advice):
-            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
-        if recorded != splits:
-            raise BadInput(
-                f"{self.directory} was trained on other images than its sources hold now: bring them back, or start a "
-                "new run with another --out"
-            )
         if not file.exists():
             self.write_json("skipped.json", skipped)
             if duplicates is not None:

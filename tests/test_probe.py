@@ -1,6 +1,7 @@
 """Linear probes against scikit-learn and slow references, on stored features, of any layer, of two runs together."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -376,6 +377,25 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     assert part["gain"] == 0
     assert part["gain_ci"] == [0, 0]
     assert part["fused"] == part["control"]
+
+
+def test_a_run_is_not_measured_on_other_images_than_it_was_trained_on(photos, tmp_path, capsys):
+    """Sorted into folders since, the images fall into other splits: the test images may be what it has learnt from."""
+    folder, run = shutil.copytree(photos, tmp_path / "photos"), tmp_path / "run"
+    assert train.main([*TINY, "--data", str(folder), "--out", str(run)]) == 0
+    shutil.rmtree(run / "figures")
+    before = {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()}
+    files = sorted(folder.rglob("*.png"))
+    for number, file in enumerate(files):
+        place = folder / ("test" if number % 3 else "train") / file.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        file.rename(place / file.name)
+    message = "was trained on other images than its sources hold now, or they were divided otherwise"
+    again = str(shutil.copytree(run, tmp_path / "again"))
+    for words in ([], ["--removal"], [again, "--maps", "--out", str(tmp_path / "maps")]):
+        assert probe.main([str(run), *words]) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()} == before
 
 
 def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
