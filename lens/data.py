@@ -18,7 +18,7 @@ from lens.cache import Skipped, Square, Uncached, cached, uncached
 from lens.draws import Draws, generator
 from lens.opening import open_source
 from lens.protocols import BadInput, Listing
-from lens.splits import FRESH, SPLITS, groups_of, split_of, together
+from lens.splits import FRESH, SPLITS, gives, groups_of, split_of, together
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ class Images:
 
     `source` (n,) is which of `keys` an image belongs to, `store` (n,) which of `arrays` it lies in, whose key is in
     `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
-    names had theirs found by --group_by. `duplicates` are pairs across sources, None where none were sought.
+    names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself. `duplicates` are pairs across sources, None where none were sought.
     """
 
     keys: list[str]
@@ -45,6 +45,7 @@ class Images:
     store: np.ndarray[Any, np.dtype[np.int64]]
     stores: list[str]
     group_names: list[str]
+    gives_splits: list[bool]
     grouped: int | None = None
     duplicates: list[dict[str, Any]] | None = None
     notes: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ def load(
     return Images(
         keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
         [list(listing.classes) for listing in listings], skipped, store, keys,
-        [name.partition("/")[2] for name in group_number], None if group_by is None else grouped, notes=tuple(notes),
+        [name.partition("/")[2] for name in group_number], [gives(listing) for listing in listings], None if group_by is None else grouped, notes=tuple(notes),
     )  # fmt: skip
 
 

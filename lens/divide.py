@@ -73,20 +73,26 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
 
 
 def without_twins(images: Images) -> Images:
-    """The images with near-duplicates across sources in one group, and so in one split, each pair listed.
+    """The images with near-duplicates in one group, and so in one split; each pair across sources is listed.
+
+    Within a source too: one that is learnt with its source and asked about again, as a frame of one film or a picture of
+    one patient, is recognised and not told by a cue.
 
     Raises BadInput where half or more of a source stands in another one.
     """
     if any(isinstance(array, Uncached) for array in images.arrays):
-        note = "near-duplicates across sources are not sought: that needs --cache disk, or every image decoded"
+        note = "near-duplicates are not sought: that needs --cache disk, or every image decoded"
         return dataclasses.replace(images, notes=(*images.notes, note))
     found = duplicates.find(lambda index: images.fetch(index).permute(0, 2, 3, 1).numpy(), images.source)
-    _refuse_copies(images, found.index)
+    across = images.source[found.index[:, 0]] != images.source[found.index[:, 1]]
+    _refuse_copies(images, found.index[across])
     group, names = _joined(images, found.index)
-    split, moved = splits.together(images.split, group)
+    split, moved = splits.together(images.split, group, np.array(images.gives_splits)[images.store])
     listed: list[dict[str, Any]] = [
         {"first": _entry(images, a), "second": _entry(images, b), "bits": int(bits), "difference": round(float(d), 3)}
-        for (a, b), bits, d in zip(found.index.tolist(), found.bits, found.difference, strict=True)
+        for (a, b), bits, d in zip(
+            found.index[across].tolist(), found.bits[across], found.difference[across], strict=True
+        )
     ]
     note = "no near-duplicates across sources"
     if listed:
@@ -95,7 +101,13 @@ def without_twins(images: Images) -> Images:
         note = (
             f"{count} of near-duplicates across sources ({first}), listed in duplicates.json; each pair is in one split"
         )
-        note += f", {moved:,} images moved to a held-out one" if moved else ""
+    for number, key in enumerate(images.keys):
+        mine = found.index[~across & (images.source[found.index[:, 0]] == number)]
+        if len(mine):
+            note += (
+                f"; {len(np.unique(mine)):,} images of {key} have near-duplicates in {key} itself, kept in one split"
+            )
+    note += f"; {moved:,} images moved to another split for that" if moved else ""
     return dataclasses.replace(
         images, group=group, group_names=names, split=split, duplicates=listed, notes=(*images.notes, note)
     )

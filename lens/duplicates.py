@@ -1,4 +1,4 @@
-"""Near-duplicates across sources: the same picture, re-saved or resized, found by a perceptual hash and confirmed.
+"""Near-duplicates: the same picture, re-saved or resized, found by a perceptual hash and confirmed.
 
 The hash is the usual DCT one: of a 32×32 luminance thumbnail the 8×8 lowest frequencies, each above their median or not.
 It is blind to what is small, so that X-rays or fields of grass share it: a pair counts where the thumbnails agree too.
@@ -60,7 +60,10 @@ def hashes(thumbs: Array) -> Array:
 
 
 def find(fetch: Fetch, source: Array) -> Pairs:
-    """The near-duplicates among images 0 … n − 1 that stand in different sources (n,)."""
+    """The near-duplicates among images 0 … n − 1 of the sources (n,), within a source and across them.
+
+    Of over a hundred images with one hash, not all pairs are looked at, but enough to link all that are alike.
+    """
     every = np.concatenate([hashes(thumbnails(fetch(part))) for part in _parts(np.arange(len(source)), CHUNK)])
     candidates = _candidates(every, source)
     asked, place = np.unique(candidates, return_inverse=True)
@@ -83,15 +86,15 @@ def _parts(index: Array, size: int) -> Iterator[Array]:
 
 
 def _candidates(every: Array, source: Array) -> Array:
-    """Pairs (P, 2) of images of different sources whose hashes differ in at most `BITS` bits, each pair once."""
+    """Pairs (P, 2) of images whose hashes differ in at most `BITS` bits, each pair once."""
     # Images of one source with one hash are looked at as one, and told apart again at the end: thousands may be blank.
     order = np.lexsort((np.arange(len(every)), source, every))
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(every[order]) != 0) | (np.diff(source[order]) != 0)
     start = np.flatnonzero(new)
     end = np.append(start[1:], len(order))
-    unique, owner = every[order[start]], source[order[start]]
-    found = [_near(unique, owner, band) for band in range(4)]
+    unique = every[order[start]]
+    found = [_near(unique, band) for band in range(4)]
     near = np.unique(np.concatenate(found), axis=0)
     pairs = [np.empty((0, 2), np.int64)]
     single = (end - start)[near] == 1
@@ -99,6 +102,8 @@ def _candidates(every: Array, source: Array) -> Array:
     pairs.append(order[start[near[alone]]])
     for first, second in near[~alone].tolist():
         pairs.append(_across(order[start[first] : end[first]], order[start[second] : end[second]]))
+    for entry in np.flatnonzero(end - start > 1).tolist():
+        pairs.append(_within(order[start[entry] : end[entry]]))
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
@@ -111,8 +116,15 @@ def _across(first: Array, second: Array) -> Array:
     return np.concatenate([to_second, to_first])
 
 
-def _near(unique: Array, owner: Array, band: int) -> Array:
-    """Pairs (P, 2) of entries of different owners that share a band of bits and differ in at most `BITS` of all."""
+def _within(run: Array) -> Array:
+    """All pairs of a run of equal hashes; of a very long run each image with the first."""
+    if len(run) <= 100:
+        return run[np.stack(np.triu_indices(len(run), 1), axis=-1)]
+    return np.stack([np.full_like(run[1:], run[0]), run[1:]], axis=1)
+
+
+def _near(unique: Array, band: int) -> Array:
+    """Pairs (P, 2) of entries that share a band of bits and differ in at most `BITS` of all."""
     # Every fourth bit: neighbouring frequencies are alike, and a band of them would be the same in too many pictures.
     shifts = np.arange(band, 64, 4, dtype=np.uint64)
     value = ((unique[:, None] >> shifts) & np.uint64(1)).astype(np.int64) @ (1 << np.arange(16))
@@ -130,7 +142,7 @@ def _near(unique: Array, owner: Array, band: int) -> Array:
         left = np.repeat(np.arange(begin, stop), count)
         right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(count) - count, count)
         a, b = order[left], order[right]
-        near = (owner[a] != owner[b]) & (np.bitwise_count(unique[a] ^ unique[b]) <= BITS)
+        near = np.bitwise_count(unique[a] ^ unique[b]) <= BITS
         found.append(np.stack([a[near], b[near]], axis=1))
         begin = stop
     return np.sort(np.concatenate(found), axis=1)

@@ -47,11 +47,11 @@ def split_of(listing: Listing, groups: Sequence[str] | None = None) -> list[str]
     No splits: 70 % train, 10 % val, 20 % test. Train and test: a tenth of train becomes val. Train and val: val is
     the test split (ImageNet's habit), and a tenth of train becomes val.
     """
-    given = {record.split for record in listing.records}
+    given, kept = {record.split for record in listing.records}, gives(listing)
     result = []
     for record, group in zip(listing.records, groups or groups_of(listing.records)[0], strict=True):
         place = unit(group)
-        if record.split is None or "train" not in given or given == {"train"}:
+        if record.split is None or not kept:
             result.append("train" if place < 0.7 else "val" if place < 0.8 else "test")
         elif record.split == "train" and not {"val", "test"} <= given:
             result.append("val" if place < 0.1 else "train")
@@ -62,16 +62,31 @@ def split_of(listing: Listing, groups: Sequence[str] | None = None) -> list[str]
     return result
 
 
-def together(split: Words, group: Numbers) -> tuple[Words, int]:
+def gives(listing: Listing) -> bool:
+    """Whether a source says itself which of its images are for training, and which are not."""
+    given = {record.split for record in listing.records}
+    return "train" in given and given != {"train"}
+
+
+def together(
+    split: Words, group: Numbers, given: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+) -> tuple[Words, int]:
     """The splits with every group whole, and how many images that moved.
 
     A group whose images stand in several splits goes to the most held-out of them: test, else val. So no test image is
-    lost; training gives up those that a test image is like.
+    lost; training gives up those that a test image is like. A group with no image whose split is `given` (n,) by its
+    source goes where its first falls: that is as random as before, and large groups would all be held out.
     """
     place = sum((split == name) * number for number, name in enumerate(SPLITS))
     highest = np.zeros(int(group.max()) + 1, np.int64)
     np.maximum.at(highest, group, place)
     settled = np.array(SPLITS)[highest[group]]
+    if given is not None:
+        numbers, first = np.unique(group, return_index=True)
+        falls = np.empty(len(highest), split.dtype)
+        falls[numbers] = split[first]
+        free = np.bincount(group, given) == 0
+        settled = np.where(free[group], falls[group], settled)
     return settled, int((settled != split).sum())
 
 
