@@ -55,7 +55,7 @@ def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = Non
 def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh_fraction: float, seed: int) -> Images:
     """The images with near-duplicates in one split, the fresh part apart, and pseudo-sources where one source is cut.
 
-    `by_source`: the task asks which source an image comes from. Raises BadInput where a source is too small to ask about,
+    `by_source`: somebody asks which source an image comes from. Raises BadInput where a source is too small to ask about,
     or half of it stands in another one.
     """
     if by_source and len(images.keys) > 1:

@@ -249,9 +249,12 @@ def load_images(
 def training_images(settings: Settings) -> data.Images:
     """The images of --data, with the columns that the settings name, divided as the task needs them.
 
-    Raises BadInput where sources overlap and the task asks about them, or one is too small to ask about.
+    Sources are asked about by the task, or by the fresh classifiers for whom images of several are kept. Raises BadInput
+    where such sources overlap, or one is too small to ask about.
     """
     by_source = trait(find("task", settings.task), "answer") == "source"
+    fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
+    by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
     if by_source:
         divide.refuse_overlap(settings.sources)
 
@@ -262,12 +265,11 @@ def training_images(settings: Settings) -> data.Images:
             divide.refuse_unmatched(settings.group_by, keys, listings)
 
     images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
-    fraction = settings.fresh_fraction
     return divide.divided(
         images,
         by_source=by_source,
         split_sources=settings.split_sources,
-        fresh_fraction=fraction if fraction is not None else 0.5 if by_source else 0.0,
+        fresh_fraction=fraction,
         seed=settings.seed,
     )
 
