@@ -230,13 +230,14 @@ def build_extractor(
             backbone = AllConv(task.prepare(torch.zeros(1, 3, image_size, image_size)).shape[-1], **arguments)
         else:
             backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
-    except TypeError as error:
-        given = "--extractor_args" if flag == "extractor" else "arguments"
-        raise BadInput(f"--{flag} {name} does not take {given} {arguments}: {error}") from error
     except Exception as error:
-        if not pretrained:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if pretrained and not isinstance(error, TypeError):
+            raise BadInput(f"--pretrained: no weights for {name} could be had ({what})") from error
+        if not arguments:
             raise
-        raise BadInput(f"--pretrained: no weights for {name} could be had ({str(error).splitlines()[0]})") from error
+        given = "--extractor_args" if flag == "extractor" else "arguments"
+        raise BadInput(f"--{flag} {name} does not take {given} {arguments}: {what}") from error
     if hasattr(backbone, "set_input_size"):
         # What the task presents need not be the image: patches are smaller.
         presented = task.prepare(torch.zeros(1, 3, image_size, image_size))

@@ -93,6 +93,13 @@ def check(players: Experiment) -> None:
     if players.lens is None or players.settings.has_rival:
         adversary = players.settings.adversary
         raise BadInput(f"--removal asks what a lens has removed, and this run has none (--adversary {adversary})")
+    settings = players.settings
+    treated = {"grey": settings.grey, "colour_jitter": settings.colour_jitter, "blur": settings.blur}
+    if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:
+        raise BadInput(
+            f"--removal compares images as they are with lensed ones, and {' '.join(flags)} treats them before: leave it "
+            "out, or give images that were treated so"
+        )
     if len(images.keys) < 2:
         raise BadInput(
             "--removal asks which source an image comes from and this run has one: give two --data, or --split_sources"

@@ -318,7 +318,7 @@ class Settings:
 
     @property
     def judge_seeds(self) -> list[int]:
-        """The seeds of the fresh classifiers of one architecture; runs of other seeds have none in common."""
+        """The seeds of the fresh classifiers of one architecture; runs of a grid, of other seeds, have none in common."""
         return list(range(self.seed * self.removal_seeds, (self.seed + 1) * self.removal_seeds))
 
     @property

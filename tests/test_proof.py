@@ -369,6 +369,11 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
         (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
         (["--removal_classifiers", "resnet17"], "unknown --removal_classifiers 'resnet17'"),
         (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
+        (["--grey", "0.5", "--blur", "1"], "--grey 0.5 --blur 1 treats them before"),
+        (
+            ["--removal_classifiers", "resnet10t:{stem_width: -1}"],
+            "--removal_classifiers resnet10t does not take arguments {'stem_width': -1}: Trying to create tensor with negative",
+        ),
     ],
 )
 def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, capsys, more, message):
@@ -376,6 +381,15 @@ def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, cap
     assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", *more]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, sources, capsys):
+    copied = str(shutil.copytree(sources[0], tmp_path / "copied"))
+    words = [*WORDS, "--task", "labels", "--out", str(tmp_path / "run"), "--removal", "--data", sources[0]]
+    assert train.main([*words, copied]) == 2
+    assert f"500 of the 500 images of {sources[0]} stand in {copied} too" in capsys.readouterr().err
+    assert train.main([*words, sources[0]]) == 2
+    assert f"--data names {sources[0]} twice" in capsys.readouterr().err
 
 
 def test_a_task_about_one_source_has_nothing_to_prove(sources):
