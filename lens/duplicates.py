@@ -2,7 +2,7 @@
 
 The hash is the usual DCT one: of a 32×32 luminance thumbnail the 8×8 lowest frequencies, each above their median or not.
 It is blind to what is small, so that X-rays or fields of grass share it: a pair counts where the thumbnails agree too.
-Crops, mirrored copies and other photos of one scene are not found.
+Crops, mirrored copies and other photos of one scene are not found, nor smooth scenes under new noise, whose bits it turns.
 """
 
 from __future__ import annotations
