@@ -58,8 +58,8 @@ def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
 
 
 def test_what_a_few_validation_images_say_ends_nothing():
-    """Of two images nearly always both are right at some time: that is luck, and no plateau."""
-    shown = splits(0)
+    """Of two images often both are right by luck, whatever the classifier has learnt."""
+    shown = splits(120)
     few = [int(np.flatnonzero(shown["val"].answer == kind)[0]) for kind in (0, 1)]
     shown["val"] = Pictures(shown["val"].images[few], shown["val"].answer[few])
     found = judge(shown, recipe=Recipe(steps=200, least=200, every=5, patience=1, batch=32))
