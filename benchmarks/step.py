@@ -113,7 +113,9 @@ def synthetic(parsed: Parsed) -> Images:
     zeros = np.zeros(count, dtype=np.int64)
     names = [str(i) for i in range(count)]
     split = np.full(count, "train")
-    return Images(["noise"], [pixels], [0], names, zeros, zeros, zeros, split, [[]], [], zeros, ["noise"], ["all"])
+    return Images(
+        ["noise"], [pixels], [0], names, zeros, zeros, zeros, split, [[]], [], zeros, ["noise"], ["all"], [False]
+    )
 
 
 def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric, mode: str) -> Trainer:

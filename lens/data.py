@@ -184,7 +184,7 @@ def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
         return []
     return [
         f"{sum(map(len, twice)):,} groups of --group_by differ from another one in their folders alone ({twice[0][0]!r}, "
-        f"{twice[0][1]!r}) and may fall into other splits: a name has its folders in it, and ([^/_.]+)_[^/]*$ finds what "
+        f"{twice[0][1]!r}) and may fall into other splits: a name has its folders in it, and ([^/_.]+)[^/]*$ finds what "
         "comes after them, before the first _"
     ]
 
