@@ -62,7 +62,8 @@ def hashes(thumbs: Array) -> Array:
 def find(fetch: Fetch, source: Array) -> Pairs:
     """The near-duplicates among images 0 … n − 1 of the sources (n,), within a source and across them.
 
-    Of over a hundred images with one hash, not all pairs are looked at, but enough to link all that are alike.
+    Of over a hundred images with one hash each is compared with the first alone: where that one is another picture, those
+    that are alike stay apart.
     """
     every = np.concatenate([hashes(thumbnails(fetch(part))) for part in _parts(np.arange(len(source)), CHUNK)])
     candidates = _candidates(every, source)
