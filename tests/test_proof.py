@@ -298,11 +298,12 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
         proof.check(players)
 
 
-def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
-    def verdict(raw, lensed, fall, **more):
-        found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": 0.5, "psnr": 25.0}
-        return proof.verdict(found)
+def verdict(raw, lensed, fall, chance=0.5, **more):
+    found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
+    return proof.verdict(found)
 
+
+def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], adversary_ci=[0.6, 0.7]) == "not removed"  # it is there
     assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "not removed"
@@ -312,11 +313,7 @@ def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.49, 0.52]) == "removed"
 
 
-def test_a_wide_interval_is_not_taken_for_chance(capsys):
-    def verdict(raw, lensed, fall, chance=0.5, **more):
-        found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
-        return proof.verdict(found)
-
+def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.95, 0.99], [0.45, 0.549], [0.4, 0.5]) == "removed"
     assert verdict([0.95, 0.99], [0.45, 0.551], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], adversary_ci=[0.4, 0.6]) == "reduced"
