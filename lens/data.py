@@ -29,7 +29,8 @@ class Images:
 
     `source` (n,) is which of `keys` an image belongs to, `store` (n,) which of `arrays` it lies in, whose key is in
     `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
-    names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself. `duplicates` are pairs across sources, None where none were sought.
+    names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself.
+    `duplicates` are pairs across sources, None where none were sought.
     """
 
     keys: list[str]
@@ -162,7 +163,8 @@ def load(
             stores.append(number)
             splits.append(split[position])
     group, store = np.array(groups), np.array(stores)
-    whole, moved = together(np.array(splits), group)
+    given = [gives(listing) for listing in listings]
+    whole, moved = together(np.array(splits), group, np.array(given)[store])
     notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
     notes += _apart_by_folder(found_groups)
     if moved:
@@ -170,7 +172,7 @@ def load(
     return Images(
         keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
         [list(listing.classes) for listing in listings], skipped, store, keys,
-        [name.partition("/")[2] for name in group_number], [gives(listing) for listing in listings], None if group_by is None else grouped, notes=tuple(notes),
+        [name.partition("/")[2] for name in group_number], given, None if group_by is None else grouped, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -68,9 +68,7 @@ def gives(listing: Listing) -> bool:
     return "train" in given and given != {"train"}
 
 
-def together(
-    split: Words, group: Numbers, given: np.ndarray[Any, np.dtype[np.bool_]] | None = None
-) -> tuple[Words, int]:
+def together(split: Words, group: Numbers, given: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Words, int]:
     """The splits with every group whole, and how many images that moved.
 
     A group whose images stand in several splits goes to the most held-out of them: test, else val. So no test image is
@@ -80,13 +78,9 @@ def together(
     place = sum((split == name) * number for number, name in enumerate(SPLITS))
     highest = np.zeros(int(group.max()) + 1, np.int64)
     np.maximum.at(highest, group, place)
-    settled = np.array(SPLITS)[highest[group]]
-    if given is not None:
-        numbers, first = np.unique(group, return_index=True)
-        falls = np.empty(len(highest), split.dtype)
-        falls[numbers] = split[first]
-        free = np.bincount(group, given) == 0
-        settled = np.where(free[group], falls[group], settled)
+    _, first, number = np.unique(group, return_index=True, return_inverse=True)
+    free = np.bincount(group, given) == 0
+    settled = np.where(free[group], split[first[number]], np.array(SPLITS)[highest[group]])
     return settled, int((settled != split).sum())
 
 
