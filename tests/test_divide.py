@@ -88,11 +88,15 @@ def test_copies_of_a_given_test_image_are_held_out_with_it(tmp_path):
     flat(tmp_path / "a" / "train", first[:40])
     flat(tmp_path / "a" / "test", first[40:])
     flat(tmp_path / "b", second)
-    images = load([tmp_path / "a", tmp_path / "b"], tmp_path, size=36)
-    assert images.gives_splits == [True, False]
-    where = dict(zip(zip(images.source, images.names, strict=True), divided(images).split, strict=True))
+    images = load([tmp_path / "b", tmp_path / "a"], tmp_path, size=36)
+    assert images.gives_splits == [False, True]
+    assert "train" in images.split[:6]
+    found = divided(images)
+    where = dict(zip(zip(images.source, images.names, strict=True), found.split, strict=True))
     for place in range(6):
-        assert where[0, f"train/{place:03d}.png"] == where[0, f"test/{place:03d}.png"] == where[1, f"{place:03d}.png"] == "test"  # fmt: skip
+        assert where[1, f"train/{place:03d}.png"] == where[1, f"test/{place:03d}.png"] == where[0, f"{place:03d}.png"] == "test"  # fmt: skip
+    assert len(found.duplicates) == 12  # the pairs within a are not listed
+    assert all(pair["first"]["source"] != pair["second"]["source"] for pair in found.duplicates)
 
 
 def test_copies_are_fresh_together(tmp_path):

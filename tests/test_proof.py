@@ -206,6 +206,20 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
 
 
+def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sources, monkeypatch):
+    players = built("--data", *sources, "--removal", "--removal_seeds", "3")
+    truth = players.images.source[players.images.indices("test")]
+    answers = iter([(1 - truth, 0.7), (truth, 0.3), (1 - truth, 0.5)])
+
+    def told(*args, **more):
+        right, loss = next(answers)
+        return fresh.Judged(right, 0.9, loss, 1, True)
+
+    monkeypatch.setattr(fresh, "judged", told)
+    sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
+    assert proof.told_apart(players, sets, "raw")[0]["balanced_accuracy"] == 1
+
+
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):
     met = {0: set(), 1: set()}
 
@@ -323,6 +337,7 @@ def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
+    assert not proof.wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
