@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lens import figures
+from lens import figures, terminal
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -19,6 +19,19 @@ def test_the_markdown_table_has_the_figures_of_the_summary():
     assert lines[:2] == ["| measure | value | 95 % interval | note |", "| --- | ---: | ---: | --- |"]
     assert "| rotation accuracy, raw | 96.3 % | 95.2 % – 97.1 % | chance 25 %, 674 images |" in lines
     assert all(line.count("|") == 5 for line in lines)
+
+
+def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
+    monkeypatch.setattr(figures, "table", lambda summary: [("[real]: linear", "1", "", "")])
+    figures.print_table({"task": "t", "data": "./set[real]/", "steps": 1, "seed": 0})
+    printed = capsys.readouterr().out
+    assert "./set[real]/" in printed
+    assert "[real]: linear" in printed
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal.Bar("raw: set[real]", 2, "steps"):
+        pass
+    assert "set[real]" in capsys.readouterr().err
 
 
 def test_there_is_a_notebook():
