@@ -18,7 +18,7 @@ MOST = 50_000
 """Values in a file, at most, those that an alias repeats counted each time."""
 
 
-class YamlError(yaml.YAMLError, ValueError):
+class YamlError(yaml.YAMLError, ValueError):  # type: ignore[misc]
     """What a text has that no settings have."""
 
 
