@@ -2,7 +2,7 @@
 
     python -m benchmarks.cifar10_shortcuts --shortcut arrow --data ../data/cifar10 --runs runs/cifar10 --out results
 
-Runs every arm of `configs/cifar10_arrow.yaml` with that shortcut for every seed (finished runs are kept, unfinished ones
+Runs every arm of `configs/cifar10_arrow.yaml` (those without a lens: `cifar10_arrow_no_lens.yaml`) with that shortcut for every seed (finished runs are kept, unfinished ones
 resumed), then writes the table (`cifar10_<shortcut>.md`, `.json`), the curve and the pictures. `--arms` chooses some by
 their words, `--table` only reads what is there. Arms that have no run here keep the figures of an earlier `.json`.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 CONFIG = "configs/cifar10_arrow.yaml"
+NO_LENS = "configs/cifar10_arrow_no_lens.yaml"
 CLEAN, CUE, CONTROL = "clean, no lens", "cue, no lens", "cue with a random key, no lens"
 ARMS: dict[str, list[str]] = {
     CLEAN: ["--adversary", "none", "--shortcut", "none"],
@@ -29,8 +30,8 @@ ARMS: dict[str, list[str]] = {
     "lens at 25 dB": ["--target_psnr", "25.25"],
     "lens at 20 dB": ["--target_psnr", "20.25"],
     "lens at 15 dB": ["--target_psnr", "15.25"],
-    "FGSM, matched to 25 dB": ["--adversary", "fgsm", "--target_psnr", "null", "--match_mse"],
-    "random augmentation, matched to 25 dB": ["--adversary", "random", "--target_psnr", "null", "--match_mse"],
+    "FGSM, matched to 25 dB": ["--adversary", "fgsm", "--match_mse"],
+    "random augmentation, matched to 25 dB": ["--adversary", "random", "--match_mse"],
 }
 MATCHED = "lens at 25 dB"
 
@@ -52,7 +53,8 @@ def train(asked: argparse.Namespace, more: list[str]) -> None:
             return
         argv = ["--resume", str(out)]
         if not out.exists():
-            argv = ["--config", asked.config, "--data", asked.data, "--seed", str(seed), "--out", str(out)]
+            config = asked.no_lens_config if "--adversary" in ARMS[arm] else asked.config
+            argv = ["--config", config, "--data", asked.data, "--seed", str(seed), "--out", str(out)]
             argv += ["--shortcut", asked.shortcut, *ARMS[arm]]
             if argv[-1] == "--match_mse":
                 argv.append(matched(asked, seed))
@@ -288,6 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shortcut", default="arrow", help="arrow, chromatic or light_gradient")
     parser.add_argument("--config", default=CONFIG)
+    parser.add_argument("--no_lens_config", default=NO_LENS)
     parser.add_argument("--data", default="./cifar10/", help="CIFAR-10 as parquet files train and test")
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10_shortcuts"))
     parser.add_argument("--out", type=Path, default=Path("results"))

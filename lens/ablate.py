@@ -18,7 +18,7 @@ from lens.parsing import normalise_arguments, parse_simple
 from lens.protocols import BadInput, check_number
 from lens.run import held
 from lens.schedule import Job, work
-from lens.settings import Settings
+from lens.settings import MOST_PROCESSES, Settings, setting
 from lens.terminal import Bar, guard, say, stop_signals
 
 TRAIN = [sys.executable, "-m", "lens.train"]
@@ -28,18 +28,22 @@ TRAIN = [sys.executable, "-m", "lens.train"]
 class AblateSettings:
     """Settings of a grid's execution. Any other --setting, and all after --, is one of lens.train for every run."""
 
-    grid: str
+    grid: str = setting(dataclasses.MISSING, path=True)
     """The grid: a YAML file, such as those of configs/ablations."""
-    out: str | None = None
+    out: str | None = setting(None, path=True)
     """Directory of the grid; default runs/<name>. Finished runs in it are kept, unfinished ones resumed."""
     workers: int = 1
     """Runs at a time, 1 or more; on a small machine give each of them --threads 1."""
     table: bool = False
     """Run nothing, write the tables of what is there."""
+    trust: list[str] = setting([], path=True)
+    """Files of code that the grid may use as a task or a shortcut, such as ./my_task.py."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for a value outside its range."""
-        check_number("workers", self.workers, low=1)
+        check_number("workers", self.workers, low=1, high=MOST_PROCESSES)
+        if self.table and self.workers != 1:
+            raise BadInput(f"--workers {self.workers} would be ignored: --table runs nothing; leave one of them out")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,18 +56,20 @@ def ablate(argv: list[str]) -> int:
     """Check every cell, run what is not finished, write the tables. 1 where a run failed, 128 + signal where stopped."""
     own, more = split_words(argv)
     asked = parse_simple(own, "lens.ablate", AblateSettings, "grid", "YAML file of a grid")
-    grid = read(Path(asked.grid), overrides(normalise_arguments(more, Settings)))
+    told = overrides(normalise_arguments(more, Settings))
+    trusted = [*asked.trust, *(str(value) for key, value in told if key in ("task", "shortcut"))]
+    grid = read(Path(asked.grid), told)
     grid_table.check_measures(grid)
-    runs = grid.runs()
+    runs = grid.runs(trusted)
     out = Path(asked.out or Path("runs") / grid.name)
     if asked.table:
         if not (out / "grid.yaml").exists():
             raise BadInput(f"{out} holds no grid yet: run it first, without --table")
-        refuse_another(out, runs)
+        refuse_another(out, runs, trusted)
         report(out, grid, runs)
         return 0
     if (out / "grid.yaml").exists():
-        refuse_another(out, runs)
+        refuse_another(out, runs, trusted)
     elif out.exists() and (not out.is_dir() or {file.name for file in out.iterdir()} - {"lock"}):
         raise BadInput(f"{out} exists and holds no grid: choose another --out")
     try:
@@ -72,7 +78,7 @@ def ablate(argv: list[str]) -> int:
         raise BadInput(f"cannot write the grid's directory {out} ({error.strerror}): choose another --out") from error
     with held(out):
         if (out / "grid.yaml").exists():
-            refuse_another(out, runs)
+            refuse_another(out, runs, trusted)
         write_atomically(out / "grid.yaml", grid.content())
         return run_all(asked, out, grid, runs, argv)
 
@@ -154,10 +160,10 @@ def failures(out: Path) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
-def refuse_another(out: Path, runs: Sequence[GridRun]) -> None:
+def refuse_another(out: Path, runs: Sequence[GridRun], trusted: Sequence[str] = ()) -> None:
     """Raise BadInput, naming the first difference, unless every run of the grid in `out` is one of these, unchanged."""
     with reading(out / "grid.yaml", "choose another --out"):
-        stored = read(out / "grid.yaml").runs()
+        stored = read(out / "grid.yaml").runs(trusted)
     ours = {run.slug: run.identity() for run in runs}
     for run in stored:
         if run.slug not in ours:
@@ -183,7 +189,7 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
     words = iter(before)
     for word in words:
         flag, equals, _ = word.partition("=")
-        if flag in ("--out", "--workers"):
+        if flag in ("--out", "--workers", "--trust"):
             own += [word] if equals else [word, *[value for value in [next(words, None)] if value is not None]]
         elif flag in ("--table", "-h", "--help"):
             own.append(word)

@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from lens import idle, words, yaml_text
 from lens.parsing import parse
 from lens.protocols import BadInput, is_file_key, key_name
 from lens.settings import Settings
@@ -18,6 +17,8 @@ from lens.settings import Settings
 MACHINE = ("device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
 """Settings that may differ between two calls of one grid: they say where it runs, not what."""
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
+LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
+OPENED = words.open_fields(Settings)
 Cell = dict[str, str]
 """The name of a value for each axis."""
 
@@ -85,28 +86,34 @@ class Grid:
         """The values of the other axes, which an arm shares with its baseline."""
         return tuple(cell[axis] for axis in self.group_axes)
 
-    def runs(self) -> list[GridRun]:
+    def runs(self, trusted: Iterable[str] = ()) -> list[GridRun]:
         """Every run, seed by seed, each cell's settings checked before the first of them starts.
 
-        Raises BadInput, naming the cell, for a setting that is unknown or out of range, a section of a plug-in that no
-        cell selects, and for two cells with the same settings.
+        A setting of all runs goes to those that it concerns: one without a lens is not told the lens's rate. Raises
+        BadInput, naming the cell, for a setting that is unknown or out of range, one of an axis or a rule that nobody would
+        read there, a section of a plug-in that no cell selects, for two cells with the same settings, and for a plug-in
+        file that is not among the `trusted` ones: a grid runs nobody's code.
         """
         cells = self.cells()
         if not cells:
             raise BadInput("exclude: leaves no cell of the grid to run")
         settled = [(cell, self._settings(cell)) for cell in cells]
+        _refuse_untrusted([found for _, found in settled], set(trusted))
         selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in ("task", "shortcut")}
         same: dict[str, Cell] = {}
-        words = []
+        every = []
         for cell, found in settled:
             own = [key_name(str(found.get("task", "rotation"))), key_name(str(found.get("shortcut", "none")))]
             # A section may serve a plug-in that only other cells select.
             found = {k: v for k, v in found.items() if k not in selected or k in own or not isinstance(v, dict)}
-            told = [word for key, value in found.items() for word in _words(key, value)]
+            told = words.of_mapping(found, LISTS, OPENED)
             try:
-                plain = parse(told, "lens.train").plain
+                parsed = parse(told, "lens.train", refuse_idle=False)
+                idle.refuse(parsed.settings, sorted(parsed.given & self._specific(cell)))
             except BadInput as error:
                 raise BadInput(f"the cell {_shown(cell)}: {error}") from error
+            plain, unread = parsed.plain, idle.idle(parsed.settings, parsed.given)
+            told = [word for word in told if words.key_of(word) not in unread]
             twin = same.setdefault(json.dumps({k: plain[k] for k in plain if k not in MACHINE}, sort_keys=True), cell)
             if twin is not cell:
                 raise BadInput(
@@ -115,8 +122,8 @@ class Grid:
                 )
             if plain["wandb"] != "disabled" and not plain["wandb_group"]:
                 told.append(f"--wandb_group={self.name}")
-            words.append((cell, told))
-        found_runs = [GridRun(cell, seed, told) for seed in self.seeds for cell, told in words]
+            every.append((cell, told))
+        found_runs = [GridRun(cell, seed, told) for seed in self.seeds for cell, told in every]
         slugs: dict[str, GridRun] = {}
         for run in found_runs:
             if run.slug in slugs:
@@ -125,6 +132,12 @@ class Grid:
                 )
             slugs[run.slug] = run
         return found_runs
+
+    def _specific(self, cell: Cell) -> set[str]:
+        """The settings that a cell has of its own: of its axes' values, and of rules that are not for all."""
+        parts = [self.axes[axis][value] for axis, value in cell.items()]
+        parts += [change for when, change in self.rules if when and _matches(when, cell)]
+        return {key for part in parts for key in part}
 
     def _settings(self, cell: Cell) -> dict[str, Any]:
         parts = [self.settings, *(self.axes[axis][value] for axis, value in cell.items())]
@@ -146,8 +159,7 @@ class Grid:
             "baseline": self.baseline,
             "measures": self.measures,
         }
-        unshared = json.loads(json.dumps(plain))  # without YAML's anchors: a person reads it
-        return str(yaml.safe_dump(unshared, sort_keys=False, allow_unicode=True, width=120))
+        return yaml_text.dump(plain)
 
 
 def _matches(when: Mapping[str, list[str]], cell: Cell) -> bool:
@@ -163,13 +175,14 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _words(key: str, value: Any) -> list[str]:
-    """One setting as `lens.train` reads it; a section of a plug-in becomes one word a setting."""
-    if isinstance(value, dict) and key not in FIELDS:
-        return [word for name, inner in value.items() for word in _words(f"{key}.{name}", inner)]
-    if isinstance(value, str):
-        return [f"--{key}={value}"]
-    return [f"--{key}={json.dumps(value)}"]
+def _refuse_untrusted(cells: Iterable[dict[str, Any]], trusted: set[str]) -> None:
+    for found in cells:
+        for kind in ("task", "shortcut"):
+            key = str(found.get(kind, ""))
+            if is_file_key(key) and key not in trusted:
+                raise BadInput(
+                    f"the grid uses the {kind} file {key}: if you trust that file, say so with --trust {key}"
+                )
 
 
 def _key(word: str) -> str:

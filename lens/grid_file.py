@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lens import words, yaml_text
 from lens.grid import FIELDS, Grid, merge
 from lens.protocols import BadInput, names, nearest
 
@@ -28,11 +28,12 @@ def read(file: Path, overrides: Sequence[tuple[str, Any]] = ()) -> Grid:
     Raises BadInput, in one line with the nearest known word, for an unknown key, axis, value or setting.
     """
     try:
-        plain = yaml.safe_load(file.read_text(encoding="utf-8"))
+        plain = yaml_text.read(file)
     except OSError as error:
         raise BadInput(f"cannot read the grid {file} ({error.strerror}): give a YAML file, such as those of configs/ablations") from error  # fmt: skip
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{file} is no YAML: {error}") from error
+    except ValueError as error:
+        raise BadInput(f"{file} is no YAML of a grid: {error}") from error
+    words.refuse_classes(str(file), plain)
     try:
         return _resolve(_mapping("the file", plain), file.stem, dict(overrides))
     except BadInput as error:
@@ -75,30 +76,48 @@ def _resolve(plain: dict[str, Any], stem: str, overrides: dict[str, Any]) -> Gri
     baseline = {axis: values[0] for axis, values in _when("baseline", plain["baseline"], axes, single=True).items()}
     measures = [str(measure) for measure in _list("measures", plain.get("measures")) or ("downstream", "clean")]
     settings = _allowed("settings", _mapping("settings", plain.get("settings") or {}))
-    return Grid(str(plain.get("name") or stem), settings, axes, seeds, rules, exclude, baseline, measures)
+    return Grid(_folder_name(plain.get("name") or stem), settings, axes, seeds, rules, exclude, baseline, measures)
 
 
-def overrides(words: Iterable[str]) -> list[tuple[str, Any]]:
+def _folder_name(name: Any) -> str:
+    """The grid's name, which its folder in runs/ is called by: it must not lead anywhere else."""
+    text = str(name)
+    if not re.fullmatch(r"[^/\\\0.][^/\\\0]{0,99}", text) or text != words.checked("name", text, is_path=False):
+        raise BadInput(f"name: {text[:120]!r} is no name of a folder: give up to 100 letters, no / and no . first")
+    return text
+
+
+def overrides(told: Iterable[str]) -> list[tuple[str, Any]]:
     """Words of a command line as settings: `--lr=0.1`, or `--lr 0.1` → ("lr", 0.1).
 
     The words are those of `parsing.normalise_arguments`. Raises BadInput for a word that belongs to no flag.
     """
     found: list[tuple[str, Any]] = []
     pending: str | None = None
-    for word in words:
+    for word in told:
         if pending is not None:
-            found.append((pending, yaml.safe_load(word)))
+            found.append((pending, _value(pending, word)))
             pending = None
         elif not word.startswith("--"):
             raise BadInput(f"{word!r} belongs to no flag: give --SETTING VALUE, or one grid file first")
         elif "=" in word:
             key, _, value = word[2:].partition("=")
-            found.append((key, yaml.safe_load(value)))
+            found.append((key, _value(key, value)))
         else:
             pending = word[2:]
     if pending is not None:
         raise BadInput(f"--{pending} needs a value")
     return found
+
+
+def _value(key: str, text: str) -> Any:
+    """What a word of a command line means: a setting that is a word stays as it is written."""
+    if FIELDS.get(key, "").removesuffix(" | None") == "str" and text not in ("null", "~"):
+        return text
+    try:
+        return words.plain_value(text)
+    except ValueError:
+        return text
 
 
 def _axis(axis: str, values: list[Any] | dict[Any, Any]) -> dict[str, dict[str, Any]]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
-import yaml
 from jsonargparse import ArgumentParser
 
-from lens import protocols
+from lens import idle, protocols, words, yaml_text
 from lens.protocols import BadInput, find, key_name, names, nearest
 from lens.settings import ADDED, RESUMABLE, Settings, as_list
 
 T = TypeVar("T")
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+LOADER = "plain"
+jsonargparse.set_loader(LOADER, words.plain_value, exceptions=(yaml_text.YamlError,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Parsed:
     settings: Settings
     plugins: dict[str, Any]
     plain: dict[str, Any]
+    given: frozenset[str] = frozenset()
+    """The settings that a person has given now: by a flag, or by a --config file in another way than the default."""
 
 
 class _Parser(ArgumentParser):
@@ -67,92 +72,159 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     """Rewrite what the parser does not take as people write it.
 
     Lists: `--data A --data B` and `--data A B` both become one JSON list (the parser keeps the last of a repeated
-    flag). Switches: a bare `--pretrained` becomes `--pretrained=true`.
+    flag). Switches: a bare `--pretrained` becomes `--pretrained=true`. Paths: ~ becomes the person's own folder.
+
+    Raises BadInput for a value that no file of settings can hold, and for one that would import code.
     """
-    fields = {field.name: str(field.type) for field in dataclasses.fields(settings)}
+    words.refuse_classes_in_words(argv)
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    types = {name: str(field.type) for name, field in fields.items()}
     lists: dict[str, list[str]] = {}
     rest: list[str] = []
     pending: str | None = None
     for position, word in enumerate(argv):
         flag, equals, value = word.partition("=")
         name = flag[2:].removesuffix("+") if flag.startswith("--") else ""
+
+        def checked(text: str, name: str = name) -> str:
+            return words.checked(name or "a word", text, name in fields and fields[name].metadata.get("path", False))
+
         if word.startswith("--"):
             pending = None
-        if name and fields.get(name, "").startswith("list"):
+        if name and types.get(name, "").startswith("list"):
             pending = name
             lists.setdefault(name, [])
             if equals:
-                lists[name] += _list_value(value)
+                lists[name] += [checked(one) for one in _list_value(value)]
         elif pending is not None:
-            lists[pending] += _list_value(word)
-        elif name and not equals and fields.get(name) in ("bool", "bool | None"):
+            lists[pending] += [checked(one, pending) for one in _list_value(word)]
+        elif name and not equals and types.get(name) in ("bool", "bool | None"):
             following = " ".join(argv[position + 1 : position + 2]).lower()
             rest.append(word if following in ("true", "false") else f"{word}=true")
+        elif name in fields and equals:
+            rest.append(f"{flag}={checked(value)}")
         else:
-            rest.append(word)
+            before = argv[position - 1][2:] if position and argv[position - 1].startswith("--") else ""
+            rest.append(checked(word, before))
     for name, values in lists.items():
         if not values:
             raise BadInput(f"--{name} needs a value")
-        rest.append(f"--{name}={json.dumps(values)}")
+        rest.append(f"--{name}={json.dumps(values, ensure_ascii=False)}")
     return rest
 
 
 def _list_value(text: str) -> list[str]:
-    """One value of a list flag, or several written as YAML (`[a, b]`)."""
-    value = yaml.safe_load(text) if text.startswith("[") and text.endswith("]") else text
+    """One value of a list flag, or several written as JSON or YAML (`[a, b]`); a name in brackets is no list."""
+    try:
+        value = words.plain_value(text) if text.startswith("[") and text.endswith("]") else text
+    except ValueError:
+        value = text
     return [str(item) for item in value] if isinstance(value, list) else [str(text)]
 
 
-def _selected(argv: list[str], base: dict[str, Any]) -> dict[str, str]:
-    """The task and the shortcut that a command line selects, before the full parser exists."""
-    chosen = {"task": "rotation", "shortcut": "none"}
-    chosen.update({kind: str(base[kind]) for kind in chosen if kind in base})
-    for i, word in enumerate(argv):
+def _without_files(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The --config files that a command line names, and its other words."""
+    files: list[str] = []
+    rest: list[str] = []
+    awaited = False
+    for word in argv:
         flag, equals, value = word.partition("=")
-        value = value if equals else (argv[i + 1] if i + 1 < len(argv) else "")
-        if flag == "--config" and Path(value).is_file():
-            try:
-                content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError):
-                continue  # the parser names the file and the place
-            if isinstance(content, dict):
-                chosen.update({kind: str(content[kind]) for kind in chosen if kind in content})
-        elif flag[2:] in chosen and flag.startswith("--"):
-            chosen[flag[2:]] = value
+        if awaited or (flag == "--config" and equals):
+            files.append(words.checked("config", word if awaited else value, is_path=True))
+            awaited = False
+        elif flag == "--config":
+            awaited = True
+        else:
+            rest.append(word)
+    if awaited:
+        raise BadInput("--config needs a value")
+    return files, rest
+
+
+def value_of(flag: str, argv: list[str]) -> str | None:
+    """The value that a command line gives to a flag, None where it does not."""
+    for i, word in enumerate(argv):
+        if word == flag and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _selected(layers: list[dict[str, Any]], argv: list[str]) -> dict[str, str]:
+    """The task and the shortcut that files and a command line select, before the full parser exists."""
+    chosen = {"task": "rotation", "shortcut": "none"}
+    for layer in layers:
+        chosen.update({kind: str(layer[kind]) for kind in chosen if kind in layer})
+    for kind in chosen:
+        for i, word in enumerate(argv):
+            flag, equals, value = word.partition("=")
+            if flag == f"--{kind}":
+                chosen[kind] = value if equals else (argv[i + 1] if i + 1 < len(argv) else "")
     return chosen
 
 
-def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Parsed:
+def refuse_untrusted_files(settings: dict[str, Any], where: str, argv: list[str]) -> None:
+    """A file of settings runs nobody's code: a plug-in file that it names must be named again by hand.
+
+    Raises BadInput where its task or shortcut is a file that the command line does not name.
+    """
+    for kind in ("task", "shortcut"):
+        key = str(settings.get(kind, ""))
+        if protocols.is_file_key(key) and value_of(f"--{kind}", argv) != key:
+            raise BadInput(f"{where} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}")
+
+
+def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, refuse_idle: bool = True) -> Parsed:
     """The settings of a training run: defaults, then `base` (a run's own), then --config files, then flags.
 
-    Raises BadInput, in one line, for an unknown key (with the nearest one), a wrong type or a value out of range.
+    Raises BadInput, in one line, for an unknown key (with the nearest one), a wrong type or a value out of range, for a
+    value that would import code, and for settings of the files and flags that nobody would read in such a run (`idle`;
+    with `refuse_idle` False they are left to the caller, in `Parsed.given`).
     """
-    argv = normalise_arguments(argv, Settings)
-    chosen = _selected(argv, base or {})
+    files, flags = _without_files(argv)
+    layers = [words.of_file(file) for file in files]
+    for file, layer in zip(files, layers, strict=True):
+        refuse_untrusted_files(layer, file, argv)
+    if base:
+        words.refuse_classes("the stored settings", base)
+        layers.insert(0, base)
+    flags = normalise_arguments(flags, Settings)
+    chosen = _selected(layers, flags)
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
-    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file of settings; later flags override it")
-    parser.add_class_arguments(Settings, None)
+    sections = {key_name(chosen[kind]): plugin for kind, plugin in plugins.items()}
+    known = {field.name for field in dataclasses.fields(Settings)}
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
+    opened = _add_settings(parser, Settings, None)
     # How many steps is the default of the default: --epochs may say it instead (`train.total_steps`).
     preferred = {k: v for k, v in protocols.trait(plugins["task"], "defaults").items() if k != "steps"}
     parser.set_defaults(preferred)
     for kind, plugin in plugins.items():
         name = key_name(chosen[kind])
-        if name in {field.name for field in dataclasses.fields(Settings)}:
+        if name in known:
             raise BadInput(f"--{kind} {chosen[kind]}: {name} is the name of a setting; give the file another name")
-        if any(field.init for field in dataclasses.fields(plugin)):
-            parser.add_class_arguments(plugin, name)
+        opened += _add_settings(parser, plugin, name)
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
-        sections = {key_name(key) for key in chosen.values()}
-        known = {field.name for field in dataclasses.fields(Settings)}
-        kept = {k: v for k, v in base.items() if k in known or k in sections or not isinstance(v, dict)}
-        argv = [f"--config={yaml.safe_dump(kept)}", *argv]
-    parsed = parser.parse_args(argv)
+        layers[0] = {k: v for k, v in base.items() if k in known or k in sections or not isinstance(v, dict)}
+    lists = [field.name for field in dataclasses.fields(Settings) if str(field.type).startswith("list")]
+    own = [words.of_mapping(_checked(layer, sections), lists, opened) for layer in layers]
+    told = [*(word for one in own for word in one), *_spread(flags, sections)]
+    refuse_times(told, Settings)
+    for section, plugin in sections.items():
+        refuse_times(told, plugin, f"{section}.")
+    parsed = parser.parse_args(
+        words.gathered([*(word for one in own for word in one), *_spread(flags, sections)], opened)
+    )
     plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
-    made = {kind: instances.get(key_name(chosen[kind])) or plugin() for kind, plugin in plugins.items()}
+    made = {kind: _made(plugin, instances.get(key_name(chosen[kind]))) for kind, plugin in plugins.items()}
+    default = {field.name: preferred.get(field.name, _default(field)) for field in dataclasses.fields(Settings)}
+    in_files = {words.key_of(word) for one in own[bool(base) :] for word in one}
+    given = {word for word in in_files if word in known and _differs(fields[word], default[word])}
+    given |= {name for word in flags if (name := words.key_of(word)) in known and fields[name] is not None}
     if fields["adversary"] is None:
         fields["adversary"] = plain["adversary"] = _default_adversary(made["task"], fields)
     elif fields["adversary"] in ("least_likely", "uniform") and made["task"].classes is None:
@@ -166,7 +238,95 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None) -> Par
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
             f"{settings.sources[0]}: give two or more, or cut it with --split_sources 2"
         )
-    return Parsed(settings, made, plain)
+    if refuse_idle:
+        idle.refuse(settings, sorted(given))
+    return Parsed(settings, made, plain, frozenset(given))
+
+
+def _add_settings(parser: _Parser, settings: type[Any], section: str | None) -> list[str]:
+    """Make a flag of each field of a dataclass; returns the names of those whose values the parser does not look into.
+
+    Where a setting may hold anything, the parser's library would import and call whatever class it names.
+    """
+    opened = words.open_fields(settings)
+    prefix = f"{section}." if section else ""
+    if any(field.init for field in dataclasses.fields(settings)):
+        parser.add_class_arguments(settings, section, skip=set(opened))
+    for field in dataclasses.fields(settings):
+        if field.name in opened:
+            parser.add_argument(
+                f"--{prefix}{field.name}", type=words.mapping, default=_default(field), help="a mapping"
+            )
+    return [prefix + name for name in opened]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _differs(value: Any, default: Any) -> bool:
+    """Whether a value is another than the default; one source may be written as a word or as a list of one."""
+    return bool((as_list(value) if isinstance(value, str) and isinstance(default, list) else value) != default)
+
+
+def _made(plugin: type[Any], section: Any) -> Any:
+    """A plug-in with its settings."""
+    if section is None or isinstance(section, plugin):
+        return section or plugin()
+    return plugin(**dict(vars(section)))
+
+
+def _checked(layer: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+    """A file's settings with ~ as the person's own folder.
+
+    Raises BadInput for words and paths that `words.checked` refuses, and where the settings of a plug-in are no mapping: the
+    parser would read a file of that name.
+    """
+    for name in sections:
+        if name in layer and not isinstance(layer[name], dict):
+            raise BadInput(f"{name} is {layer[name]!r}: it must be a mapping of the settings of {name}")
+    paths = {field.name for field in dataclasses.fields(Settings) if field.metadata.get("path")}
+
+    def one(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [one(name, item) for item in value]
+        return words.checked(name, value, name in paths) if isinstance(value, str) else value
+
+    return {name: one(name, value) for name, value in layer.items()}
+
+
+def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None:
+    """Raise BadInput for a number that is written as a time: the parser's library takes 1:30 for ninety, as YAML 1.1 does."""
+    numbers = {
+        f"--{prefix}{field.name}": str(field.type)
+        for field in dataclasses.fields(settings)
+        if re.search(r"\b(int|float)\b", str(field.type)) and not re.search(r"\bstr\b", str(field.type))
+    }
+    for word, following in itertools.zip_longest(told, told[1:], fillvalue=""):
+        flag, equals, text = word.partition("=")
+        text = text if equals else following
+        if flag in numbers and re.search(r"\d:\d", text):
+            raise BadInput(
+                f"{flag} is {text!r}: it must be {numbers[flag].replace('None', 'null').replace(' |', ' or')}"
+            )
+
+
+def _spread(flags: list[str], sections: Iterable[str]) -> list[str]:
+    """Flags with those of a whole section (`--arrow={size: 0.3}`) as one for each of its settings."""
+    found = []
+    for word in flags:
+        name, equals, text = word[2:].partition("=")
+        if word.startswith("--") and name in sections:
+            try:
+                value = words.plain_value(text) if equals else None
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise BadInput(f"--{name} is {text!r}: give its settings one by one, as in --{name}.SETTING VALUE")
+            found += words.of_mapping({name: value}, (), ())
+        else:
+            found.append(word)
+    return found
 
 
 def _default_adversary(task: Any, fields: dict[str, Any]) -> str:
@@ -187,7 +347,8 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     A field that is a list takes one argument or several, before the flags and after them.
     """
     argv = _flags_last(normalise_arguments(argv, settings))
-    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False)
+    refuse_times(argv, settings)
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
     kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]  # type: ignore[arg-type]
     several: Any = {"nargs": "+"} if kind.startswith("list") else {}
     parser.add_argument(positional, type=str, help=what, **several)
@@ -258,18 +419,10 @@ def _numbers(version: str) -> list[int]:
 
 
 def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path) -> None:
-    """A run directory from a stranger runs no code: a plug-in file must be named again by hand.
+    """A run directory from a stranger runs no code.
 
-    Raises BadInput where a run's task or shortcut is a file that the command line does not name.
+    Raises BadInput where a run's task or shortcut is a file that the command line does not name, or where a setting would
+    import something.
     """
-    for kind in ("task", "shortcut"):
-        key = str(plain.get(kind, ""))
-        named = [
-            word
-            for i, word in enumerate(argv)
-            if word == f"--{kind}={key}" or argv[i - 1 : i + 1] == [f"--{kind}", key]
-        ]
-        if protocols.is_file_key(key) and not named:
-            raise BadInput(
-                f"{directory} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}"
-            )
+    words.refuse_classes(f"{directory}/settings.yaml", plain)
+    refuse_untrusted_files(plain, str(directory), argv)

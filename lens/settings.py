@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 from lens.protocols import BadInput, check_number
 
+MOST_PROCESSES = 256
+"""Processes that read batches, or runs at a time, at most: a thousand take all memory before they do anything."""
+MOST_THREADS = 1024
+"""CPU threads, at most: torch and the kernel end a process that asks for many more."""
 RESUMABLE = (
     "steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project",
     "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
@@ -26,19 +30,33 @@ ADDED = (
 that lacks them takes it."""
 
 
+def setting(default: Any, *, needs: str | None = None, path: bool = False) -> Any:
+    """A field with its default and what is to be known of it.
+
+    `needs` names what a run must have for anybody to read the setting (`idle`); a `path` may begin with ~, and must be one
+    that a file system can hold.
+    """
+    metadata = {"needs": needs, "path": path}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Settings of a training run; every one is a flag and a key of the YAML file."""
 
-    task: str = "rotation"
+    task: str = setting("rotation", path=True)
     """Pretext task: a name, or a path to a .py file."""
-    data: list[str] | str = "chest_xray"
+    data: list[str] | str = setting("chest_xray", path=True)
     """Where images come from: a built-in name, a path (with a slash), or hub:owner/name; several are pooled."""
-    data_root: str | None = None
+    data_root: str | None = setting(None, needs="data set", path=True)
     """Folder of the data sets that are called by name (cifar10, imagenet, …); default $LENS_DATA, else ./data."""
-    image_column: str | None = None
+    image_column: str | None = setting(None, needs="table")
     """Column of the images, where a table (parquet, shards, hub) leaves it open."""
-    label_column: str | None = None
+    label_column: str | None = setting(None, needs="table")
     """Column of the labels, where a table (parquet, shards, hub) leaves it open."""
     image_size: int = 96
     """Side of the square images in pixels, 8 or more."""
@@ -46,9 +64,9 @@ class Settings:
     """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
     cache_size: int | None = None
     """Side of the cached squares, which random crops are cut from; default 8/7 of the image size."""
-    cache_dir: str | None = None
+    cache_dir: str | None = setting(None, path=True)
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
-    max_bad_fraction: float = 0.01
+    max_bad_fraction: float = setting(0.01, needs="disk cache")
     """Share of unreadable images, 0 to 1, beyond which a source is refused."""
     split_sources: int | None = None
     """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
@@ -79,48 +97,48 @@ class Settings:
     standardise: bool | None = None
     """Removal by hand: mean 0 and deviation 1 of each image or patch; default as the task's protocol has it."""
 
-    shortcut: str = "none"
+    shortcut: str = setting("none", path=True)
     """Shortcut to plant: a name, or a path to a .py file."""
-    shortcut_key: Literal["constant", "image", "source", "random"] = "constant"
+    shortcut_key: Literal["constant", "image", "source", "random"] = setting("constant", needs="planted shortcut")
     """What sets the shortcut's parameter; random is the control that predicts nothing."""
 
     extractor: str = "resnet18"
     """Feature extractor: any timm model name, or all_conv (small, its first layers at full resolution)."""
     extractor_stem: Literal["default", "small", "stride1"] = "default"
     """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
-    extractor_args: dict[str, Any] = dataclasses.field(default_factory=dict)
+    extractor_args: dict[str, Any] = setting({})
     """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]; of all_conv: width (16), pool
     (max, or mean)."""
-    extractor_weights: str | None = None
+    extractor_weights: str | None = setting(None, path=True)
     """Safetensors file to start the extractor from, as timm names the tensors."""
     pretrained: bool = False
     """Start the extractor from timm's published weights (downloads them)."""
-    lens_encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
+    lens_encoder: str = setting("tu-tf_mobilenetv3_small_minimal_100", needs="lens")
     """Encoder of the lens's U-Net: any segmentation-models-pytorch name, tu-NAME for any timm model,
     full (a small U-Net whose finest level is the image's own), smooth (blurs and smooth shifts of colour, chosen place by
     place) or colour (one affine colour map for each image)."""
-    lens_depth: int = 5
+    lens_depth: int = setting(5, needs="lens")
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
-    lens_noise: float = 0.0
+    lens_noise: float = setting(0.0, needs="lens")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
-    lens_weights: str | None = None
+    lens_weights: str | None = setting(None, needs="lens", path=True)
     """Safetensors file to start the lens from."""
 
     adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = None
     """What the lens wants the task's answer to be (default least_likely; full where the task has no classes, uniform
     where it asks about two sources); instead of a lens: fgsm (adversarial training), random (augmentation), or none (the
     extractor alone)."""
-    recon_weight: float | None = None
+    recon_weight: float | None = setting(None, needs="changed images")
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
-    target_psnr: float | None = None
+    target_psnr: float | None = setting(None, needs="changed images")
     """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
-    match_mse: float | str | None = None
+    match_mse: float | str | None = setting(None, path=True)
     """Mean squared change on [0, 1] of fgsm and random: a value, or the directory of a paired lens run (its validation
     error); default that of --target_psnr."""
-    feed: Literal["both", "lensed"] = "both"
+    feed: Literal["both", "lensed"] = setting("both", needs="changed images")
     """What the extractor learns from: raw and lensed images in equal parts (the paper), or lensed ones only."""
-    batch_norm: Literal["separate", "joint"] = "separate"
+    batch_norm: Literal["separate", "joint"] = setting("separate", needs="changed images")
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
     norm_sync: Literal["global", "local"] = "global"
@@ -138,20 +156,20 @@ class Settings:
     """Optimiser of the extractor (the lens always uses Adam); sgd has momentum 0.9."""
     lr: float = 3e-4
     """Peak learning rate of the extractor."""
-    lens_lr: float = 2e-3
+    lens_lr: float = setting(2e-3, needs="lens")
     """Peak learning rate of the lens."""
     weight_decay: float = 1e-4
     """Weight decay of the extractor."""
     warmup: float = 0.05
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
 
-    lens_every: int = 1
+    lens_every: int = setting(1, needs="lens")
     """The lens moves at every so many steps, the extractor at each: so that it stays ahead of the lens."""
     lr_schedule: Literal["cosine", "constant"] = "cosine"
     """What the extractor's rate does after the warm-up; the lens's always falls along a cosine."""
-    beta1: float = 0.9
+    beta1: float = setting(0.9, needs="Adam")
     """Momentum of both players' Adam, 0 to below 1."""
-    lens_average: float = 0.0
+    lens_average: float = setting(0.0, needs="lens")
     """Decay, 0 (off) to below 1, of a running average of the lens's weights, which is the lens that is kept."""
 
     shuffle_targets: bool = False
@@ -168,9 +186,9 @@ class Settings:
     threads: int | None = None
     """CPU threads; default: as many as torch chooses. Bit-identical resuming needs the same number."""
 
-    out: str | None = None
+    out: str | None = setting(None, path=True)
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
-    resume: str | None = None
+    resume: str | None = setting(None, path=True)
     """Run directory to continue; only steps, epochs, device, workers, the wandb and the removal settings may differ."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
@@ -186,29 +204,29 @@ class Settings:
     """Training images that a probe is fitted on, at most; default all."""
     probe_test_images: int | None = None
     """Validation and test images, each, that a probe looks at, at most; default all."""
-    probe: list[str] | str = dataclasses.field(default_factory=list)
+    probe: list[str] | str = setting([], path=True)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
     removal: bool = False
     """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
-    removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
+    removal_classifiers: list[str] | str = setting([], needs="removal")
     """Their architectures, as --extractor or NAME:{argument: value}; default: the extractor's, and all_conv or
     resnet18. The first one also learns the class labels, for the downstream cost."""
-    removal_seeds: int = 3
+    removal_seeds: int = setting(3, needs="removal")
     """Classifiers of each architecture, others for every --seed; the best of all in validation counts."""
-    removal_steps: int = 2000
+    removal_steps: int = setting(2000, needs="removal")
     """Training steps of a fresh classifier, at most; over the last quarter its rate falls to zero. It ends earlier on its third
     plateau (before step 1,000 none counts, unless 95 % are read) or at 98 %."""
-    removal_images: int | None = None
+    removal_images: int | None = setting(None, needs="removal")
     """Images of each split that the proof looks at, at most; default all."""
 
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Mirror the record, settings, summary and pictures to Weights & Biases."""
-    wandb_project: str = "lens"
+    wandb_project: str = setting("lens", needs="W&B")
     """Project of the Weights & Biases run."""
-    wandb_group: str | None = None
+    wandb_group: str | None = setting(None, needs="W&B")
     """Group of the Weights & Biases run."""
-    wandb_tags: list[str] = dataclasses.field(default_factory=list)
+    wandb_tags: list[str] = setting([], needs="W&B")
     """Tags of the Weights & Biases run, one or several."""
 
     def __post_init__(self) -> None:
@@ -265,12 +283,14 @@ class Settings:
         check_number("weight_decay", self.weight_decay, low=0)
         check_number("warmup", self.warmup, low=0, high=1)
         check_number("seed", self.seed, low=0, high=2**32 - 1)
-        check_number("workers", self.workers, low=0)
+        check_number("workers", self.workers, low=0, high=MOST_PROCESSES)
         for flag in ("beta1", "lens_average"):
             check_number(flag, getattr(self, flag), low=0, high=1, open_high=True)
         for flag in ("lens_every", "removal_seeds", "removal_steps"):
             check_number(flag, getattr(self, flag), low=1)
-        for flag in ("threads", "test_images", "probe_images", "probe_test_images", "removal_images"):
+        if self.threads is not None:
+            check_number("threads", self.threads, low=1, high=MOST_THREADS)
+        for flag in ("test_images", "probe_images", "probe_test_images", "removal_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
         if self.pretrained and self.extractor_weights:

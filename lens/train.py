@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.mirror import Mirror
-from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code
+from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code, value_of
 from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def start(argv: list[str]) -> int:
     """Read the settings, open or plan the run directory, train."""
-    resume = _value_of("--resume", argv)
+    resume = value_of("--resume", argv)
     if resume is None:
         parsed = parse(argv, "lens.train")
         if launched() > 1 and not parsed.settings.out:
@@ -43,7 +43,7 @@ def start(argv: list[str]) -> int:
         directory = Path(parsed.settings.out or Path("runs") / name)
         with Run.plan(directory) as run, losses_are_told(directory):
             return train(parsed, run, argv)
-    if _value_of("--out", argv) is not None:
+    if value_of("--out", argv) is not None:
         raise BadInput(
             f"--out has no meaning with --resume: the run goes on in {resume}; copy that directory to branch it"
         )
@@ -54,7 +54,7 @@ def start(argv: list[str]) -> int:
     stored = of_this_version(stored, run.origin()["lens"], run.directory)
     base = dict(stored)
     for given, other in (("--steps", "epochs"), ("--epochs", "steps")):
-        if _value_of(given, argv) is not None:
+        if value_of(given, argv) is not None:
             base[other] = None
     parsed = parse(argv, "lens.train", base)
     if changed := differing(stored, parsed.plain):
@@ -196,15 +196,6 @@ def summarise(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str,
         figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(trainer.players))
     figures.draw(run.directory, run.metrics())
     return summary
-
-
-def _value_of(flag: str, argv: list[str]) -> str | None:
-    for i, word in enumerate(argv):
-        if word == flag and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
 
 
 if __name__ == "__main__":

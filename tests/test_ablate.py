@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY
+from conftest import TINY, fit
 from scipy import stats
 from test_data import write_parquet
 
@@ -488,11 +488,15 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
     for number, command in enumerate((commands[0], commands[-1])):
         assert command[:3] == ["python", "-m", "lens.train"]
         assert command[command.index("--wandb") + 1] == "online"
+        asked = dict(word[2:].split("=", 1) for word in command if "=" in word)
+        config = asked.get("config") or command[command.index("--config") + 1]
+        adversary = yaml.safe_load(Path(config).read_text())["adversary"]
         tiny = [*TINY, "--extractor_args", "{}", "--extractor_stem", "default", "--steps", "1", "--test_images", "8"]
+        tiny = fit([*tiny, "--adversary", adversary])
         assert train.main([*command[3:], *tiny, "--wandb", "disabled", "--out", f"run{number}"]) == 0
         settings = yaml.safe_load(Path(f"run{number}/settings.yaml").read_text())
-        asked = dict(word[2:].split("=", 1) for word in command if "=" in word)
-        for key in ("shortcut", "adversary", "seed"):
+        assert settings["adversary"] == adversary
+        for key in ("shortcut", "seed"):
             assert str(settings[key]) == asked[key]
 
 

@@ -87,7 +87,10 @@ ROWS = [
     ([*GOOD, "--extractor", "test_vit", "--extractor_stem", "small"], "is for ResNets"),
     ([*GOOD, "--lens_encoder", "resnet81"], "did you mean 'resnet18'"),
     ([*GOOD, "--lens_weights", "./a_file"], "no safetensors file"),
-    ([*GOOD, "--adversary", "none", "--lens_weights", "./a_file"], "there is no lens"),
+    (
+        [*GOOD, "--adversary", "none", "--lens_weights", "./a_file"],
+        "--lens_depth, --lens_weights would be ignored: with --adversary none there is no lens",
+    ),
     ([*GOOD, "--recon_weight", "-1"], "--recon_weight is -1.0"),
     ([*GOOD, "--recon_weight", ".nan"], "--recon_weight is nan"),
     (

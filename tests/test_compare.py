@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY
+from conftest import TINY, fit
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
@@ -24,7 +24,7 @@ SHORT = ["--test_images", "8", "--probe_images", "20", "--steps", "1", "--eval_e
 
 
 def trained(place, data, *more):
-    assert train.main([*TINY, "--data", str(data), "--out", str(place), *SHORT, *more]) == 0
+    assert train.main(fit([*TINY, "--data", str(data), "--out", str(place), *SHORT, *more])) == 0
     return place
 
 

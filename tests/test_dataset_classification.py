@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY, picture, write_folder
+from conftest import TINY, fit, picture, write_folder
 from test_divide import flat, two
 
 from lens import data, evaluate, experiment, measure, probe, train
@@ -137,14 +137,16 @@ def test_training_is_in_equal_parts(tmp_path, sources, monkeypatch):
             yield batch
 
     monkeypatch.setattr(data, "training_batches", spy)
-    argv = [*QUICK, "--data", *sources, "--batch_size", "16", "--steps", "15", "--adversary", "none"]
+    argv = fit([*QUICK, "--data", *sources, "--batch_size", "16", "--steps", "15", "--adversary", "none"])
     assert train.main([*argv, "--out", str(tmp_path / "r")]) == 0
     share = torch.cat(asked).float().mean().item()
     assert share == pytest.approx(0.5, abs=0.06)
 
 
 def test_the_sources_are_learnt(tmp_path, sources):
-    argv = [*QUICK, "--data", *sources, "--adversary", "none", "--steps", "40", "--lr", "3e-3", "--batch_size", "16"]
+    argv = fit(
+        [*QUICK, "--data", *sources, "--adversary", "none", "--steps", "40", "--lr", "3e-3", "--batch_size", "16"]
+    )
     assert train.main([*argv, "--eval_every", "40", "--augment", "none", "--out", str(tmp_path / "r")]) == 0
     assert json.loads((tmp_path / "r" / "summary.json").read_text())["pretext"]["raw"] > 0.9
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, fit
 from safetensors.torch import load_file
 from scipy import stats
 from torch.nn import functional
@@ -226,7 +226,9 @@ def test_a_step_trains_on_mixed_views_and_answers_and_only_a_step(tmp_path, phot
 
 @pytest.mark.parametrize("more", [["--adversary", "fgsm", "--precision", "64"], ["--task", "rotation", "--adversary", "none"], ["--batch_norm", "joint", "--precision", "bf16"]])  # fmt: skip
 def test_every_mode_trains(tmp_path, photos, more):
-    assert train.main([*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'r'}", *ALL, *more, "--steps", "2"]) == 0
+    assert (
+        train.main(fit([*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'r'}", *ALL, *more, "--steps", "2"])) == 0
+    )
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, photos):

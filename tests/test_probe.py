@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY
+from conftest import TINY, fit
 from test_file_list import write_places205
 from test_measure import make
 from test_torchvision_sources import write_imagenet
@@ -210,7 +210,9 @@ def runs(tmp_path_factory, photos):
     folder = tmp_path_factory.mktemp("runs")
     arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
     for name, more in arms.items():
-        argv = [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
+        argv = fit(
+            [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
+        )
         assert train.main(argv) == 0
     return folder
 

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, fit
 from torch import nn
 
 from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
@@ -390,7 +390,7 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
 )
 def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, capsys, more, message):
     out = tmp_path / "run"
-    assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", *more]) == 2
+    assert train.main(fit([*WORDS, "--data", *sources, "--out", str(out), "--removal", *more])) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
 

@@ -175,12 +175,12 @@ def test_a_magnitude_out_of_range_is_refused(value):
 
 
 def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out_ones_never(photos, monkeypatch):
-    from conftest import TINY
+    from conftest import TINY, fit
 
     from lens import data, experiment
     from lens.parsing import parse
 
-    argv = [*TINY, "--data", f"{photos}", "--adversary", "none", "--task", "labels", "--augment", "none"]
+    argv = fit([*TINY, "--data", f"{photos}", "--adversary", "none", "--task", "labels", "--augment", "none"])
     parsed = parse([*argv, "--rand_augment", "9", "--shortcut", "arrow"], "lens.train")
     images = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY, write_folder
+from conftest import TINY, fit, write_folder
 from test_data import write_parquet
 
 from lens import ablate, cli, train
@@ -75,6 +75,7 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
             ]
         if "--data" not in argv:
             argv += ["--probe_images", "100"]
+        argv = fit(argv)
     if "--removal" in argv:
         argv += ["--removal_steps", "2", "--removal_seeds", "1"]
     if verb == "ablate":

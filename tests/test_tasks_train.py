@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 import yaml
-from conftest import TINY
+from conftest import TINY, fit
 from safetensors.torch import load_file
 
 from lens import probe, train
@@ -34,7 +34,7 @@ def summary(run):
 @pytest.mark.parametrize(("task", "mode"), BY_TASK, ids=lambda words: "-".join(w.strip("-") for w in words[:2]))
 def test_every_task_trains_and_is_measured(tmp_path, photos, task, mode):
     out = tmp_path / "r"
-    assert train.main([*QUICK, "--task", *task, *mode, "--data", str(photos), "--out", str(out)]) == 0
+    assert train.main(fit([*QUICK, "--task", *task, *mode, "--data", str(photos), "--out", str(out)])) == 0
     found = summary(out)
     assert found["task"] == task[0]
     assert found["pretext"]["metric"] == "accuracy"
@@ -65,7 +65,9 @@ def test_shuffled_answers_are_no_answers(tmp_path, photos):
     accuracy = {}
     for shuffled in ("false", "true"):
         out = tmp_path / shuffled
-        argv = [*TINY, "--task", "labels", "--adversary", "none", "--steps", "60", "--lr", "3e-3", "--batch_size", "16"]
+        argv = fit(
+            [*TINY, "--task", "labels", "--adversary", "none", "--steps", "60", "--lr", "3e-3", "--batch_size", "16"]
+        )
         argv += ["--eval_every", "60", "--checkpoint_every", "60", "--shuffle_targets", shuffled, "--augment", "none"]
         assert train.main([*argv, "--data", str(photos), "--out", str(out)]) == 0
         accuracy[shuffled] = summary(out)["pretext"]["raw"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, write_folder
+from conftest import TINY, fit, write_folder
 from safetensors.torch import load_file
 
 from lens import probe, train
@@ -24,7 +24,7 @@ WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
 
 
 def run(out, photos, *more):
-    argv = [*TINY, "--data", str(photos), "--out", str(out), *more]
+    argv = fit([*TINY, "--data", str(photos), "--out", str(out), *more])
     return train.main(argv)
 
 
