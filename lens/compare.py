@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lens import edit_maps, figures, figures_compare
-from lens.files import reading, write_atomically
+from lens.files import read_bytes, reading, write_atomically
 from lens.finished import Finished, summary_of
 from lens.protocols import BadInput
-from lens.run import Run
+from lens.run import RECORD, Run
 from lens.settings import as_list
 from lens.terminal import say
 
@@ -124,7 +124,7 @@ def _planned(asked: Comparison, kinds: list[str], about: list[dict[str, Any]]) -
     for file in (folder / f"{kind}.json" for kind in kinds):
         if file.exists():
             with reading(file, "delete it, or choose another --out"):
-                earlier = [entry["run"] for entry in json.loads(file.read_text(encoding="utf-8"))["runs"]]
+                earlier = [str(entry["run"]) for entry in json.loads(read_bytes(file, RECORD))["runs"]]
             if earlier != [entry["run"] for entry in about]:
                 raise BadInput(f"{file} compares {', '.join(earlier)}: choose another --out")
     return folder
@@ -180,12 +180,8 @@ def edits_of(asked: Comparison, run: Run) -> dict[str, Array]:
 
     Raises BadInput where the file is damaged.
     """
-    file = run.directory / "figures" / "edits.npz"
-    names = ("map", "mean_image", "map_images", "original", "lensed")
-    if file.exists():
-        advice = "delete it, and the lens is asked again"
-        with reading(file, advice), open(file, "rb") as stream, np.load(stream, allow_pickle=False) as numbers:
-            return {name: numbers[name] for name in names}
+    if (run.directory / "figures" / "edits.npz").exists():
+        return edit_maps.load(run.directory)
     from lens import evaluate, experiment
 
     finished = _finished(asked, run)

@@ -12,10 +12,9 @@ from typing import Any, cast
 import lightning_fabric
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
-from lens import data, divide, networks, removal
+from lens import data, divide, networks, removal, yaml_text
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
@@ -354,7 +353,7 @@ def origin(weights: Path) -> dict[str, Any]:
     for folder in (weights.parent, weights.parent.parent):
         if (folder / "settings.yaml").is_file():
             with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
-                found: dict[str, Any] = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+                found: dict[str, Any] = yaml_text.read(folder / "settings.yaml")
                 numbers = {"image_size": int(found["image_size"]), "lens_noise": float(found.get("lens_noise", 0))}
                 return found | numbers
     return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
@@ -13,13 +14,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from lens.protocols import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -175,6 +177,21 @@ def read_bytes(file: str | Path, limit: int) -> bytes:
 def read_text(file: str | Path, limit: int) -> str:
     """The text of a regular file of at most `limit` bytes. Raises OSError as `read_bytes`, ValueError where it is no UTF-8."""
     return read_bytes(file, limit).decode("utf-8")
+
+
+def read_arrays(file: Path, limit: int) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an .npz file that hold at most `limit` bytes together, nothing of it unpickled.
+
+    Raises OSError as `read_bytes`, and ValueError where it says that it unpacks to more.
+    """
+    import numpy as np
+
+    content = io.BytesIO(read_bytes(file, limit))
+    with zipfile.ZipFile(content) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > limit:
+            raise ValueError(f"it unpacks to more than {limit / MEBIBYTE:,.0f} MiB")
+    with np.load(content, allow_pickle=False) as numbers:
+        return {name: numbers[name] for name in numbers.files}
 
 
 @contextmanager

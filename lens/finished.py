@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.parsing import Parsed, of_this_version, parse, refuse_foreign_code
-from lens.protocols import BadInput
+from lens.parsing import Parsed, of_this_version, parse, refuse_foreign_code, value_of
+from lens.protocols import BadInput, is_file_key
 from lens.run import Run
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def summary_of(run: Run) -> dict[str, Any]:
     return summary
 
 
+def _refuse_other_plugins(stored: dict[str, Any], argv: list[str], directory: Path) -> None:
+    """Raise BadInput where the command line names another task or shortcut than the run has: it would be ignored."""
+    for kind in ("task", "shortcut"):
+        asked = value_of(f"--{kind}", argv)
+        # Of several runs that are compared one may have the file.
+        if asked is not None and asked != stored.get(kind) and not is_file_key(asked):
+            raise BadInput(
+                f"--{kind} {asked} would be ignored: {directory} has the {kind} {stored.get(kind)!r}, and a finished run "
+                "keeps it; leave it out"
+            )
+
+
 @dataclasses.dataclass(frozen=True)
 class Finished:
     """A finished run with its settings as they are asked for now."""
@@ -43,6 +56,7 @@ class Finished:
         """
         summary, stored = summary_of(run), run.settings()
         refuse_foreign_code(stored, argv, run.directory)
+        _refuse_other_plugins(stored, argv, run.directory)
         run.refuse_changed_plugins()
         stored = of_this_version(stored, run.origin()["lens"], run.directory)
         return cls(run, summary, parse([], "lens.train", stored | changed))

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lens import yaml_text
 from lens.draws import generator, step_seed
 from lens.experiment import Experiment
 from lens.networks import build_extractor
@@ -87,8 +87,8 @@ def parts(spec: str) -> tuple[str, dict[str, Any]]:
     """`resnet10t:{stem_width: 8}` → the model's name and its arguments. Raises BadInput where they are no mapping."""
     name, colon, rest = spec.partition(":")
     try:
-        arguments = yaml.safe_load(rest) if colon else {}
-    except yaml.YAMLError:
+        arguments = yaml_text.parse(rest) if colon else {}
+    except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
         raise BadInput(f"classifier {spec!r}: after the colon come arguments, as in resnet10t:{{stem_width: 8}}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lens.files import reading, write_atomically
+from lens import schemas
+from lens.files import read_bytes, reading, write_atomically
 from lens.grid import Grid, GridRun
 from lens.protocols import BadInput, nearest
+from lens.run import RECORD
 
 Row = dict[str, Any]
 INTERVALS = (
@@ -49,7 +50,7 @@ def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any])
         if file.exists():
             status = "finished"
             with reading(file, f"delete {place} and run it again"):
-                summary = measured(json.loads(file.read_text(encoding="utf-8")))
+                summary = measured(schemas.checked(schemas.Summary, read_bytes(file, RECORD)))
         else:
             status = "failed" if run.slug in failed else "unfinished" if place.exists() else "missing"
         head = {**run.cell, "seed": run.seed, "status": status, "directory": place.relative_to(out).as_posix()}

@@ -13,11 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import Draws
+from lens.files import MEBIBYTE, read_bytes
 from lens.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
 from lens.protocols import BadInput, Question, Task, nearest, trait
 
 OWN: dict[str, Callable[[int], nn.Module]] = {FULL: FullUnet, SMOOTH: Smoothing, COLOUR: lambda depth: ColourMap()}
 """The lenses of our own, beside segmentation-models-pytorch's encoders: a U-Net or its like of a depth."""
+NOT_ARGUMENTS = frozenset({
+    "model_name", "checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "out_indices",
+    "feature_cfg", "feature_cls", "num_classes", "in_chans", "global_pool", "kwargs_filter",
+})  # fmt: skip
+"""Arguments of timm.create_model that a settings file does not give: `checkpoint_path` and all of `pretrained…` read files,
+some of which are pickles, and the others give no pooled features of a colour image."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -225,6 +232,12 @@ def build_extractor(
         raise BadInput(
             f"--extractor {name} has neither published weights nor another root: drop --pretrained and --extractor_stem"
         )
+    if refused := sorted(key for key in arguments if key in NOT_ARGUMENTS or key.startswith("pretrained")):
+        given = "--extractor_args" if flag == "extractor" else "arguments"
+        raise BadInput(
+            f"--{flag} {name} does not take {given} {refused[0]}: it would load a file, or give something else than features; "
+            "--extractor_weights and --pretrained load weights"
+        )
     try:
         if name == ALL_CONV:
             backbone = AllConv(task.prepare(torch.zeros(1, 3, image_size, image_size)).shape[-1], **arguments)
@@ -311,19 +324,27 @@ def without_backbone(extractor: Extractor) -> nn.Module:
 def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
     """Load a safetensors file into `module`, strictly. Raises BadInput where it is none or does not fit."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    if not Path(file).is_file():
+    if not Path(file).exists():
         raise BadInput(f"{flag} {file}: there is no such file")
-    try:
-        state = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{flag} {file} is no safetensors file ({error})") from error
     own = module.state_dict()
+    try:
+        # In double precision, with names: a larger file is another network's.
+        state = load(read_bytes(file, 8 * sum(x.numel() for x in own.values()) + 64 * MEBIBYTE))
+    except (SafetensorError, OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"{flag} {file} is no safetensors file ({what})") from error
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
     wrong += [key for key in state if key not in own]
     if wrong:
         raise BadInput(
             f"{flag} {file} does not fit: {len(wrong)} tensors are missing, unknown or of another shape, first {wrong[0]}"
+        )
+    wrong = [key for key in own if state[key].is_floating_point() != own[key].is_floating_point()]
+    wrong += [key for key, x in state.items() if x.is_floating_point() and not torch.isfinite(x).all()]
+    if wrong:
+        raise BadInput(
+            f"{flag} {file} is damaged: {len(wrong)} tensors hold what is no finite number, first {wrong[0]}"
         )
     module.load_state_dict(state)

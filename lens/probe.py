@@ -14,7 +14,7 @@ from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number, short_names
 from lens.ranks import launched
 from lens.run import Run
-from lens.settings import as_list
+from lens.settings import MOST_THREADS, as_list, setting
 from lens.terminal import guard
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ PROOF = ("removal_classifiers", "removal_seeds", "removal_steps", "removal_image
 class ProbeSettings:
     """Settings of a probe; everything else is the run's own."""
 
-    run: list[str]
+    run: list[str] = setting(dataclasses.MISSING, path=True)
     """Run directory; several with --maps or --transfer."""
-    probe: list[str] | str = dataclasses.field(default_factory=list)
+    probe: list[str] | str = setting([], path=True)
     """Labelled sources; default: the training sources that have labels (with --removal: none)."""
     method: Literal["logistic", "sgd", "both"] = "logistic"
     """Linear probe: logistic (penalty chosen on validation), sgd (the protocol of Kolesnikov et al. 2019), or both."""
@@ -41,9 +41,9 @@ class ProbeSettings:
     """Epochs of the sgd probe; its rate falls at 3/7 and 5/7 of them."""
     layer: list[str] | str = dataclasses.field(default_factory=list)
     """Inner layers of the extractor to probe too, by timm's names (layer3, stages.2), or all."""
-    fuse: str | None = None
+    fuse: str | None = setting(None, path=True)
     """Another run whose features are put beside this one's: their accuracy together, instead of all other figures."""
-    fuse_control: str | None = None
+    fuse_control: str | None = setting(None, path=True)
     """A run as the --fuse one with another seed: the two together have as many features and no removal to tell of."""
     weights: str = "last"
     """last, or best (by validation accuracy on clean images during training)."""
@@ -71,11 +71,11 @@ class ProbeSettings:
     """Compare runs: where their lenses edit, on average, side by side."""
     transfer: bool = False
     """Compare runs: how hard each one's task is on images that each one's lens has edited."""
-    out: str | None = None
+    out: str | None = setting(None, path=True)
     """Folder of a comparison; default runs/compare-<time>."""
-    task: str | None = None
+    task: str | None = setting(None, path=True)
     """The task file of the run, named again where the run's task is a file."""
-    shortcut: str | None = None
+    shortcut: str | None = setting(None, path=True)
     """The shortcut file of the run, named again where the run's shortcut is a file."""
 
     def __post_init__(self) -> None:
@@ -92,7 +92,10 @@ class ProbeSettings:
         if self.fuse and (self.layers or self.weights != "last"):
             raise BadInput("--fuse measures the last weights' pooled features: leave --layer and --weights out")
         check_number("probe_epochs", self.probe_epochs, low=1)
-        for flag in ("probe_images", "threads", *PROOF):
+        if self.threads is not None:
+            check_number("threads", self.threads, low=1, high=MOST_THREADS)
+        self._refuse_unread()
+        for flag in ("probe_images", *PROOF):
             if isinstance(value := getattr(self, flag), int):
                 check_number(flag, value, low=1)
             if flag in PROOF and value and not self.removal:
@@ -119,6 +122,20 @@ class ProbeSettings:
                 raise BadInput(
                     f"--{field.name} has no meaning with {comparison}, which compares runs: drop one of them"
                 )
+
+    def _refuse_unread(self) -> None:
+        """Raise BadInput for settings that this probe would not read."""
+        unread = {}
+        for flag in ("image_column", "label_column", "probe_images"):
+            needless = self.removal or flag != "probe_images"  # a probe of the training sources has their columns
+            if getattr(self, flag) is not None and not as_list(self.probe) and needless:
+                unread[flag] = (
+                    "no --probe is given, and the run's own sources keep the columns that it was trained with"
+                )
+        if self.probe_epochs != 70 and self.method == "logistic" and not self.removal:
+            unread["probe_epochs"] = "it is the sgd probe's: add --method sgd or both"
+        for flag, why in unread.items():
+            raise BadInput(f"--{flag} {getattr(self, flag)} would be ignored: {why}")
 
     @property
     def changed(self) -> dict[str, Any]:

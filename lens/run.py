@@ -10,28 +10,48 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-import yaml
-
-from lens.files import DISK_FULL, append_line, reading, sync_directory, write_atomically, write_tensors
+from lens import schemas, yaml_text
+from lens.files import (
+    DISK_FULL,
+    MEBIBYTE,
+    append_line,
+    checksum,
+    is_own_folder,
+    open_own,
+    own_folder,
+    read_bytes,
+    read_text,
+    reading,
+    sweep,
+    sync_directory,
+    temporary_beside,
+    write_atomically,
+    write_tensors,
+)  # fmt: skip
 from lens.mirror import Mirror
 from lens.protocols import BadInput, is_file_key
 from lens.ranks import own_rank
+from lens.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 P = ParamSpec("P")
 CHECKPOINTS_KEPT = 2
+SMALL, RECORD = MEBIBYTE, 256 * MEBIBYTE
+"""Bytes, at most, of a file of settings or state, and of a record or a summary."""
+SUBFOLDERS = ("checkpoint", "best", "figures")
+BEGUN = {"lock", "origin.json", "commands.txt"}
+"""What a directory holds before its settings.yaml makes it a run."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 _locks: set[int] = set()
@@ -61,9 +81,10 @@ def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
 class Run:
     """One run's directory.
 
-    It holds `settings.yaml` from its first moment on (it is made under another name and renamed into place), then
-    `metrics.jsonl`, `checkpoint/` (the last two, each renamed into place), the players' weights and `summary.json`.
-    `with run:` holds the directory against other processes and gives a full disk its one line.
+    `settings.yaml` makes it one: what was begun and killed before that is begun again. Then come `metrics.jsonl`,
+    `checkpoint/` (the last two, each renamed into place), the players' weights and `summary.json`. It may come from a
+    stranger: what is read is checked (`schemas`), and nothing is written through a link. `with run:` holds the directory
+    against other processes and gives a full disk its one line.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,7 +94,7 @@ class Run:
 
     def __enter__(self) -> Run:
         if self.exists() and own_rank() == 0:
-            self.hold(self.directory)
+            self.hold()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -90,32 +111,36 @@ class Run:
                 f"--resume {self.directory}"
             ) from error
 
-    def hold(self, place: Path) -> None:
-        """Lock the file `lock` in `place` until the run is left or this process dies, however it dies.
+    def hold(self) -> None:
+        """Lock the file `lock` until the run is left or this process dies, however it dies; remove what a killed one left.
 
         Raises BadInput, naming the owner, where another process holds it.
         """
+        place = self.directory / "lock"
         try:
-            self._lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = open_own(place, os.O_RDWR | os.O_CREAT)
             _locks.add(self._lock)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
-                print(f"{place} lies on a disk without locks: let no other process use it", file=sys.stderr)
+                say(f"{self.directory} lies on a disk without locks: let no other process use it")
             os.ftruncate(self._lock, 0)
             owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
             os.write(self._lock, owner.encode())
         except BlockingIOError as error:
-            owner = (place / "lock").read_text(encoding="utf-8") or "another process"
+            owner = read_bytes(place, SMALL).decode("utf-8", "replace") or "another process"
             self.release()
-            raise BadInput(f"{place} is in use by {owner}: wait until it ends, or stop it") from error
+            raise BadInput(f"{self.directory} is in use by {owner}: wait until it ends, or stop it") from error
         except OSError as error:
             self.release()
-            raise BadInput(
-                f"cannot write {place}/lock ({error.strerror}): a run's directory must be writable"
-            ) from error
+            raise BadInput(f"cannot write {place} ({error.strerror}): a run's directory must be writable") from error
+        for name in SUBFOLDERS:
+            if os.path.lexists(self.directory / name):
+                own_folder(self.directory / name)  # refused now, and not after hours of training
+            sweep(self.directory / name)
+        sweep(self.directory)
 
     def release(self) -> None:
         """Let go of the lock, where it is held."""
@@ -132,7 +157,7 @@ class Run:
             raise BadInput(
                 f"{directory} holds {state} run: continue it with --resume {directory}, or choose another --out"
             )
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if directory.exists() and not _is_free(directory):
             raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
         return cls(directory)
 
@@ -144,19 +169,22 @@ class Run:
     def create(self, plain: dict[str, Any], command: str) -> None:
         """Make a planned directory. Raises BadInput where another is there by now, or where nothing can be written."""
         directory = self.plan(self.directory).directory
+        made = not directory.exists()
         try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+            directory.mkdir(parents=True, exist_ok=True)
+            self.hold()
             try:
-                temporary.chmod(0o755)
-                content = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-                write_atomically(temporary / "settings.yaml", content)
-                Run(temporary).record_origin(plain)
-                Run(temporary).record_command(command)
-                self.hold(temporary)
-                temporary.rename(directory)
+                self.plan(directory)  # another process may have been quicker
+                (directory / "commands.txt").unlink(missing_ok=True)
+                self.record_origin(plain)
+                self.record_command(command)
+                write_atomically(directory / "settings.yaml", yaml_text.dump(plain))
             except (OSError, BadInput):
-                shutil.rmtree(temporary)
+                if not self.exists():
+                    for name in BEGUN:
+                        (directory / name).unlink(missing_ok=True)
+                    if made:
+                        directory.rmdir()
                 raise
         except OSError as error:
             raise BadInput(
@@ -176,8 +204,8 @@ class Run:
         """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
         file = self.directory / "settings.yaml"
         with reading(file, "bring it back from a copy, or start a new run with another --out"):
-            plain = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not isinstance(plain, dict):
+            plain = yaml_text.read(file)
+        if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
         return plain
 
@@ -195,8 +223,8 @@ class Run:
         if not file.exists():
             return {"lens": "0.1.0", "plugins": {}}
         with reading(file, "bring it back from a copy, or start a new run with another --out"):
-            found = json.loads(file.read_text(encoding="utf-8"))
-            return {"lens": str(found["lens"]), "plugins": dict(found["plugins"])}
+            found: dict[str, Any] = schemas.checked(schemas.Origin, read_bytes(file, SMALL))
+            return found
 
     def refuse_changed_plugins(self) -> None:
         """Raise BadInput where a plug-in file is another than the run has trained with."""
@@ -216,7 +244,7 @@ class Run:
         """The commands that started and resumed the run."""
         file = self.directory / "commands.txt"
         with reading(file, "bring it back from a copy"):
-            return file.read_text(encoding="utf-8").splitlines()
+            return read_text(file, RECORD).splitlines()
 
     def refuse_other_images(self, splits: bytes) -> None:
         """Raise BadInput where the run has trained on other images, or on these divided otherwise."""
@@ -248,7 +276,7 @@ class Run:
     @_on_rank_0
     def update_settings(self, plain: dict[str, Any]) -> None:
         """Record the settings that a resumed run may change."""
-        write_atomically(self.directory / "settings.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        write_atomically(self.directory / "settings.yaml", yaml_text.dump(plain))
         self.record_origin(plain)
 
     # --- metrics -----------------------------------------------------------------------------------------------------
@@ -264,8 +292,8 @@ class Run:
         """All lines of metrics.jsonl that are whole."""
         file = self.directory / "metrics.jsonl"
         with reading(file, "delete the lines that are damaged"):
-            lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
-            return [json.loads(line) for line in lines]
+            lines = read_text(file, RECORD).split("\n")[:-1] if file.exists() else []
+            return [schemas.metrics_line(line) for line in lines]
 
     @_on_rank_0
     def cut_metrics(self, step: int) -> None:
@@ -292,16 +320,15 @@ class Run:
     @_on_rank_0
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write `checkpoint/step-<step>` as a new directory renamed into place; keep the last two."""
-        folder = self.directory / "checkpoint"
+        folder = self.folder("checkpoint")
         place = folder / f"step-{step:08d}"
-        folder.mkdir(exist_ok=True)
         if not place.exists():
-            temporary = folder / f".step-{step:08d}"
-            shutil.rmtree(temporary, ignore_errors=True)
+            temporary = temporary_beside(place)
             try:
                 temporary.mkdir()
-                write_tensors(temporary, {"players": tensors})
-                write_atomically(temporary / "state.json", json.dumps({"step": step, **state}))
+                sums = write_tensors(temporary, {"players": tensors})
+                content = {"step": step, **state, **sums}
+                write_atomically(temporary / "state.json", json.dumps(content))
                 sync_directory(temporary)
                 temporary.rename(place)
             except OSError:
@@ -311,15 +338,25 @@ class Run:
         for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old)
 
-    def last_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and the state of the last whole checkpoint, or None before the first."""
-        from safetensors.torch import load_file
+    def last_checkpoint(
+        self, limit: int, fits: Callable[[dict[str, Tensor], dict[str, Any]], None]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors, of at most `limit` bytes, and the state of the last whole checkpoint, or None before the first.
+
+        Raises BadInput, with what to delete, where it is damaged or `fits` raises ValueError: it is another network's.
+        """
+        from safetensors.torch import load
 
         place, state = self.last_checkpoint_path(), self._last_state()
         if place is None or state is None:
             return None
         with reading(place, self._without(place)):
-            return load_file(place / "players.safetensors"), state
+            content = read_bytes(place / "players.safetensors", limit)
+            if state.get("players") not in (None, checksum(content)):
+                raise ValueError("its tensors are not those that were written: the checksum is another")
+            tensors = load(content)
+            fits(tensors, state)
+            return tensors, state
 
     def rival_mse(self) -> float | None:
         """The mean squared change that a rival has been held to, or None before the first checkpoint and for a lens."""
@@ -330,7 +367,10 @@ class Run:
         if place is None:
             return None
         with reading(place, self._without(place)):
-            return dict(json.loads((place / "state.json").read_text()))
+            state: dict[str, Any] = schemas.checked(schemas.State, read_bytes(place / "state.json", SMALL))
+            if state["step"] != int(place.name.removeprefix("step-")):
+                raise ValueError(f"it is of step {state['step']}")
+            return state
 
     def _without(self, place: Path) -> str:
         earlier = self._checkpoints()[:-1]
@@ -341,7 +381,12 @@ class Run:
         return self._checkpoints()[-1] if self._checkpoints() else None
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.directory / "checkpoint").glob("step-*"))
+        folder = self.directory / "checkpoint"
+        if not os.path.lexists(folder):
+            return []
+        own_folder(folder)
+        named = (place for place in folder.iterdir() if re.fullmatch(r"step-\d{8,12}", place.name))
+        return sorted(place for place in named if is_own_folder(place))
 
     # --- results -----------------------------------------------------------------------------------------------------
 
@@ -354,26 +399,37 @@ class Run:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
         with reading(file, f"delete it, then measure again with --resume {self.directory}"):
-            return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+            if not file.exists():
+                return None
+            found: dict[str, Any] = schemas.checked(schemas.Summary, read_bytes(file, RECORD))
+            return found
 
     @_on_rank_0
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
-        for pattern in ("summary*.json", "removal.json", "figures/removal.*"):
-            for file in self.directory.glob(pattern):
-                file.unlink()
+        for folder, pattern in ((".", "summary*.json"), (".", "removal.json"), ("figures", "removal.*")):
+            if is_own_folder(self.directory / folder):
+                for file in (self.directory / folder).glob(pattern):
+                    file.unlink()
 
     def folder(self, name: str) -> Path:
-        """A subfolder, made if it is not there."""
-        (self.directory / name).mkdir(exist_ok=True)
-        return self.directory / name
+        """A subfolder, made if it is not there. Raises BadInput where a link or a file stands in its place."""
+        return own_folder(self.directory / name)
+
+
+def _is_free(directory: Path) -> bool:
+    """Whether a directory is empty, or holds just what a start leaves that was killed in its first moment."""
+    if not directory.is_dir():
+        return False
+    left = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".lens-")}
+    return left <= BEGUN
 
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
     """Hold a directory that is no run (a grid's) against other processes, as a run is held. Raises BadInput likewise."""
     holder = Run(directory)
-    holder.hold(directory)
+    holder.hold()
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from lens.adversary import Losses, adversarial_step, clamp_straight_through, pla
 from lens.data import Batch
 from lens.draws import Draws, step_seed
 from lens.experiment import Experiment
-from lens.files import write_tensors
+from lens.files import MEBIBYTE, write_tensors
 from lens.networks import Lens
 from lens.protocols import BadInput, Task, key_name, trait
 from lens.ranks import Coupled
@@ -266,7 +266,7 @@ class Trainer:
 
     def restore(self, run: Run) -> None:
         """Continue from the last checkpoint, or from the start where there is none; cut later lines of the record."""
-        saved = run.last_checkpoint()
+        saved = run.last_checkpoint(self._largest(), self._refuse_unfit)
         if saved is not None:
             tensors, state = saved
             if state["step"] > self.total:
@@ -284,6 +284,36 @@ class Trainer:
                     self.moving.load_state_dict(_below("moving_lens.", tensors))
             self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
         run.cut_metrics(self.step)
+
+    def _largest(self) -> int:
+        """Bytes that a checkpoint of these players has at most: weights, two moments, an average, all in double precision."""
+        players = [*self.players.extractor.state_dict().values()]
+        players += self.players.lens.state_dict().values() if self.players.lens is not None else []
+        numbers: int = sum(x.numel() for x in players)
+        return 4 * 8 * numbers + 64 * MEBIBYTE
+
+    def _refuse_unfit(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Raise ValueError, with its name, for a tensor that is missing, unknown, of another shape or not finite.
+
+        An optimiser that has moved has every moment of every parameter: one that is missing would start again in silence.
+        """
+        step = state["step"]
+        needed = {f"extractor.{name}": x.shape for name, x in self.players.extractor.state_dict().items()}
+        needed |= _moments("extractor_optimizer", self.extractor_optimizer) if step else {}
+        if self.players.lens is not None:
+            needed |= {f"lens.{name}": x.shape for name, x in self.players.lens.state_dict().items()}
+        if self.lens is not None:
+            needed |= _moments("lens_optimizer", self.lens_optimizer) if step >= self.settings.lens_every else {}
+            if self.moving is not self.players.lens:
+                needed |= {f"moving_lens.{name}": x.shape for name, x in self.moving.state_dict().items()}
+        needed["recon_weight"] = self.recon_weight.shape
+        for name in sorted(needed.keys() | tensors.keys()):
+            if name not in tensors or name not in needed:
+                raise ValueError(f"its tensor {name} is {'missing' if name in needed else 'of another network'}")
+            if tensors[name].shape != needed[name]:
+                raise ValueError(f"its tensor {name} is {[*tensors[name].shape]} and must be {[*needed[name]]}")
+            if tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
+                raise ValueError(f"its tensor {name} holds what is no finite number")
 
     def save_weights(self, folder: Path) -> None:
         """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
@@ -368,6 +398,18 @@ def _mean_of(parts: list[Losses]) -> Losses:
     """The mean of the losses of a batch's parts, which are of equal size."""
     names = parts[0].parts()
     return Losses(**{name: torch.stack([part.parts()[name] for part in parts]).mean() for name in names})
+
+
+def _moments(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, torch.Size]:
+    """The shapes of what an optimiser keeps of each parameter that it moves, by the names that a checkpoint gives them."""
+    kept = ("momentum_buffer",) if "momentum" in optimizer.defaults else ("step", "exp_avg", "exp_avg_sq")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {
+        f"{prefix}.{i}.{name}": torch.Size() if name == "step" else parameter.shape
+        for i, parameter in enumerate(parameters)
+        for name in kept
+        if parameter.requires_grad
+    }
 
 
 def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -73,6 +73,13 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
         return True
 
 
+def _word(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    """A word, between double quotes where it holds a line break of a kind that is read back as a space."""
+    style = '"' if any(mark in text for mark in "\r\n\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _word)
 for _owner in (_Loader, _Dumper):
     _owner.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
     _owner.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))

@@ -1,0 +1,174 @@
+"""What the files of a run hold: their types are checked where they are read, for they may be damaged, or a stranger's."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, Literal, NotRequired
+
+import pydantic
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
+
+ALLOW = pydantic.ConfigDict(extra="allow")
+Number = float | None
+Count = Annotated[int, Field(ge=0)]
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | None
+"""The two ends of a 95 % interval; None where an end is infinite, or there is none."""
+
+
+class Pretext(TypedDict, total=False):
+    """The pretext task's part of summary.json: accuracies in [0, 1], or losses."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    metric: Literal["accuracy", "loss"]
+    images: Count
+    chance: Number
+    raw: Number
+    raw_ci: Interval
+    lensed: Number
+    lensed_ci: Interval
+    clean: Number
+    clean_ci: Interval
+    gap: Number
+    gap_ci: Interval
+
+
+class Reconstruction(TypedDict, total=False):
+    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    mse: Number
+    mse_ci: Interval
+    psnr: Number
+    psnr_ci: Interval
+    ssim: Number
+    ssim_ci: Interval
+    all_psnr: Number
+
+
+class Probe(TypedDict, total=False):
+    """What features are worth on one source: accuracies in [0, 1] beside their floors."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    source: str
+    chance: Number
+    n_train: Count
+    n_test: Count
+    linear: Number
+    linear_ci: Interval
+    knn: Number
+    knn_ci: Interval
+    untrained: Number
+    untrained_ci: Interval
+    pixels: Number
+    pixels_ci: Interval
+    linear_sgd: Number
+    linear_sgd_ci: Interval
+    linear_lensed_statistics: Number
+    linear_lensed_statistics_ci: Interval
+    layers: dict[str, dict[str, Any]]
+    fusion: dict[str, dict[str, Any]]
+
+
+class Read(TypedDict):
+    """What fresh classifiers read of the source, on one kind of images."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    balanced_accuracy: float
+    ci: Interval
+    adversary: NotRequired[float]
+    adversary_ci: NotRequired[Interval]
+
+
+class Removal(TypedDict):
+    """The proof of removal's part of summary.json."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    verdict: str
+    chance: float
+    raw: Read
+    lensed: Read
+    psnr_planted: Number
+    downstream: dict[str, Any] | None
+    frozen: dict[str, Any] | None
+    probes: dict[str, dict[str, Any]]
+
+
+class Summary(TypedDict):
+    """summary.json: every figure of a finished run."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    task: str
+    data: str
+    shortcut: str
+    shortcut_key: NotRequired[str | None]
+    adversary: str
+    seed: Count
+    steps: Count
+    seconds: float
+    images_per_second: float
+    recon_weight: NotRequired[Number]
+    git_commit: NotRequired[str | None]
+    match: NotRequired[dict[str, float | str | None] | None]
+    pretext: Pretext
+    reconstruction: NotRequired[Reconstruction | None]
+    downstream: dict[str, Probe]
+    removal: NotRequired[Removal]
+
+
+class Best(TypedDict):
+    """The best validation score so far, and the step that had it."""
+
+    score: float
+    step: Count
+
+
+class State(TypedDict):
+    """state.json of a checkpoint; `players` is a checksum of its tensors' file, which older runs lack."""
+
+    step: Count
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    best: Best | None
+    target_mse: NotRequired[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    players: NotRequired[str]
+
+
+class Origin(TypedDict):
+    """origin.json: the version that wrote the settings, and a hash of each plug-in file."""
+
+    lens: Annotated[str, Field(pattern=r"^\d+(\.\d+)*[\w.+-]*$", max_length=40)]
+    plugins: dict[str, str]
+
+
+class Line(TypedDict):
+    """A line of metrics.jsonl: losses, rates and accuracies at a step."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    kind: Literal["train", "val"]
+    step: Count
+
+
+@functools.cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(schema)
+
+
+def checked(schema: Any, content: bytes | str) -> Any:
+    """JSON as what `schema` says. Raises ValueError, in one line with the place, where it is no JSON or something else."""
+    try:
+        return _adapter(schema).validate_json(content, strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
+
+
+def metrics_line(text: str) -> dict[str, Any]:
+    """One line of metrics.jsonl. Raises ValueError as `checked`."""
+    line: dict[str, Any] = checked(Line, text)
+    for name, value in line.items():
+        if name != "kind" and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+            raise ValueError(f"{name}: is no number")
+    if line["kind"] == "val" and not {"raw", "clean"} <= line.keys():
+        raise ValueError("a line of a validation lacks raw or clean")
+    return line
