@@ -7,8 +7,8 @@ Shape letters, used in names (`logits_EK`) and docstrings throughout the package
     F  features of the extractor    C H W  channels (always RGB), height, width
 
 A plug-in is a file: its name is its key on the command line, its docstring's first line its line in `--help`, and its
-one public dataclass holds its settings and fills one of the protocols below. Of lens itself it imports this file and
-`draws` only; heavy libraries are imported inside functions, so that `--help` and bad input answer at once.
+one public dataclass holds its settings and fills one of the protocols below. Of lens itself it imports this file,
+`draws` and `files` only; heavy libraries are imported inside functions, so that `--help` and bad input answer at once.
 """
 
 from __future__ import annotations

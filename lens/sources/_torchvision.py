@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._files import file_stamp
+from lens.sources._files import file_stamp, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -88,9 +88,7 @@ class FileSource(_Torchvision):
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(self._loaded[1][position])
+        return open_image(self._loaded[1][position])
 
     def _load(self, place: Path) -> tuple[Listing, list[Any]]:
         folder, found, classes = self.files(place)

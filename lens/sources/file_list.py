@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._columns import numbered
-from lens.sources._files import PLACES205, file_stamp
+from lens.sources._files import PLACES205, file_stamp, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -66,9 +66,7 @@ class FileList:
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(os.path.join(self._root, self._listing.records[position].name))
+        return open_image(os.path.join(self._root, self._listing.records[position].name))
 
     @property
     def _root(self) -> Path:
