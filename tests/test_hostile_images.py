@@ -1,5 +1,6 @@
 """Images, lists and tables that were made to harm, or that are only odd: read rightly, counted, or refused in one line."""
 
+import concurrent.futures
 import io
 import os
 import signal
@@ -8,10 +9,11 @@ import socket
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import picture, write_folder
+from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, opening
+from lens import cache, divide, opening, patterns, splits, train
+from lens.protocols import BadInput, Listing, Record
 from lens.sources._files import FORMATS, open_image
 
 
@@ -132,3 +134,54 @@ def test_no_more_of_a_file_is_read_than_an_image_has(tmp_path):
         stream.truncate(1 << 40)  # a hole: nothing on disk
     with pytest.raises(OSError, match="larger than 1,024 MiB"):
         open_image(tmp_path / "a.png")
+
+
+# --- --group_by ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a{99999999999}", "is no regular expression: the repetition number is too large"),
+        ("(" * 499 + ")" * 499, "nests too deep"),
+        ("a" * 100_000, "has 100,000 characters: it may have 1,000"),
+        ("(?P<n>a)(?P<n>b)", "is no regular expression: redefinition of group name"),
+    ],
+)
+def test_an_expression_that_cannot_be_compiled_is_one_line(tmp_path, capsys, pattern, message):
+    folder = write_folder(tmp_path / "a", 2)
+    assert train.main([*TINY, "--data", str(folder), "--group_by", pattern, "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lens: error: --group_by ")
+    assert message in line
+    assert len(line) < 1200
+
+
+def test_an_expression_that_takes_for_ever_is_stopped(monkeypatch):
+    monkeypatch.setattr(patterns, "SECONDS", 0.2)
+    records = [Record(name) for name in ("short", "a" * 60 + ".png", "never looked at")]
+    listing = Listing(records, [])
+    for look in (
+        lambda: splits.groups_of(records, "(a+)+$"),
+        lambda: divide.refuse_unmatched("(a+)+$", ["./a"], [listing]),
+    ):
+        with pytest.raises(BadInput, match=r"--group_by '\(a\+\)\+\$' takes more than 0.2 s on 3 names, at 'aaaa"):
+            look()
+    assert splits.groups_of(records[:1], "^sh")[0] == ["sh"]
+
+
+def test_the_time_limit_leaves_other_alarms_as_they_were():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    splits.groups_of([Record("a")], "a")
+    signal.sigtimedwait([signal.SIGUSR1], 1)
+    assert rung == [signal.SIGALRM]
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_expressions_are_looked_for_in_other_threads_too():
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        groups, found = pool.submit(splits.groups_of, [Record("a1.png"), Record("b")], r"a(\d)").result()
+    assert groups == ["1", "b"]
+    assert found == [True, False]
