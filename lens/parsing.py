@@ -74,6 +74,7 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     rest: list[str] = []
     pending: str | None = None
     for position, word in enumerate(argv):
+        protocols.check_text(word)
         flag, equals, value = word.partition("=")
         name = flag[2:].removesuffix("+") if flag.startswith("--") else ""
         if word.startswith("--"):

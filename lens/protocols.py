@@ -273,6 +273,29 @@ def _members(protocol: type[Any]) -> list[str]:
     return [name for name in names if not name.startswith("_") and name != "logits"]
 
 
+LONGEST_PATH = 4095
+"""Bytes of a path, at most, that Linux takes."""
+
+
+def check_text(text: str) -> None:
+    """Raise BadInput for a text that no file of settings can hold, or no path: not UTF-8, or with a NUL character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{text[:80]!r} is no UTF-8, so that no settings file can hold it: rename it, or make a link to it with a plain name"
+        ) from error
+    if "\0" in text:
+        raise BadInput(f"{text[:80]!r} has a NUL character: no name has")
+
+
+def check_path(text: str) -> None:
+    """Raise BadInput for a text that cannot be a path: see `check_text`, or too long."""
+    check_text(text)
+    if (length := len(text.encode("utf-8"))) > LONGEST_PATH:
+        raise BadInput(f"the path {text[:40]!r}… has {length:,} bytes: it may have {LONGEST_PATH:,}")
+
+
 def check_number(
     name: str, value: float, *, low: float, high: float = math.inf, open_low: bool = False, open_high: bool = False
 ) -> None:

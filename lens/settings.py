@@ -9,7 +9,7 @@ import re
 from typing import Any, Literal
 
 from lens.patterns import compiled
-from lens.protocols import BadInput, check_number
+from lens.protocols import BadInput, check_number, check_path
 
 RESUMABLE = (
     "steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project",
@@ -214,6 +214,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
+        paths = (self.data_root, self.cache_dir, self.out, self.resume, self.extractor_weights, self.lens_weights)
+        for path in (*self.sources, *self.probes, *filter(None, paths)):
+            check_path(path)
         check_number("image_size", self.image_size, low=8)
         if self.cache_size is not None:
             check_number("cache_size", self.cache_size, low=self.image_size)

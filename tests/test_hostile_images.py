@@ -1,10 +1,12 @@
 """Images, lists and tables that were made to harm, or that are only odd: read rightly, counted, or refused in one line."""
 
 import concurrent.futures
+import contextlib
 import io
 import os
 import signal
 import socket
+import stat
 
 import numpy as np
 import PIL.Image
@@ -12,7 +14,7 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, divide, opening, patterns, splits, train
+from lens import cache, divide, opening, patterns, probe, splits, train
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._files import FORMATS, open_image
 
@@ -185,3 +187,142 @@ def test_expressions_are_looked_for_in_other_threads_too():
         groups, found = pool.submit(splits.groups_of, [Record("a1.png"), Record("b")], r"a(\d)").result()
     assert groups == ["1", "b"]
     assert found == [True, False]
+
+
+# --- paths and lists -------------------------------------------------------------------------------------------------
+
+SHORT = [*TINY, "--steps", "1"]
+
+
+def refusal(argv, capsys, main=train.main):
+    """The one line that a mistake gets."""
+    assert main(argv) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("decoding")]
+    assert line.startswith("lens: error: ")
+    return line
+
+
+PATHS = [
+    ("./a\0b", "has a NUL character"),
+    ("./" + "a" * 5000, "has 5,002 bytes: it may have 4,095"),
+    ("a" * 5000, "has 5,000 bytes"),
+    ("hub:me/" + "a" * 5000, "bytes"),
+    ("./" + "a" * 300, "cannot be opened (File name too long)"),
+    ("./loop", "cannot be opened (Too many levels of symbolic links)"),
+    ("./pipe", "is a pipe, a socket or a device"),
+    ("./pipe.parquet", "is a pipe, a socket or a device"),
+    ("./pipe.tar", "is a pipe, a socket or a device"),
+    ("./pipe.txt", "is a pipe, a socket or a device"),
+    ("/dev/zero", "is a pipe, a socket or a device"),
+    ("./\udcff\udcfe", "is no UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("key", "message"), PATHS, ids=range(len(PATHS)))
+@pytest.mark.parametrize("flag", ["--data", "--probe", "both"])
+def test_a_path_that_is_none_is_one_line(tmp_path, monkeypatch, capsys, photos, key, message, flag):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "pipe.parquet", "pipe.tar", "pipe.txt"):
+        os.mkfifo(tmp_path / name)
+    argv = {
+        "--data": [f"--data={key}"],
+        "--probe": ["--data", str(photos), f"--probe={key}"],
+        "both": ["--task", "dataset_classification", "--data", str(photos), f"--data={key}"],
+    }[flag]
+    line = refusal([*SHORT, *argv, "--out", "./run"], capsys)
+    assert message in line
+    assert len(line) < 500
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--data_root", "./a\0b"], "has a NUL character"),
+        (["--data_root", "a" * 5000], "has 5,000 bytes"),
+        (["--data_root", "~nobody-is-called-this/x"], "Could not determine home directory"),
+        (["--out", "./\udcff"], "is no UTF-8"),
+        (["--out", "a" * 5000], "has 5,000 bytes"),
+        (["--config", "settings.yaml"], "has a NUL character"),
+    ],
+)
+def test_other_paths_that_are_none_are_one_line(tmp_path, monkeypatch, capsys, argv, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings.yaml").write_text(r'out: "./a\0b"')
+    assert message in refusal([*SHORT, "--data", "cifar10", *argv], capsys)
+
+
+def test_a_path_that_is_no_utf8_is_refused_by_probe_too(capsys):
+    assert "is no UTF-8" in refusal(["./\udcff"], capsys, probe.main)
+
+
+@pytest.mark.parametrize("layout", ["a.parquet", "a.tar", "trainvalsplit_places205/train_places205.csv"])
+@pytest.mark.parametrize("make", [*IRREGULAR, os.mkdir])
+def test_what_is_no_file_among_tables_shards_and_lists_is_one_line(tmp_path, layout, make):
+    place = tmp_path / "source" / layout
+    place.parent.mkdir(parents=True)
+    if make is os.mkdir and layout != "trainvalsplit_places205/train_places205.csv":
+        layout += "/b" + place.suffix  # a folder of that name is walked
+        (tmp_path / "source" / layout).mkdir(parents=True)
+        with pytest.raises(BadInput, match="holds no image file"):
+            load([tmp_path / "source"], tmp_path)
+        return
+    make(place)
+    # What opens it would wait in C, where no alarm is heard.
+    with contextlib.ExitStack() as stack:
+        if stat.S_ISFIFO(os.stat(place).st_mode):
+            stack.callback(os.close, os.open(place, os.O_RDWR | os.O_NONBLOCK))
+        with pytest.raises(BadInput, match=r"is no regular file|\(Is a directory\)|\(it is no regular file\)"):
+            load([tmp_path / "source"], tmp_path)
+
+
+LINES = [
+    ("photos/a\0.png 0", "names no file: a path has no NUL"),
+    ("a" * 5000 + ".png 0", "names no file: a path has no NUL character and at most 4,095 bytes"),
+    ("photos/a.png " + "9" * 5000, "has a label of 5,000 digits: it may have 18"),
+    ("\0" * 1000, "is not `path label`"),
+    ("a" + " " * 300_000 + "b", "is not `path label`"),
+    ("a " * 100_000 + "b", "is not `path label`"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), LINES, ids=range(len(LINES)))
+def test_a_line_that_names_no_file_or_no_label_is_refused_by_its_number(tmp_path, line, message):
+    (tmp_path / "list.txt").write_text(f"good.png 0\n{line}\n")
+    with pytest.raises(BadInput, match="line 2: ") as caught:
+        opening.open_source(f"{tmp_path}/list.txt").listing()
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_list_with_a_name_that_is_too_long_counts_it(tmp_path):
+    write_folder(tmp_path / "a", 10)
+    names = [f"a/class{label}/{number:03d}.png" for label in (0, 1) for number in range(10)]
+    lines = [f"{name} {i // 10}\n" for i, name in enumerate(names)]
+    (tmp_path / "list.txt").write_text("".join([*lines, "a/" + "b" * 300 + ".png 0\n"]))
+    images = load([tmp_path / "list.txt"], tmp_path, bad=0.1)
+    assert [entry.name for entry in images.skipped] == ["a/" + "b" * 300 + ".png"]
+    assert len(images) == 20
+
+
+@pytest.mark.parametrize("letter", ["n", "ü", "猫"])
+def test_names_as_long_as_a_disk_takes_them(tmp_path, monkeypatch, letter):
+    monkeypatch.chdir(tmp_path)
+    longest = letter * (255 // len(letter.encode()))
+    place = write_folder(tmp_path / longest, 12)
+    for label in (0, 1):
+        (place / f"class{label}" / "003.png").rename(place / f"class{label}" / (longest[:-4] + ".png"))
+        (place / f"class{label}").rename(place / f"{label}{longest[1:]}")
+    assert train.main([*SHORT, "--data", f"./{longest}", "--task", "labels", "--out", "./run"]) == 0
+    assert train.main(["--resume", "./run", "--steps", "2"]) == 0
+
+
+def test_a_source_below_a_folder_that_is_no_utf8_is_read(tmp_path, monkeypatch):
+    odd = os.fsencode(tmp_path) + b"/\xff\xfe"
+    os.mkdir(odd)
+    write_folder(tmp_path / "photos", 12).rename(os.fsdecode(odd + b"/photos"))
+    monkeypatch.chdir(os.fsdecode(odd))
+    assert len(load(["./photos"], tmp_path)) == 24
+    os.symlink(odd, tmp_path / "plain")
+    assert len(load([tmp_path / "plain" / "photos"], tmp_path)) == 24

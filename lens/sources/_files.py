@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.files import MEBIBYTE, read_bytes
+from lens.protocols import BadInput
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,10 +30,20 @@ PLACES205 = "trainvalsplit_places205"
 def file_stamp(path: str) -> str:
     """What changes if a file does: its size and time; "missing" where it has none, so that reading it counts it."""
     try:
-        stat = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return "missing"
-    return f"{stat.st_size}/{stat.st_mtime_ns}"
+    return f"{status.st_size}/{status.st_mtime_ns}"
+
+
+def check_regular(path: str | Path) -> None:
+    """Raise BadInput where a table, a shard or a list is a pipe, a device or a folder: opening it could wait for ever."""
+    try:
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        raise BadInput(f"cannot read {path} ({error.strerror}): mend it or move it away") from error
+    if not regular:
+        raise BadInput(f"{path} is no regular file: move it away")
 
 
 def open_image(content: bytes | str | Path) -> PIL.Image.Image:

@@ -33,8 +33,9 @@ class _Torchvision:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Listing, list[Any]]:
-        place = Path(self.root or os.environ.get("LENS_DATA") or "data").expanduser()
+        place = Path(self.root or os.environ.get("LENS_DATA") or "data")
         try:
+            place = place.expanduser()
             return self._load(place)
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

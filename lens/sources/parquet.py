@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record, walk
 from lens.sources._columns import choose, numbered
+from lens.sources._files import check_regular
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -86,6 +87,7 @@ class Parquet:
 
         readers = []
         for file in self._files:
+            check_regular(file)
             try:
                 readers.append(pyarrow.parquet.ParquetFile(file))
             except (pyarrow.ArrowException, OSError) as error:
