@@ -2,14 +2,21 @@
 
 import concurrent.futures
 import contextlib
+import datetime
 import io
+import json
+import math
 import os
 import signal
 import socket
 import stat
+import tarfile
 
+import datasets
 import numpy as np
 import PIL.Image
+import pyarrow
+import pyarrow.parquet
 import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
@@ -326,3 +333,335 @@ def test_a_source_below_a_folder_that_is_no_utf8_is_read(tmp_path, monkeypatch):
     assert len(load(["./photos"], tmp_path)) == 24
     os.symlink(odd, tmp_path / "plain")
     assert len(load([tmp_path / "plain" / "photos"], tmp_path)) == 24
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+N = 20
+PICTURES = [encoded(label=i % 2, seed=i) for i in range(N)]
+LABELS = [i % 2 for i in range(N)]
+NAMED = {"image": {"_type": "Image"}, "label": {"names": ["blue", "red"], "_type": "ClassLabel"}}
+
+
+def structs(contents=PICTURES):
+    return pyarrow.array(
+        [None if content is None else {"bytes": content, "path": f"{i}.png"} for i, content in enumerate(contents)],
+        pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    )
+
+
+def table(features=None, **columns):
+    """A table of pictures and labels; `features` are what its Hugging Face metadata says, or its bytes."""
+    found = pyarrow.table({"image": structs(), "label": pyarrow.array(LABELS, pyarrow.int64())} | columns)
+    if features is not None:
+        text = features if isinstance(features, bytes) else json.dumps({"info": {"features": features}}).encode()
+        found = found.replace_schema_metadata({"huggingface": text})
+    return found
+
+
+def written(place, *tables):
+    """The tables as files of one folder."""
+    place.mkdir()
+    for number, one in enumerate(tables):
+        pyarrow.parquet.write_table(one, place / f"{number}.parquet")
+    return place
+
+
+def redder(images):
+    shown = images.fetch(np.arange(len(images))).float()
+    return ((shown[:, 0] - shown[:, 2]).mean(dim=(1, 2)) > 0).numpy()
+
+
+def named(**feature):
+    return NAMED | {"label": {"_type": "ClassLabel"} | feature}
+
+
+def dated(*days):
+    return pyarrow.array([datetime.date(2020, 1, days[i % len(days)]) for i in range(N)])
+
+
+READ = {
+    "a map": (table(meta=pyarrow.array([[("w", "1")]] * N, pyarrow.map_(pyarrow.string(), pyarrow.string()))), ["0", "1"]),
+    "named": (table(NAMED), ["blue", "red"]),
+    "an unknown feature": (table(NAMED | {"meta": {"_type": "Json", "x": 1}}, meta=["{}"] * N), ["blue", "red"]),
+    "an unknown image feature": (table(NAMED | {"image": {"_type": "Hologram"}}), ["blue", "red"]),
+    "other features of other types": (table(NAMED | {"a": 3, "b": [1], "c": None, "d": {"_type": {}}}), ["blue", "red"]),
+    "no features": (table({}), ["0", "1"]),
+    "a name file": (table(named(names_file="/proc/kmsg")), ["0", "1"]),
+    "words in a column of names": (table(NAMED, label=["a", "b"] * 10), ["a", "b"]),
+    "bytes": (table(label=pyarrow.array([b"cat", "hündin".encode()] * 10)), ["cat", "hündin"]),
+    "dictionary": (table(label=pyarrow.array(["a", "b"] * 10).dictionary_encode()), ["a", "b"]),
+    "dates": (table(label=dated(1, 2)), ["2020-01-01", "2020-01-02"]),
+    "floats": (table(label=pyarrow.array([float(label) for label in LABELS])), ["0.0", "1.0"]),
+    "plain bytes": (table(image=pyarrow.array(PICTURES)), ["0", "1"]),
+    "large bytes": (table(image=pyarrow.array(PICTURES, pyarrow.large_binary())), ["0", "1"]),
+    "other duplicates": (
+        pyarrow.Table.from_arrays([structs(), pyarrow.array(LABELS), *[pyarrow.array(LABELS)] * 2], ["image", "label", "x", "x"]),
+        ["0", "1"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", READ)
+def test_an_odd_table_is_read_rightly(tmp_path, title):
+    one, classes = READ[title]
+    images = load([written(tmp_path / "t", one)], tmp_path, image_column="image", label_column="label")
+    assert images.classes == [classes]
+    assert images.label.tolist() == LABELS
+    assert (redder(images) == (images.label == 1)).all()
+
+
+REFUSED = {
+    "too large": ([table(NAMED, label=[0, 7] * 10)], "10 labels of column 'label' are outside of its 2 class names, such as 7"),
+    "too small": ([table(NAMED, label=[0, -2] * 10)], "outside of its 2 class names, such as -2"),
+    "too large for Python's": ([table(NAMED, label=pyarrow.array([0, 2**64 - 1] * 10, pyarrow.uint64()))], "outside"),
+    "no names": ([table(named(names=[]))], "outside of its 0 class names"),
+    "kept back everywhere": ([table(NAMED, label=[-1] * N)], "20 rows without a label"),
+    "null": ([table(label=[0, None] * 10)], "10 rows without a label"),
+    "NaN": ([table(label=[0.0, math.nan] * 10)], "10 rows without a label"),
+    "all NaN": ([table(label=[math.nan] * N)], "20 rows without a label"),
+    "null type": ([table(label=pyarrow.nulls(N))], "20 rows without a label"),
+    "mixed": ([table(), table(label=["0", "1"] * 10)], "labels are of several kinds (number, word)"),
+    "mixed with true": ([table(), table(label=[True, False] * 10)], "labels are of several kinds (bool, number)"),
+    "mixed with dates": ([table(), table(label=dated(1, 2))], "labels are of several kinds (date, number)"),
+    "a list": ([table(label=[[1, 2]] * N)], "a label is [1, 2], not one word or number"),
+    "a struct": ([table(label=[{"a": 1}] * N)], "not one word or number"),
+    "a map": ([table(label=pyarrow.array([[("w", 1)]] * N, pyarrow.map_(pyarrow.string(), pyarrow.int8())))], "not one word"),
+    "bytes that are no word": ([table(label=[b"\xff"] * N)], "bytes that are no word"),
+    "a word that is none": (
+        [table(label=pyarrow.StringArray.from_buffers(1, pyarrow.array([0, 1], pyarrow.int32()).buffers()[1], pyarrow.py_buffer(b"\xff")).take([0] * N))],
+        "cannot be read|is damaged",
+    ),
+    "other names": ([table(NAMED), table(named(names=["red", "blue"]))], "has other class names in column 'label'"),
+    "names in one file": ([table(NAMED), table()], "has other class names in column 'label'"),
+    "equal names": ([table(named(names=["a", "a"]))], "no list of different words"),
+    "names of another type": ([table(named(names={"a": 0}))], "no list of different words"),
+    "names that are no words": ([table(named(names=[[1], 2]))], "no list of different words"),
+    "metadata that is no JSON": ([table(b"\xff no JSON")], "Hugging Face metadata that cannot be read"),
+    "deep metadata": ([table(b"[" * 100_000)], "Hugging Face metadata that cannot be read (RecursionError"),
+    "metadata of another type": ([table(b"[1]")], "Hugging Face metadata that cannot be read"),
+    "features of another type": ([table([1, 2])], "Hugging Face metadata that cannot be read"),
+    "long numbers in metadata": ([table(b'{"info": %s}' % (b"9" * 5000))], "Hugging Face metadata that cannot be read"),
+    "two images": (
+        [pyarrow.Table.from_arrays([structs(), structs(), pyarrow.array(LABELS)], ["image", "image", "label"])],
+        "has several columns that are called 'image'",
+    ),
+    "two labels": (
+        [pyarrow.Table.from_arrays([structs(), *[pyarrow.array(LABELS)] * 2], ["image", "label", "label"])],
+        "has several columns that are called 'label'",
+    ),
+    "a struct without bytes": ([table(image=[{"path": "a.png"}] * N)], "column 'image' holds no images"),
+    "bytes that are numbers": ([table(image=[{"bytes": 3}] * N)], "column 'image' holds no images"),
+    "an image that is a number": ([table(image=[10**12] * N)], "column 'image' holds no images"),
+    "images in one file": ([table(), table(image=["a.png"] * N)], "1.parquet: column 'image' holds no images"),
+    "only null images": ([table(image=structs([None] * N))], "its row holds no image"),
+    "images by path": ([table(image=[{"bytes": None, "path": "/etc/hostname"}] * N)], "holds no images"),
+    "no rows": ([table().slice(0, 0)], "holds no rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", REFUSED)
+def test_a_table_that_cannot_be_meant_is_one_line(tmp_path, title):
+    tables, message = REFUSED[title]
+    with pytest.raises(BadInput) as caught:
+        load([written(tmp_path / "t", *tables)], tmp_path, image_column="image", label_column="label")
+    assert any(part in str(caught.value) for part in message.split("|")), str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+def test_labels_that_are_kept_back_make_val_the_test_split_in_parquet_too(tmp_path):
+    (tmp_path / "t").mkdir()
+    for split, labels in (("train", LABELS), ("test", [-1] * N), ("validation", LABELS)):
+        pyarrow.parquet.write_table(table(NAMED, label=labels), tmp_path / "t" / f"{split}-0.parquet")
+    images = load([tmp_path / "t"], tmp_path)
+    assert {images.names[i].split("-")[0] for i in images.indices("test")} == {"validation"}
+    assert len(images) == 2 * N
+    assert (redder(images) == (images.label == 1)).all()
+
+
+def test_images_that_are_null_or_only_named_are_counted(tmp_path):
+    contents = [None if i == 3 else content for i, content in enumerate(PICTURES)]
+    images = load([written(tmp_path / "t", table(image=structs(contents)))], tmp_path, bad=0.1)
+    assert [(entry.name, entry.reason) for entry in images.skipped] == [
+        ("0.parquet:3", "ValueError: its row holds no image: a path alone is not followed")
+    ]
+    assert (redder(images) == (images.label == 1)).all()
+
+
+def test_a_parquet_file_that_claims_more_than_it_holds_is_refused(tmp_path):
+    # A column of one repeated value: a thousand million rows in a few hundred bytes.
+    empty = pyarrow.array([b""], pyarrow.binary()).dictionary_encode().dictionary
+    many = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(10**6, np.int8)), empty)
+    place = written(tmp_path / "t", pyarrow.table({"image": many.cast(pyarrow.binary()), "label": many.indices}))
+    with pytest.raises(BadInput, match=r"claims 1,000,000 rows of 2 columns in [\d,]+ bytes: it is damaged"):
+        load([place], tmp_path)
+
+
+def test_a_row_group_that_cannot_be_read_is_tried_once(tmp_path, monkeypatch):
+    place = written(tmp_path / "t", table())
+    content = bytearray((place / "0.parquet").read_bytes())
+    content[4:200] = b"\xff" * 196
+    (place / "0.parquet").write_bytes(content)
+    source = opening.open_source(f"{place}", label_column="label")
+    tried = []
+    real = pyarrow.parquet.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pyarrow.parquet.ParquetFile,
+        "read_row_group",
+        lambda *args, **options: tried.append(1) or real(*args, **options),
+    )
+    for position in range(len(source.listing().records)):
+        with pytest.raises(ValueError, match=r"0.parquet is damaged \("):
+            source.read(position)
+    assert len(tried) == 1
+
+
+def test_a_folder_that_is_called_parquet_is_walked(tmp_path):
+    images = load([written(tmp_path / "t.parquet", table(NAMED))], tmp_path)
+    assert images.classes == [["blue", "red"]]
+
+
+# --- hub and shards --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub whose one data set a test puts there."""
+    held = {}
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config=None, **options: datasets.DatasetDict(held))
+    return held
+
+
+def rows(images, labels):
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["blue", "red"])})
+    return datasets.Dataset(pyarrow.table({"img": images, "label": labels}).cast(features.arrow_schema))
+
+
+def test_a_hub_row_leads_to_no_file_outside(tmp_path, monkeypatch, hub):
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", tmp_path / "downloads")
+    for place in ("downloads", "elsewhere", "downloads-of-another"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.png").write_bytes(PICTURES[1])
+    (tmp_path / "downloads" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    paths = [tmp_path / name for name in ("downloads/a.png", "elsewhere/a.png", "downloads-of-another/a.png", "downloads/../elsewhere/a.png", "downloads/link.png")]  # fmt: skip
+    images = [{"bytes": None, "path": str(path)} for path in paths] + [{"bytes": None, "path": None}, None]
+    hub["train"] = rows(images, [0] * len(images))
+    source = opening.open_source("hub:me/pictures")
+    assert source.read(0).size == (20, 20)
+    for position in range(1, len(images)):
+        with pytest.raises(ValueError, match="its row holds no image"):
+            source.read(position)
+
+
+def test_a_hub_label_outside_of_its_names_is_refused(hub):
+    hub["train"] = rows([{"bytes": content, "path": None} for content in PICTURES], [0, 7] * 10)
+    with pytest.raises(BadInput, match="10 labels of column 'label' are outside of its 2 class names, such as 7"):
+        opening.open_source("hub:me/pictures").listing()
+
+
+def shard(file, members):
+    """An archive of members: a name, and its content as bytes or its type as a letter."""
+    with tarfile.open(file, "w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+            else:
+                member.type, member.linkname = content.encode(), "/etc/hostname"
+                archive.addfile(member)
+    return file
+
+
+def test_a_shard_writes_nothing_outside_and_follows_no_link(tmp_path):
+    harmless = [(f"{i:03d}.{kind}", content) for i in range(N) for kind, content in (("png", PICTURES[i]), ("cls", b"%d" % (i % 2)))]  # fmt: skip
+    harmful = [
+        *[(f"{name}.png", kind) for name, kind in (("pipe", tarfile.FIFOTYPE.decode()), ("link", tarfile.SYMTYPE.decode()), ("hard", tarfile.LNKTYPE.decode()), ("disk", tarfile.BLKTYPE.decode()), ("folder", tarfile.DIRTYPE.decode()))],
+        ("../../escaped.png", PICTURES[0]), ("../../escaped.cls", b"0"), ("/escaped.png", PICTURES[1]), ("/escaped.cls", b"1"),
+    ]  # fmt: skip
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    images = load([shard(tmp_path / "a" / "b" / "c" / "a.tar", [*harmless, *harmful])], tmp_path)
+    assert len(images) == N + 2
+    assert images.classes == [["0", "1"]]
+    assert (redder(images) == (images.label == 1)).all()
+    assert not [path for path in tmp_path.rglob("*escaped*")]
+    assert not os.path.exists("/escaped.png")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("0.png", PICTURES[0]), ("0.cls", b"9" * 5000)], "cannot be loaded"),
+        ([("0.png", PICTURES[0]), ("0.cls", b"cat")], "cannot be loaded"),
+        ([("0.png", PICTURES[0]), ("0.json", b"[" * 100_000)], "cannot be loaded"),
+        ([("0.png", PICTURES[0]), ("0.json", b'{"label": [1, 2]}')], "not one word or number"),
+        ([("0.png", PICTURES[0]), ("0.png", PICTURES[1])], "cannot be loaded"),
+        ([("0.png", tarfile.FIFOTYPE.decode())], "cannot be loaded"),
+        ([(b"\xff.png".decode("utf-8", "surrogateescape"), PICTURES[0]), (b"\xff.cls".decode("utf-8", "surrogateescape"), b"0")], "cannot be loaded"),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_a_shard_that_cannot_be_meant_is_one_line(tmp_path, capsys, members, message):
+    key = str(shard(tmp_path / "a.tar", members))
+    argv = [*TINY, "--data", key, "--cache_dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    assert train.main(argv) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lens: error: ")]
+    assert message in line
+
+
+# --- bytes that were changed at random -------------------------------------------------------------------------------
+
+
+def mutated(content, rng):
+    """The bytes with some of them changed, cut out, doubled or cut off; the end, where a table has its footer, most often."""
+    found = bytearray(content)
+    low = int(rng.choice([0, max(0, len(found) - 2000)]))
+    for place in rng.integers(low, len(found), rng.integers(1, 6)).tolist():
+        found[place] = int(rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)]))
+    kind, (first, last) = rng.integers(6), sorted(rng.integers(0, len(found), 2).tolist())
+    if kind == 0:
+        del found[first : min(last, first + 20)]
+    elif kind == 1:
+        found[first:first] = found[first : min(last, first + 20)]
+    elif kind == 2:
+        del found[last:]
+    return bytes(found)
+
+
+def written_bytes(one):
+    stream = io.BytesIO()
+    pyarrow.parquet.write_table(one, stream, row_group_size=7)
+    return stream.getvalue()
+
+
+def list_of(place):
+    names = [f"{name}/{number:03d}.png" for name in ("class0", "class1") for number in range(4)]
+    return "".join(f"{name} {name[5]}\n" for name in names).encode(), write_folder(place, 4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["named.parquet", "plain.parquet", "list.txt", "PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000", "MPO"])  # fmt: skip
+def test_bytes_changed_at_random_are_read_counted_or_refused(tmp_path, kind, seed):
+    rng = np.random.default_rng(seed)
+    whole, place = b"", tmp_path
+    if kind == "list.txt":
+        whole, place = list_of(tmp_path / "pictures")
+    elif kind.endswith("parquet"):
+        whole = written_bytes(table(NAMED if kind.startswith("named") else None))
+    for number in range(12):
+        file = place / f"{number}-{kind}"
+        if kind.isupper() or kind == "JPEG2000":
+            place = write_folder(tmp_path / f"{number}", 1)
+            options = {"save_all": True, "append_images": [picture(rng, 1)]} if kind == "MPO" else {}
+            file = place / "class0" / "odd.png"
+            file.write_bytes(mutated(encoded(kind, seed=number, **options), rng))
+            key = place
+        else:
+            file.write_bytes(mutated(whole, rng))
+            key = file
+        with contextlib.suppress(BadInput):
+            images = load([key], tmp_path, size=8, bad=1.0)
+            assert images.label.min() >= -1
+            assert images.label.max() < max(len(images.classes[0]), 1)
+            assert len(set(images.names)) == len(images.names)
+            assert images.fetch(np.arange(len(images))).shape[1:] == (3, 8, 8)
