@@ -102,7 +102,8 @@ def cached(
     stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
     for record in listing.records:
         stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
-    place = folder / f"{key_name(key)}-{size}-{stamp.hexdigest()}"
+    name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
+    place = folder / f"{name}-{size}-{stamp.hexdigest()}"
     if not (place / "meta.json").exists():
         _build_cache(place, source, listing, size, progress)
     meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))

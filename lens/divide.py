@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from lens import duplicates, splits
 from lens.cache import Uncached
 from lens.data import Images
+from lens.patterns import search
 from lens.protocols import BadInput, Listing
 
 LEAST = 20
@@ -21,9 +21,8 @@ LEAST = 20
 
 def refuse_unmatched(group_by: str, keys: Sequence[str], listings: Sequence[Listing]) -> None:
     """Raise BadInput for a source in none of whose names --group_by finds anything: its patients would be split."""
-    pattern = re.compile(group_by)
     for key, listing in zip(keys, listings, strict=True):
-        if not any(pattern.search(record.name) for record in listing.records):
+        if not any(search(group_by, [record.name for record in listing.records])):
             raise BadInput(
                 f"--group_by {group_by!r} finds nothing in any name of {key}, such as {listing.records[0].name!r}: mend it, "
                 "drop it, or end it in |$ if each image there stands alone"

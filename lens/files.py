@@ -157,11 +157,12 @@ def sync_directory(folder: Path) -> None:
 
 def open_regular(file: str | Path) -> int:
     """A descriptor to read a regular file by, links followed. Raises OSError for pipes, devices and folders: never waits."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if stat.S_ISREG(os.stat(file).st_mode):  # merely to open a device can do something
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(file))
-    return descriptor
+    raise OSError(errno.EINVAL, "it is no regular file", str(file))
 
 
 def read_bytes(file: str | Path, limit: int) -> bytes:

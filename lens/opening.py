@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import stat
 from pathlib import Path
 
-from lens.protocols import BadInput, Source, find, names, nearest, walk
+from lens.protocols import BadInput, Source, check_path, find, names, nearest, walk
 
 
 def open_source(
@@ -23,6 +24,7 @@ def open_source(
 
     Raises BadInput for an unknown name (with the nearest one) or a path that no source reads.
     """
+    check_path(key)
     readers = {name: find("source", name) for name in names("source")}
     fields = {name: {field.name for field in dataclasses.fields(reader)} for name, reader in readers.items()}
     built_in = [name for name in readers if "path" not in fields[name]]
@@ -39,10 +41,10 @@ def open_source(
     if "/" not in key:
         if key in built_in:
             return opened(key, key)
-        hint = f"; for a path write ./{key}" if Path(key).exists() else "; a path has a slash"
+        hint = f"; for a path write ./{key}" if os.path.exists(key) else "; a path has a slash"
         raise BadInput(f"unknown data {key!r}: {nearest(key, built_in)}{hint}")
     path = Path(key)
-    if not path.exists():
+    if not _exists(key):
         hub = f"; for the Hugging Face hub write hub:{key}" if re.fullmatch(r"\w[\w.-]*/[\w.-]+", key) else ""
         raise BadInput(
             f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
@@ -54,3 +56,16 @@ def open_source(
         if hasattr(reader, "accepts") and reader.accepts(path, endings):
             return opened(name, key)
     raise BadInput(f"{key} is no folder of images, parquet file, WebDataset shard (.tar) or file list (.txt, .csv)")
+
+
+def _exists(key: str) -> bool:
+    """Whether a path leads to a folder or a file. Raises BadInput where it leads to anything else, or cannot be followed."""
+    try:
+        mode = os.stat(key).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BadInput(f"{key[:80]!r} cannot be opened ({error.strerror}): give a folder or a file") from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise BadInput(f"{key} is a pipe, a socket or a device: give a folder or a file")
+    return True

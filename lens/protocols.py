@@ -7,8 +7,8 @@ Shape letters, used in names (`logits_EK`) and docstrings throughout the package
     F  features of the extractor    C H W  channels (always RGB), height, width
 
 A plug-in is a file: its name is its key on the command line, its docstring's first line its line in `--help`, and its
-one public dataclass holds its settings and fills one of the protocols below. Of lens itself it imports this file and
-`draws` only; heavy libraries are imported inside functions, so that `--help` and bad input answer at once.
+one public dataclass holds its settings and fills one of the protocols below. Of lens itself it imports this file,
+`draws` and `files` only; heavy libraries are imported inside functions, so that `--help` and bad input answer at once.
 """
 
 from __future__ import annotations
@@ -271,6 +271,33 @@ def _members(protocol: type[Any]) -> list[str]:
         *(name for name, member in vars(protocol).items() if inspect.isfunction(member)),
     ]
     return [name for name in names if not name.startswith("_") and name != "logits"]
+
+
+LONGEST_PATH = 4095
+LONGEST_NAME = 255
+"""Bytes of a path, and of a part of it, at most, that Linux takes."""
+
+
+def check_text(text: str) -> None:
+    """Raise BadInput for a text that no file of settings can hold, or no path: not UTF-8, or with a NUL character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{text[:80]!r} is no UTF-8, so that no settings file can hold it: rename it, or make a link to it with a plain name"
+        ) from error
+    if "\0" in text:
+        raise BadInput(f"{text[:80]!r} has a NUL character: no name has")
+
+
+def check_path(text: str) -> None:
+    """Raise BadInput for a text that cannot be a path: see `check_text`, or too long, as a whole or in a part."""
+    check_text(text)
+    longest = max(len(part.encode("utf-8")) for part in text.split("/"))
+    if longest > LONGEST_NAME and ":" not in text:
+        raise BadInput(f"the path {text[:40]!r}… has a part of {longest:,} bytes: it may have {LONGEST_NAME}")
+    if (length := len(text.encode("utf-8"))) > LONGEST_PATH:
+        raise BadInput(f"the path {text[:40]!r}… has {length:,} bytes: it may have {LONGEST_PATH:,}")
 
 
 def check_number(

@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any, Literal
 
+from lens.patterns import compiled
 from lens.protocols import BadInput, check_number
 
 MOST_PROCESSES = 256
@@ -305,7 +306,7 @@ class Settings:
                     "give one --data, or drop it"
                 )
         if self.group_by is not None:
-            check_pattern(self.group_by)
+            compiled(self.group_by)
         if self.fresh_fraction is not None:
             check_number("fresh_fraction", self.fresh_fraction, low=0, high=0.9)
         if self.shortcut_key == "source" and self.source_count < 2:
@@ -360,14 +361,6 @@ class Settings:
     def resolved_cache_size(self) -> int:
         """The side of the cached squares: --cache_size, else 8/7 of the image size."""
         return self.cache_size or -(-self.image_size * 8 // 7)
-
-
-def check_pattern(text: str) -> None:
-    """Raise BadInput for a --group_by that is no regular expression."""
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise BadInput(f"--group_by {text!r} is no regular expression: {error}") from error
 
 
 def as_list(value: list[str] | str) -> list[str]:

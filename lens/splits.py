@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lens.patterns import compiled, search
 from lens.protocols import BadInput, Listing, Record
 
 SPLITS = ("train", "val", "test")
@@ -28,14 +28,13 @@ def groups_of(records: Sequence[Record], group_by: str | None = None) -> tuple[l
     """The name of each record's group, and whether `group_by` has found it.
 
     It is what the expression finds in the record's name: its first parenthesis, where it has one, else the whole match.
-    Where it finds nothing, the source's own group, or the record alone.
+    Where it finds nothing, the source's own group, or the record alone. Raises BadInput where that takes too long.
     """
     own = [record.group or record.name for record in records]
     if group_by is None:
         return own, [False] * len(own)
-    pattern = re.compile(group_by)
-    found = [pattern.search(record.name) for record in records]
-    first = 1 if pattern.groups else 0
+    found = search(group_by, [record.name for record in records])
+    first = 1 if compiled(group_by).groups else 0
     # A parenthesis that took no part in a match, or matched nothing, names no group.
     texts = [match[first] or "" if match else "" for match in found]
     return [text or group for text, group in zip(texts, own, strict=True)], [bool(text) for text in texts]

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from lens import yaml_text
-from lens.protocols import BadInput
+from lens.protocols import BadInput, check_path, check_text
 
 CLASSES = ("class_path", "init_args")
 """The keys by which the parser's library is told to import a class and to call it."""
 PLAIN = (bool, int, float, str, type(None))
-LONGEST = 4095
-"""Bytes of a path, at most, on the file systems that there are; a part of it takes 255."""
 
 
 # --- kinds of settings -----------------------------------------------------------------------------------------------
@@ -220,19 +218,12 @@ def checked(flag: str, value: str, is_path: bool) -> str:
     long, the folder of a user that there is not.
     """
     try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BadInput(f"--{flag} {value!r} is no UTF-8 text: rename what it names") from error
-    if "\0" in value:
-        raise BadInput(f"--{flag} {value!r} holds a NUL character, which no file's name or setting has")
+        (check_path if is_path else check_text)(value)
+    except BadInput as error:
+        raise BadInput(f"--{flag}: {error}") from error
     if not is_path:
         return value
     expanded = os.path.expanduser(value)
     if expanded.startswith("~"):
         raise BadInput(f"--{flag} {value}: there is no such user; for a name that begins with ~ write ./{value}")
-    longest = max(len(part.encode()) for part in expanded.split("/"))
-    if len(expanded.encode()) > LONGEST or (longest > 255 and ":" not in expanded):
-        raise BadInput(
-            f"--{flag} {value[:40]}… is a path of {len(value):,} characters: a file system takes {LONGEST:,}, and 255 a part"
-        )
     return expanded

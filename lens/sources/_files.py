@@ -1,10 +1,27 @@
-"""What the sources that read files share: endings, the names of splits, stamps."""
+"""What the sources that read files share: endings, the names of splits, stamps, opening an image."""
 
 from __future__ import annotations
 
+import io
 import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lens.files import MEBIBYTE, read_bytes
+from lens.protocols import BadInput
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+"""What these endings stand for, as Pillow calls it; a JPEG may be an MPO, as phones write them.
+
+Pillow looks at a file's content and not at its name, and reads 40 formats more: it hands PostScript to Ghostscript.
+"""
+LARGEST_IMAGE = 1024 * MEBIBYTE
+"""Bytes of an image file, at most: Pillow refuses more than 179 million pixels, six bytes each."""
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 PLACES205 = "trainvalsplit_places205"
 """The folder of Places205's file lists."""
@@ -13,7 +30,33 @@ PLACES205 = "trainvalsplit_places205"
 def file_stamp(path: str) -> str:
     """What changes if a file does: its size and time; "missing" where it has none, so that reading it counts it."""
     try:
-        stat = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return "missing"
-    return f"{stat.st_size}/{stat.st_mtime_ns}"
+    return f"{status.st_size}/{status.st_mtime_ns}"
+
+
+def check_regular(path: str | Path) -> None:
+    """Raise BadInput where a table, a shard or a list is a pipe, a device or a folder: opening it could wait for ever."""
+    try:
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        raise BadInput(f"cannot read {path} ({error.strerror}): mend it or move it away") from error
+    if not regular:
+        raise BadInput(f"{path} is no regular file: move it away")
+
+
+def open_image(content: bytes | str | Path) -> PIL.Image.Image:
+    """Open an image, decoded lazily, from a file's path or from its bytes; its `fp` is a BytesIO of the whole file.
+
+    Raises OSError where the path leads to a pipe, a device or a file beyond `LARGEST_IMAGE` and, as
+    PIL.UnidentifiedImageError, for any other format than `FORMATS`.
+    """
+    import PIL.Image
+
+    if not isinstance(content, bytes):
+        content = read_bytes(content, LARGEST_IMAGE)
+    try:
+        return PIL.Image.open(io.BytesIO(content), formats=FORMATS)
+    except PIL.UnidentifiedImageError as error:
+        raise PIL.UnidentifiedImageError(f"it is none of {', '.join(FORMATS)}, or damaged") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
+import os
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._columns import choose, numbered
+from lens.sources._columns import choose, labelled, numbered, within
+from lens.sources._files import open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -31,12 +32,26 @@ class HuggingFace:
         return self._listing[0]
 
     def read(self, position: int) -> PIL.Image.Image:
-        """Open image `position` of the listing."""
-        import PIL.Image
-
+        """Open image `position` of the listing. Raises ValueError where its row holds none, or a path that leads elsewhere."""
         rows, kept = self._listing[1:]
         value = rows[kept[position]][self._image_column]
-        return PIL.Image.open(io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"])
+        if value is None:
+            raise ValueError("its row holds no image")
+        return open_image(value["bytes"] if value["bytes"] is not None else self._own_file(value["path"]))
+
+    def _own_file(self, path: Any) -> str:
+        """The path of an image that `datasets` has downloaded as a file of its own, and no other: a row may name any."""
+        import datasets
+        import huggingface_hub.constants
+
+        config = datasets.config
+        folders = [config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH]
+        folders += [huggingface_hub.constants.HF_HUB_CACHE, *filter(None, [self.cache_dir])]
+        if isinstance(path, str):
+            real = os.path.realpath(path)
+            if any(real.startswith(os.path.realpath(folder) + os.sep) for folder in folders):
+                return real
+        raise ValueError("its row holds no image, only the path of a file that is not below the folders of `datasets`")
 
     def _load(self) -> tuple[Any, list[Record]]:
         """The rows and a record without a label for each. Any exception means that there is nothing to read."""
@@ -84,17 +99,12 @@ class HuggingFace:
         rows, records = self._loaded
         images = rows.select_columns([self._image_column])
         labels, classes = self._labels(rows)
+        if not records:
+            raise BadInput(f"{self._key} holds no rows")
         kept = list(range(len(records)))
         if classes:
-            # ImageNet's habit: the test split's labels are kept back, and val is what one tests on.
-            unknown = all(label is None for label, r in zip(labels, records, strict=True) if r.split == "test")
-            if unknown and "val" in {record.split for record in records}:
-                kept = [row for row in kept if records[row].split != "test"]
-            if missing := sum(labels[row] is None for row in kept):
-                raise BadInput(f"{self._key} has {missing} rows without a label: name another --label_column")
-        if not kept:
-            raise BadInput(f"{self._key} holds no rows")
-        return Listing([dataclasses.replace(records[row], label=labels[row]) for row in kept], classes), images, kept
+            records, kept = labelled(self._key, records, labels)
+        return Listing(records, classes), images, kept
 
     def _labels(self, rows: Any) -> tuple[list[int | None], list[str]]:
         """Each row's class, None where it has none, and the class names: empty where nothing says what a label is."""
@@ -116,5 +126,5 @@ class HuggingFace:
             values = [value and value[inner] for value in values]
         feature = columns[column]
         if isinstance(feature, datasets.ClassLabel):
-            return [None if value is None or value < 0 else value for value in values], list(feature.names)
+            return within(self._key, column, values, list(feature.names)), list(feature.names)
         return numbered(values)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._files import file_stamp
+from lens.sources._files import file_stamp, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -33,8 +33,9 @@ class _Torchvision:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Listing, list[Any]]:
-        place = Path(self.root or os.environ.get("LENS_DATA") or "data").expanduser()
+        place = Path(self.root or os.environ.get("LENS_DATA") or "data")
         try:
+            place = place.expanduser()
             return self._load(place)
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -88,9 +89,7 @@ class FileSource(_Torchvision):
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(self._loaded[1][position])
+        return open_image(self._loaded[1][position])
 
     def _load(self, place: Path) -> tuple[Listing, list[Any]]:
         folder, found, classes = self.files(place)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record
+from lens.sources._files import open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -44,9 +45,7 @@ class ChestXray:
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(self._files()[position])
+        return open_image(self._files()[position])
 
     @functools.cache  # noqa: B019 - one frozen instance without fields
     def _files(self) -> list[Path]:

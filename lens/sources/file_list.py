@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
-import re
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record
+from lens.files import MEBIBYTE, read_bytes
+from lens.protocols import LONGEST_PATH, BadInput, Listing, Record
 from lens.sources._columns import numbered
-from lens.sources._files import PLACES205, file_stamp
+from lens.sources._files import PLACES205, file_stamp, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
 
-_LINE = re.compile(r"(.+?)[ ,\t]+(\d+)")
+LARGEST = 1024 * MEBIBYTE
+"""Bytes of a list, at most: ImageNet-21k's 14 million lines have half of that."""
+LONGEST_LABEL = 18
+"""Digits of a label, at most."""
 _PLACES205_IMAGES = "data/vision/torralba/deeplearning/images256"
 
 
@@ -66,9 +70,7 @@ class FileList:
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(os.path.join(self._root, self._listing.records[position].name))
+        return open_image(os.path.join(self._root, self._listing.records[position].name))
 
     @property
     def _root(self) -> Path:
@@ -84,18 +86,35 @@ class FileList:
 
 
 def _lines(file: Path) -> list[tuple[str, int]]:
-    """The path and the label of each line that is not empty."""
+    """The path and the label of each line that is not empty. Raises BadInput, with the line's number, for other lines."""
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        content = read_bytes(file, LARGEST)
     except OSError as error:
         raise BadInput(f"cannot read the file list {file} ({error.strerror})") from error
     found = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            match = _LINE.fullmatch(line.strip())
-            if not match:
-                raise BadInput(
-                    f"{file}, line {number}: {line.strip()[:80]!r} is not `path label`, as in `a/abbey/1.jpg 0`"
-                )
-            found.append((match[1], int(match[2])))
+    # As files are read: lines may end in \r\n or \r, and names keep bytes that are no UTF-8.
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="surrogateescape")
+    for number, line in enumerate(map(str.strip, text), start=1):
+        if line:
+            path, label = _parts(line)
+            if not path or not label:
+                wrong = "is not `path label`, as in `a/abbey/1.jpg 0`"
+            elif "\0" in path or len(os.fsencode(path)) > LONGEST_PATH:
+                wrong = f"names no file: a path has no NUL character and at most {LONGEST_PATH:,} bytes"
+            elif len(label) > LONGEST_LABEL:
+                wrong = f"has a label of {len(label):,} digits: it may have {LONGEST_LABEL}"
+            else:
+                found.append((path, int(label)))
+                continue
+            raise BadInput(f"{file}, line {number}: {line[:80]!r} {wrong}")
     return found
+
+
+def _parts(line: str) -> tuple[str, str]:
+    """The path and the label of a line, both empty where nothing parts them.
+
+    By hand: a regular expression would take the square of a long line's length.
+    """
+    rest = line.rstrip("0123456789")
+    path = rest.rstrip(" ,\t")
+    return (path, line[len(rest) :]) if path != rest else ("", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record, walk
-from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamp
+from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamp, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -71,9 +71,7 @@ class Folder:
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
-        import PIL.Image
-
-        return PIL.Image.open(os.path.join(self.path, self._listing.records[position].name))
+        return open_image(os.path.join(self.path, self._listing.records[position].name))
 
 
 def _images(part: str) -> dict[str, list[str]]:

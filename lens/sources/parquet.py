@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import re
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record, walk
-from lens.sources._columns import choose, numbered
+from lens.sources._columns import choose, labelled, numbered, within
+from lens.sources._files import open_image
+from lens.sources._parquet_file import class_names, damage, holds_images, holds_labels, open_parquet
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -36,41 +37,61 @@ class Parquet:
         return ".parquet" in endings
 
     def listing(self) -> Listing:
-        """Rows in the order of the files. Raises BadInput for files that are no parquet or columns that are unclear."""
+        """Rows in the order of the files, a test split without labels left out where there is another to test on.
 
-        label_column, names = self._label_column
+        Raises BadInput for files that are no parquet or damaged, columns that are unclear, and labels that are missing, no
+        single word or number, or outside of their class names.
+        """
+        return self._listing[0]
+
+    def read(self, position: int) -> PIL.Image.Image:
+        """Open image `position` of the listing. Raises ValueError where its row holds none, or cannot be read."""
+        import bisect
+
+        row = self._listing[1][position]
+        group = bisect.bisect_right(self._starts, row) - 1
+        images = self._images(group)
+        if isinstance(images, str):
+            raise ValueError(images)
+        value = images[row - self._starts[group]].as_py()
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(content, bytes):
+            raise ValueError("its row holds no image: a path alone is not followed")
+        return open_image(content)
+
+    @functools.cached_property
+    def _listing(self) -> tuple[Listing, list[int]]:
+        """The listing and, for each of its positions, the row in the files."""
         records: list[Record] = []
-        labels: list[Any] = []
         for file, reader in zip(self._files, self._readers, strict=True):
             name = file.name if file == Path(self.path) else file.relative_to(self.path).as_posix()
             split = _SPLIT.search(name)
             stat = file.stat()
-            count = reader.metadata.num_rows
             stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{self._image_column}"
             records += [
-                Record(f"{name}:{row}", split=split[1].lower() if split else None, stamp=stamp) for row in range(count)
+                Record(f"{name}:{row}", split=split[1].lower() if split else None, stamp=stamp)
+                for row in range(reader.metadata.num_rows)
             ]
-            if label_column:
-                labels += reader.read(columns=[label_column]).column(label_column).to_pylist()
         if not records:
             raise BadInput(f"{self.path} holds no rows")
-        if not label_column:
-            return Listing(records, [])
-        if any(label is None for label in labels):
-            raise BadInput(f"{self.path}: column {label_column!r} has {labels.count(None)} rows without a label")
-        if not names:
-            labels, names = numbered(labels)
-        return Listing([dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)], names)
+        column, names = self._label_column
+        if column is None:
+            return Listing(records, []), list(range(len(records)))
+        values = self._values(column)
+        labels, names = numbered(values) if names is None else (within(self.path, column, values, names), names)
+        records, kept = labelled(self.path, records, labels)
+        return Listing(records, names), kept
 
-    def read(self, position: int) -> PIL.Image.Image:
-        """Open image `position` of the listing."""
-        import bisect
-
-        import PIL.Image
-
-        group = bisect.bisect_right(self._starts, position) - 1
-        value = self._images(group)[position - self._starts[group]].as_py()
-        return PIL.Image.open(io.BytesIO(value["bytes"] if isinstance(value, dict) else value))
+    def _values(self, column: str) -> list[Any]:
+        """A column's values, of all rows."""
+        values: list[Any] = []
+        for file, reader in zip(self._files, self._readers, strict=True):
+            with damage(file):
+                found = reader.read(columns=[column]).column(column).to_pylist()
+            if len(found) != reader.metadata.num_rows:
+                raise BadInput(f"{file} is damaged: it has {len(found):,} labels for {reader.metadata.num_rows:,} rows")
+            values += found
+        return values
 
     @functools.cached_property
     def _files(self) -> list[Path]:
@@ -81,62 +102,50 @@ class Parquet:
 
     @functools.cached_property
     def _readers(self) -> list[Any]:
-        import pyarrow
-        import pyarrow.parquet
-
-        readers = []
-        for file in self._files:
-            try:
-                readers.append(pyarrow.parquet.ParquetFile(file))
-            except (pyarrow.ArrowException, OSError) as error:
-                raise BadInput(f"{file} is no parquet file: {str(error).splitlines()[0]}") from error
+        readers = [open_parquet(file) for file in self._files]
         for file, reader in zip(self._files, readers, strict=True):
             if reader.schema_arrow.names != readers[0].schema_arrow.names:
                 raise BadInput(f"{file} has other columns than {self._files[0]}: one source, one set of columns")
         return readers
 
     @functools.cached_property
-    def _schema(self) -> Any:
-        return self._readers[0].schema_arrow
+    def _columns(self) -> dict[str, Any]:
+        """The type of each column, by its name."""
+        schema = self._readers[0].schema_arrow
+        return dict(zip(schema.names, schema.types, strict=True))
 
-    @functools.cached_property
-    def _features(self) -> dict[str, Any]:
-        """The columns' Hugging Face features, from the schema's metadata where it has them."""
-        from datasets import Features
-
-        return dict(Features.from_arrow_schema(self._schema))
+    def _chosen(self, kind: str, wanted: str | None, found: list[str]) -> str:
+        """The column that is `wanted`, else the only one `found`; there must be one of that name."""
+        column = choose(self.path, kind, wanted, found, list(self._columns))
+        if self._readers[0].schema_arrow.names.count(column) > 1:
+            raise BadInput(f"{self.path} has several columns that are called {column!r}: give them names of their own")
+        return column
 
     @functools.cached_property
     def _image_column(self) -> str:
-        import pyarrow.types as types
-
-        def holds_images(name: str) -> bool:
-            kind = self._schema.field(name).type
-            struct = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-            return bool(struct or types.is_binary(kind) or types.is_large_binary(kind))
-
-        found = [name for name in self._schema.names if holds_images(name)]
-        return choose(self.path, "image", self.image_column, found, self._schema.names)
+        found = [name for name, kind in self._columns.items() if holds_images(kind)]
+        column = self._chosen("image", self.image_column, found)
+        for file, reader in zip(self._files, self._readers, strict=True):
+            if not holds_images(reader.schema_arrow.field(column).type):
+                raise BadInput(f"{file}: column {column!r} holds no images ({', '.join(found) or 'none'} could)")
+        return column
 
     @functools.cached_property
-    def _label_column(self) -> tuple[str | None, list[str]]:
-        """The label column, if there is one, and the class names that its feature carries."""
-        import pyarrow.types as types
-
-        def names_of(column: str) -> list[str]:
-            return list(getattr(self._features[column], "names", None) or [])
-
-        def holds_labels(name: str) -> bool:
-            kind = self._schema.field(name).type
-            checks = (types.is_integer, types.is_string, types.is_large_string, types.is_dictionary, types.is_boolean)
-            return name != self._image_column and any(check(kind) for check in checks)
-
-        found = [name for name in self._schema.names if names_of(name)]
-        found = found or [name for name in self._schema.names if holds_labels(name)]
+    def _label_column(self) -> tuple[str | None, list[str] | None]:
+        """The label column, if there is one, and the class names that its files carry for it, None where they carry none."""
+        every = [class_names(file, r.schema_arrow) for file, r in zip(self._files, self._readers, strict=True)]
+        found = list(every[0])
+        others = [name for name, kind in self._columns.items() if name != self._image_column and holds_labels(kind)]
+        found = found or others
         if not found and not self.label_column:
-            return None, []
-        column = choose(self.path, "label", self.label_column, found, self._schema.names)
-        return column, names_of(column)
+            return None, None
+        column = self._chosen("label", self.label_column, found)
+        for file, names in zip(self._files, every, strict=True):
+            if names.get(column) != every[0].get(column):
+                raise BadInput(
+                    f"{file} has other class names in column {column!r} than {self._files[0]}: number them alike"
+                )
+        return column, every[0].get(column)
 
     @functools.cached_property
     def _groups(self) -> list[tuple[int, int]]:
@@ -154,9 +163,13 @@ class Parquet:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - images are read in order, so a few row groups serve all threads
     def _images(self, group: int) -> Any:
+        """The images of a row group, or in a word why it cannot be read: kept too, or each of its rows would try again."""
         import pyarrow.parquet
 
         file, number = self._groups[group]
         # A reader of its own: ParquetFile is not safe to share between threads.
-        with pyarrow.parquet.ParquetFile(self._files[file]) as reader:
-            return reader.read_row_group(number, columns=[self._image_column]).column(self._image_column)
+        try:
+            with damage(self._files[file]), pyarrow.parquet.ParquetFile(self._files[file]) as reader:
+                return reader.read_row_group(number, columns=[self._image_column]).column(self._image_column)
+        except BadInput as error:
+            return str(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.protocols import Record, walk
-from lens.sources._files import IMAGES, file_stamp
+from lens.sources._files import IMAGES, check_regular, file_stamp
 from lens.sources._hugging_face import HuggingFace
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
@@ -37,6 +37,8 @@ class WebDataset(HuggingFace):
         if os.path.isdir(root):
             found = sorted(name for name in walk(root) if name.lower().endswith(".tar"))
             shards = {os.path.join(root, name): name for name in found}
+        for shard in shards:
+            check_regular(shard)
         stamps = {shard: f"{file_stamp(shard)}/{self.image_column}" for shard in shards}
         files = [glob.escape(shard) for shard in shards]
         rows = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=self.cache_dir)

@@ -1,0 +1,116 @@
+"""One parquet file, opened and checked: what its footer claims, what its columns hold, the class names it carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lens.protocols import BadInput
+from lens.sources._files import check_regular
+
+GIBIBYTE = 2**30
+MOST_EXPANDED = 1000
+"""How many times a file's size one of its row groups may have uncompressed, beyond a GiB: images hardly compress."""
+
+
+@contextmanager
+def damage(file: Path, what: str = "is damaged") -> Iterator[None]:
+    """Give a parquet file that cannot be read its one line."""
+    import pyarrow
+
+    try:
+        yield
+    except BadInput:
+        raise
+    except (
+        pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError,
+    ) as error:  # fmt: skip
+        raise BadInput(f"{file} {what} ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
+
+
+def open_parquet(file: Path) -> Any:
+    """A reader of a parquet file. Raises BadInput for what is none, or claims more than a file of its size holds."""
+    import pyarrow.parquet
+
+    check_regular(file)
+    with damage(file, "is no parquet file"):
+        reader = pyarrow.parquet.ParquetFile(file)
+        names = reader.schema_arrow.names
+        groups = [reader.metadata.row_group(number) for number in range(reader.metadata.num_row_groups)]
+        rows, sizes = [group.num_rows for group in groups], [group.total_byte_size for group in groups]
+        size = file.stat().st_size
+    # Each row has an image, and so a byte or more.
+    if sum(rows) != reader.metadata.num_rows or min(rows, default=0) < 0 or sum(rows) > size:
+        raise BadInput(f"{file} claims {reader.metadata.num_rows:,} rows of {len(names)} columns in {size:,} bytes: it is damaged")  # fmt: skip
+    largest = max(sizes, default=0)
+    if min(sizes, default=0) < 0 or largest > max(GIBIBYTE, MOST_EXPANDED * size):
+        raise BadInput(f"{file} claims {largest:,} bytes in a row group and has {size:,} itself: it is damaged")
+    return reader
+
+
+def holds_images(kind: Any) -> bool:
+    """Whether a column of this type may hold images: bytes, or a struct that has `bytes`."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
+    return _is_bytes(kind)
+
+
+def holds_labels(kind: Any) -> bool:
+    """Whether a column of this type may hold labels: whole numbers, words, categories or true and false."""
+    import pyarrow.types as types
+
+    checks = (types.is_integer, types.is_string, types.is_large_string, types.is_dictionary, types.is_boolean)
+    return any(check(kind) for check in checks)
+
+
+def class_names(file: Path, schema: Any) -> dict[str, list[str]]:
+    """The class names that the file's Hugging Face metadata gives to columns of whole numbers.
+
+    What it says of other columns does not matter. It is read here and not by `datasets`, which opens a file that the
+    metadata names, and knows the types of its own version only. Raises BadInput for metadata that is no such thing: what
+    the numbers mean would be lost without a word.
+    """
+    import pyarrow.types as types
+
+    text = (schema.metadata or {}).get(b"huggingface")
+    if text is None:
+        return {}
+    try:
+        metadata = json.loads(text)
+        features = (metadata.get("info") or {}).get("features") or {}
+        labels = {
+            column: feature["names"]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and "names" in feature
+        }
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise BadInput(
+            f"{file} has Hugging Face metadata that cannot be read ({type(error).__name__}: {str(error)[:80]}): write it "
+            "again, without the metadata if its labels need no names"
+        ) from error
+    found = {}
+    for column in dict.fromkeys(schema.names):
+        if column in labels and types.is_integer(schema.field(schema.names.index(column)).type):
+            names = labels[column]
+            if (
+                not isinstance(names, list)
+                or not all(isinstance(name, str) for name in names)
+                or len(set(names)) < len(names)
+            ):
+                raise BadInput(
+                    f"{file}: the class names of column {column!r} are no list of different words: write it again"
+                )
+            found[column] = names
+    return found
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return any(check(kind) for check in checks)
