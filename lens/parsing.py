@@ -151,6 +151,12 @@ def value_of(flag: str, argv: list[str]) -> str | None:
     return None
 
 
+def path_of(flag: str, argv: list[str]) -> str | None:
+    """`value_of` a flag that names a path: ~ is the person's own folder. Raises BadInput for what is no path."""
+    value = value_of(flag, argv)
+    return None if value is None else words.checked(flag[2:], value, is_path=True)
+
+
 def _selected(layers: list[dict[str, Any]], argv: list[str]) -> dict[str, str]:
     """The task and the shortcut that files and a command line select, before the full parser exists."""
     chosen = {"task": "rotation", "shortcut": "none"}
@@ -354,7 +360,13 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     parser.add_argument(positional, type=str, help=what, **several)
     parser.add_class_arguments(settings, None, skip={positional})
     parsed = parser.instantiate(parser.parse_args(argv))
-    return settings(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(settings)})  # type: ignore[arg-type]
+    values = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = values[field.name] = getattr(parsed, field.name)
+        if field.metadata.get("path") and value is not None:  # the first argument has no flag that was looked at
+            several = [words.checked(field.name, one, is_path=True) for one in as_list(value)]
+            values[field.name] = several if isinstance(value, list) else several[0]
+    return settings(**values)
 
 
 def _flags_last(argv: list[str]) -> list[str]:

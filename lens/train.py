@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.mirror import Mirror
-from lens.parsing import Parsed, differing, of_this_version, parse, refuse_foreign_code, value_of
+from lens.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
 from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def start(argv: list[str]) -> int:
     """Read the settings, open or plan the run directory, train."""
-    resume = value_of("--resume", argv)
+    resume = path_of("--resume", argv)
     if resume is None:
         parsed = parse(argv, "lens.train")
         if launched() > 1 and not parsed.settings.out:

@@ -49,7 +49,7 @@ def test_a_setting_that_nobody_would_read_is_told_as_a_flag_and_in_a_config(tmp_
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=f"--{name} would be ignored: .*{message}.*leave it out"):
         parse([*given, f"--{name}", str(value)], "lens.train")
-    Path("c.yaml").write_text(yaml.safe_dump({name: value}))
+    Path("c.yaml").write_text(yaml.safe_dump({name: [value] if name == "wandb_tags" else value}))
     default = {field.name: field.default for field in dataclasses.fields(Settings)}[name]
     if value == default:  # as in a whole settings.yaml, or what --print_config prints: it says nothing
         parse([*given, "--config", "c.yaml"], "lens.train")
@@ -264,11 +264,11 @@ def test_a_number_that_is_none_is_one_line(words, message):
 
 
 def test_a_date_or_a_time_is_an_axis_value_as_it_is_written(tmp_path):
-    text = "axes:\n  wandb_group: [2020-01-01, 1:30]\nseeds: [0]\nbaseline: {wandb_group: 2020-01-01}\nsettings: {wandb: offline}\n"
+    text = "axes:\n  group_by: [2020-01-01, 1:30]\nseeds: [0]\nbaseline: {group_by: 2020-01-01}\n"
     (tmp_path / "g.yaml").write_text(text)
     runs = read(tmp_path / "g.yaml").runs()
-    assert [run.cell for run in runs] == [{"wandb_group": "2020-01-01"}, {"wandb_group": "1:30"}]
-    assert "--wandb_group=1:30" in runs[1].words
+    assert [run.cell for run in runs] == [{"group_by": "2020-01-01"}, {"group_by": "1:30"}]
+    assert "--group_by=1:30" in runs[1].words
 
 
 def test_a_folder_whose_name_looks_like_a_list_is_one_folder(tmp_path):
