@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._columns import numbered
-from lens.sources._files import PLACES205, file_stamp
+from lens.sources._files import PLACES205, file_stamps
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -50,7 +50,8 @@ class FileList:
         records: list[Record] = []
         for split, file in self._lists:
             for name, label in _lines(file):
-                records.append(Record(name, label, split, stamp=file_stamp(os.path.join(self._root, name))))
+                stamp, portable = file_stamps(os.path.join(self._root, name))
+                records.append(Record(name, label, split, stamp=stamp, portable_stamp=portable))
         if not records:
             raise BadInput(f"{self.path} names no image: its lines are `path label`, as in `a/abbey/1.jpg 0`")
         known = {record.name for record in records}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record, walk
 from lens.sources._columns import choose, numbered
+from lens.sources._files import file_stamps
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -44,11 +45,11 @@ class Parquet:
         for file, reader in zip(self._files, self._readers, strict=True):
             name = file.name if file == Path(self.path) else file.relative_to(self.path).as_posix()
             split = _SPLIT.search(name)
-            stat = file.stat()
             count = reader.metadata.num_rows
-            stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{self._image_column}"
+            stamp, portable = (f"{stamp}/{self._image_column}" for stamp in file_stamps(file))
+            belongs = split[1].lower() if split else None
             records += [
-                Record(f"{name}:{row}", split=split[1].lower() if split else None, stamp=stamp) for row in range(count)
+                Record(f"{name}:{row}", split=belongs, stamp=stamp, portable_stamp=portable) for row in range(count)
             ]
             if label_column:
                 labels += reader.read(columns=[label_column]).column(label_column).to_pylist()
