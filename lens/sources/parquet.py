@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import io
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,8 +153,15 @@ class Parquet:
             position += self._readers[file].metadata.row_group(group).num_rows
         return starts
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - images are read in order, so a few row groups serve all threads
-    def _images(self, group: int) -> Any:
+    @functools.cached_property
+    def _images(self) -> Callable[[int], Any]:
+        """Row groups by their number. Images are read in order, so a few of them serve all threads.
+
+        They are kept by this source alone: another one of the same path may read a file that has changed since.
+        """
+        return functools.lru_cache(maxsize=4)(self._row_group)
+
+    def _row_group(self, group: int) -> Any:
         import pyarrow.parquet
 
         file, number = self._groups[group]
