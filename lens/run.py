@@ -6,7 +6,6 @@ import datetime
 import errno
 import fcntl
 import functools
-import gzip
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
 
+from lens import image_record
 from lens.files import DISK_FULL, append_line, reading, sync_directory, write_atomically, write_tensors
 from lens.mirror import Mirror
 from lens.protocols import BadInput, is_file_key
@@ -220,14 +220,7 @@ class Run:
 
     def refuse_other_images(self, splits: bytes) -> None:
         """Raise BadInput where the run has trained on other images, or on these divided otherwise."""
-        file = self.directory / "splits.jsonl.gz"
-        with reading(file, "bring it back from a copy, or delete it if the images are still the same"):
-            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
-        if recorded != splits:
-            raise BadInput(
-                f"{self.directory} was trained on other images than its sources hold now, or they were divided otherwise: "
-                "bring them back, or start a new run with another --out"
-            )
+        image_record.refuse_others(self.directory, splits)
 
     @_on_rank_0
     def record_images(
@@ -237,13 +230,14 @@ class Run:
 
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
-        self.refuse_other_images(splits)
-        file = self.directory / "splits.jsonl.gz"
-        if not file.exists():
+        recorded = (self.directory / image_record.NAME).exists()
+        if recorded or self.last_checkpoint_path():
+            self.refuse_other_images(splits)
+        if not recorded:
             self.write_json("skipped.json", skipped)
             if duplicates is not None:
                 self.write_json("duplicates.json", duplicates)
-            write_atomically(file, gzip.compress(splits, mtime=0))
+            image_record.write(self.directory, splits)
 
     @_on_rank_0
     def update_settings(self, plain: dict[str, Any]) -> None:
