@@ -1,4 +1,4 @@
-"""Any image becomes a square: once, in an uint8 cache on disk that is whole or absent, or whenever it is read."""
+"""Any image becomes a square: once, in an uint8 cache on disk that is whole or built anew, or whenever it is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import functools
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,17 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from lens import cache_folder
+from lens.cache_folder import IMAGES, LONGEST_REASON, META, TICK, Meta, Progress
+from lens.content import DIGEST, content_of
+from lens.files import is_own_folder
 from lens.protocols import BadInput, Listing, Source
+from lens.squares_file import Damaged, Square, SquaresFile, header
+from lens.terminal import say
 
-CACHE_VERSION = 1
-Square = np.ndarray[Any, np.dtype[np.uint8]]
+CACHE_VERSION = 2
+ABANDONED = 3600
+"""Seconds after which a build that has not shown that it is alive was killed."""
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
@@ -60,8 +68,9 @@ def read_square(source: Source, position: int, size: int) -> Square:
 
 
 def reason(error: Exception) -> str:
-    """Why an image cannot be read, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """Why an image cannot be read, in one line that is not too long."""
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
 
 
 @contextlib.contextmanager
@@ -89,26 +98,81 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("LENS_CACHE") or Path(home) / "lens")
 
 
-def cached(
-    key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Callable[[int, int], None]
-) -> tuple[Square | Uncached, list[int], list[Skipped]]:
-    """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once; the listing's positions they hold.
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """The squares of a source's images, and which they are.
 
-    The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts.
+    `kept` are the positions in the listing that the squares belong to; `content` a hash of each one's content, or empty
+    where nothing was hashed.
+    """
+
+    squares: SquaresFile | Uncached
+    kept: list[int]
+    skipped: list[Skipped]
+    content: list[str]
+
+
+def cached(key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Progress) -> Held:
+    """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once.
+
+    The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts. A
+    damaged one is built anew, with a line that says so.
     Raises BadInput where the disk is too small or cannot be written.
     """
+    name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
+    place = folder / f"{name}-{size}-{_digest(key, listing, size)}"
+    count = len(listing.records)
+    try:
+        found = cache_folder.opened(place, count, size, progress)
+    except Damaged as damage:
+        say(f"the image cache {place} is damaged ({damage}): {_clear(place, damage)}it is built anew")
+        found = None
+    if found is None:
+        _build_cache(place, source, listing, size, progress)
+        try:
+            found = cache_folder.opened(place, count, size, progress)
+        except Damaged as damage:
+            raise BadInput(
+                f"the image cache {place} was damaged as soon as it was built ({damage}): look at the disk, or choose another "
+                "--cache_dir"
+            ) from damage
+    if found is None:
+        raise BadInput(f"the image cache {place} was removed while it was opened: start again")
+    squares, meta = found
+    skipped = [Skipped(listing.records[position].name, reason) for position, reason in meta.skipped]
+    return Held(squares, meta.kept, skipped, meta.content)
+
+
+def _digest(key: str, listing: Listing, size: int) -> str:
+    """What changes if anything does that the squares depend on."""
     stamp = hashlib.blake2b(digest_size=16)
     identity = str(Path(key).resolve()) if "/" in key and Path(key).exists() else key
     stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
     for record in listing.records:
         stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
-    name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
-    place = folder / f"{name}-{size}-{stamp.hexdigest()}"
-    if not (place / "meta.json").exists():
-        _build_cache(place, source, listing, size, progress)
-    meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-    images = np.load(place / "images.npy", mmap_mode="r")
-    return images, meta["kept"], [Skipped(**entry) for entry in meta["skipped"]]
+    return stamp.hexdigest()
+
+
+def _clear(place: Path, damage: Damaged) -> str:
+    """Take away what stands in a cache's place: a folder goes, a link or a file is moved aside, which is told.
+
+    Raises BadInput where it cannot be moved.
+    """
+    ours = is_own_folder(place)
+    aside = place.with_name(f"{'.building-' if ours else 'not-a-cache-'}{place.name}-{secrets.token_hex(8)}")
+    try:
+        place.rename(aside)
+    except FileNotFoundError:
+        return ""  # another process has met the same damage
+    except OSError as error:
+        raise BadInput(
+            f"the image cache {place} is damaged ({damage}) and cannot be removed ({error.strerror}): delete it, or choose "
+            "another --cache_dir"
+        ) from error
+    if not ours:
+        return f"what was there is {aside.name} now, and "
+    shutil.rmtree(aside, ignore_errors=True)
+    return ""
 
 
 def key_name(key: str) -> str:
@@ -116,9 +180,7 @@ def key_name(key: str) -> str:
     return Path(key).resolve().stem if "/" in key else key
 
 
-def _build_cache(
-    place: Path, source: Source, listing: Listing, size: int, progress: Callable[[int, int], None]
-) -> None:
+def _build_cache(place: Path, source: Source, listing: Listing, size: int, progress: Progress) -> None:
     count = len(listing.records)
     need = count * size * size * 3
     temporary: Path | None = None
@@ -130,17 +192,14 @@ def _build_cache(
                 f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
                 f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
             )
-        for stale in place.parent.glob(".building-*"):
-            # A build that was killed; one that still runs touches its folder every 1,024 images.
-            if time.time() - stale.stat().st_mtime > 3600:
-                shutil.rmtree(stale, ignore_errors=True)
+        _sweep(place.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
         _fill(temporary, source, listing, size, progress)
         try:
             temporary.rename(place)
         except OSError:
             # Another process finished the same cache first: theirs is as good.
-            if not (place / "meta.json").exists():
+            if not (place / META).exists():
                 raise
     except OSError as error:
         raise BadInput(
@@ -151,55 +210,86 @@ def _build_cache(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: Callable[[int, int], None]) -> None:
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds have left; links are passed over."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(".building-") and entry.is_dir(follow_symlinks=False):
+            try:
+                touched = entry.stat(follow_symlinks=False).st_mtime
+            except FileNotFoundError:
+                continue  # it has just been completed
+            # One that still runs touches its folder every 1,024 images.
+            if time.time() - touched > ABANDONED:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: Progress) -> None:
     """Write images.npy and meta.json into an empty folder. Raises OSError where the disk is full."""
     count = len(listing.records)
-    file = folder / "images.npy"
-    images = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
-    if hasattr(os, "posix_fallocate"):
-        # Room for all of it, now: a memory map that meets a full disk later dies of SIGBUS.
-        with open(file, "r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-    skipped: list[Skipped] = []
+    file = folder / IMAGES
+    skipped: list[tuple[int, str]] = []
     kept: list[int] = []
+    content: list[str] = []
 
-    def decode(position: int) -> Square | str:
+    def decode(position: int) -> tuple[str, Square] | str:
         try:
-            return read_square(source, position, size)
+            with source.read(position) as image:
+                return content_of(image), to_square(image, size)
         except Exception as error:
             return reason(error)
 
-    # Threads: decoding and resizing release the interpreter's lock.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, large_images_without_warning():
+    # Threads: decoding, resizing and hashing release the interpreter's lock.
+    with (
+        open(file, "xb") as stream,
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        large_images_without_warning(),
+    ):
+        digest = hashlib.blake2b(digest_size=DIGEST)
+
+        def write(part: bytes) -> None:
+            stream.write(part)
+            digest.update(part)
+
+        start_of_file, square = header(count, size), size * size * 3
+        length = len(start_of_file) + count * square
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, length)  # room for all of it, before anything is decoded
+        write(start_of_file)
         for start in range(0, count, 1024):
             chunk = range(start, min(start + 1024, count))
             for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
                 if isinstance(result, str):
-                    skipped.append(Skipped(listing.records[position].name, result))
+                    skipped.append((position, result))
                 else:
-                    images[len(kept)] = result
+                    content.append(result[0])
+                    write(result[1].tobytes())
                     kept.append(position)
             progress(chunk.stop, count)
             os.utime(folder)
-    images.flush()
-    del images
-    meta = {"kept": kept, "skipped": [dataclasses.asdict(entry) for entry in skipped]}
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        for _ in skipped:
+            write(bytes(square))  # the file has room for all
+        stream.flush()
+        os.fsync(stream.fileno())  # what is noted as compared must be what the disk holds after a power cut
+    time.sleep(TICK)
+    meta = Meta(kept, skipped, content, digest.hexdigest())
+    with open(folder / META, "x", encoding="utf-8") as text:
+        text.write(meta.text())
+        text.flush()
+        os.fsync(text.fileno())
+    cache_folder.remember(folder, SquaresFile.of(file, count, size), meta)
 
 
 # --- without a cache -------------------------------------------------------------------------------------------------
 
 
-def uncached(
-    key: str, source: Source, listing: Listing, size: int
-) -> tuple[Square | Uncached, list[int], list[Skipped]]:
-    """What `cached` gives, with nothing written: all positions, none skipped.
+def uncached(key: str, source: Source, listing: Listing, size: int) -> Held:
+    """What `cached` gives, with nothing written: all positions, none skipped, no content hashed.
 
     Raises BadInput where one of the images that the rate is measured on cannot be read.
     """
     squares = Uncached(key, source, listing, size)
     _ = squares.rate  # measured before training
-    return squares, list(range(len(listing.records))), []
+    return Held(squares, list(range(len(listing.records))), [], [])
 
 
 @dataclasses.dataclass(frozen=True)

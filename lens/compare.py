@@ -213,7 +213,8 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     _refuse_unlike(finished)
     from lens import experiment
 
-    fabric, images = experiment.make_fabric(finished[0].parsed.settings), finished[0].images()
+    fabric = experiment.make_fabric(finished[0].parsed.settings)
+    images, *_ = [one.images() for one in finished]  # of each: it may have been trained before the images changed
     players = [_players(one, images, fabric) for one in finished]
     cells = []
     for task, one in enumerate(players):

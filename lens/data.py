@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lens.cache import Skipped, Square, Uncached, cached, uncached
+from lens.cache import Skipped, Uncached, cached, uncached
+from lens.cache_folder import Progress
 from lens.draws import Draws, generator
 from lens.opening import open_source
 from lens.protocols import BadInput, Listing
 from lens.splits import FRESH, SPLITS, gives, groups_of, split_of, together
+from lens.squares_file import Square, SquaresFile
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 
@@ -30,11 +32,12 @@ class Images:
     `source` (n,) is which of `keys` an image belongs to, `store` (n,) which of `arrays` it lies in, whose key is in
     `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
     names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself.
-    `duplicates` are pairs across sources, None where none were sought.
+    `duplicates` are pairs across sources, None where none were sought. `content` is a hash of each image's content (n);
+    where nothing was hashed it is empty, and `stamps` (n) are sizes and times.
     """
 
     keys: list[str]
-    arrays: list[Square | Uncached]
+    arrays: list[Square | SquaresFile | Uncached]
     offsets: list[int]
     names: list[str]
     label: np.ndarray[Any, np.dtype[np.int64]]
@@ -50,6 +53,8 @@ class Images:
     grouped: int | None = None
     duplicates: list[dict[str, Any]] | None = None
     notes: tuple[str, ...] = ()
+    content: Sequence[str] = ()
+    stamps: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,6 +85,8 @@ class Images:
         for key, array in zip(self.stores, self.arrays, strict=True):
             if isinstance(array, Uncached):
                 lines.append(f"{key}: nothing is cached; images are decoded when read, {array.rate:,.0f}/s a core")
+        if self.stamps:
+            lines.append("no image's content is hashed under --cache none: size and time of its file stand for it")
         if self.grouped is not None:
             groups = len(np.unique(self.group))
             lines.append(f"--group_by finds a group in {self.grouped:,} of {len(self):,} names: {groups:,} groups")
@@ -92,13 +99,26 @@ class Images:
         classes = [self.classes[int(self.source[self.store == store][0])] for store in range(len(self.stores))]
         return dataclasses.replace(self, keys=self.stores, source=self.store, classes=classes)
 
-    def splits(self) -> bytes:
-        """Every image's source, name, split and label, one JSON object a line."""
+    def splits(self, stamps: bool = True) -> bytes:
+        """Every image's source, name, split, label and content, one JSON object a line.
+
+        Where nothing was hashed, its size and time stand for the content, unless they are left out: two machines' copies
+        may differ in them.
+        """
         lines = []
+        content = (
+            {"content": self.content} if self.content else {"stamp": self.stamps} if stamps and self.stamps else {}
+        )
         for i, name in enumerate(self.names):
             source = int(self.source[i])
             label = self.classes[source][self.label[i]] if self.label[i] >= 0 else None
-            entry = {"source": self.keys[source], "name": name, "split": str(self.split[i]), "label": label}
+            entry: dict[str, str | None] = {
+                "source": self.keys[source],
+                "name": name,
+                "split": str(self.split[i]),
+                "label": label,
+            }
+            entry |= {key: values[i] for key, values in content.items()}
             lines.append(json.dumps(entry) + "\n")
         return "".join(lines).encode()
 
@@ -110,7 +130,7 @@ def load(
     max_bad_fraction: float,
     image_column: str | None,
     label_column: str | None,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     root: str | None = None,
     cache: str = "disk",
     group_by: str | None = None,
@@ -121,7 +141,7 @@ def load(
     `check` may refuse what is listed before anything is decoded. Raises BadInput for sources that cannot be read, or of
     which more than `max_bad_fraction` of the images cannot.
     """
-    arrays: list[Square | Uncached] = []
+    arrays: list[Square | SquaresFile | Uncached] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []
@@ -129,6 +149,8 @@ def load(
     stores: list[int] = []
     splits: list[str] = []
     skipped: list[Skipped] = []
+    content: list[str] = []
+    stamps: list[str] = []
     group_number: dict[str, int] = {}
     grouped = 0
     found_groups: set[tuple[int, str]] = set()
@@ -137,9 +159,12 @@ def load(
     check(keys, listings)
     for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
         if cache == "none":
-            array, kept, bad = uncached(key, source, listing, size)
+            held = uncached(key, source, listing, size)
+            stamps += [record.portable_stamp or record.stamp for record in listing.records]
         else:
-            array, kept, bad = cached(key, source, listing, size, cache_dir, progress)
+            held = cached(key, source, listing, size, cache_dir, progress)
+            content += held.content
+        kept, bad = held.kept, held.skipped
         if len(bad) > max_bad_fraction * len(listing.records) or not kept:
             first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
             raise BadInput(
@@ -150,7 +175,7 @@ def load(
         names, found = groups_of(listing.records, group_by)
         split = split_of(listing, names)
         offsets.append(len(all_names))
-        arrays.append(array)
+        arrays.append(held.squares)
         skipped += bad
         for position in kept:
             record = listing.records[position]
@@ -173,6 +198,7 @@ def load(
         keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
         [list(listing.classes) for listing in listings], skipped, store, keys,
         [name.partition("/")[2] for name in group_number], given, None if group_by is None else grouped, notes=tuple(notes),
+        content=content, stamps=stamps,
     )  # fmt: skip
 
 

@@ -220,10 +220,13 @@ def load_images(
 
     bar: Bar | None = None
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, title: str = "decoding") -> None:
         nonlocal bar
+        if bar is not None and bar.title != title:
+            bar.__exit__()
+            bar = None
         if bar is None:
-            bar = Bar("decoding", total, "images").__enter__()
+            bar = Bar(title, total, "images").__enter__()
         bar.advance(done)
 
     try:

@@ -41,7 +41,13 @@ def write_atomically(file: Path, content: str | bytes) -> None:
 
 
 def write_together(contents: dict[Path, str | bytes]) -> None:
-    """Write files, all of them or none: a full disk is met before the first one is renamed into place."""
+    """Write files, all of them or none: a full disk is met before the first one is renamed into place.
+
+    Raises BadInput where a folder stands in the place of one.
+    """
+    for file in contents:
+        if file.is_dir() and not file.is_symlink():
+            raise BadInput(f"{file} is a folder where a file belongs: move it away")
     temporaries = {file: temporary_beside(file) for file in contents}
     try:
         for file, temporary in temporaries.items():

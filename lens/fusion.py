@@ -38,7 +38,10 @@ class Trio:
 
 
 def check(run: Finished, other: Finished, control: Finished) -> None:
-    """Raise BadInput, with the setting, where the runs saw other images, or where the control is none."""
+    """Raise BadInput, with the setting, where the runs saw other images, or where the control is none.
+
+    Also where the images of the other run or the control have changed since; those of the run are asked for later.
+    """
     for one in (other, control):
         for name in SEEN:
             mine, theirs = (comparable(name, x.parsed.plain.get(name)) for x in (run, one))
@@ -60,6 +63,8 @@ def check(run: Finished, other: Finished, control: Finished) -> None:
             f"--fuse_control {control.run.directory} has the seed of {other.run.directory}, {first['seed']}: a control is "
             "the same run with another seed"
         )
+    for one in (other, control):
+        one.images()
 
 
 @torch.no_grad()

@@ -118,7 +118,9 @@ class Record:
     """One image of a source: a name unique in the source, its label, split and group, and what changes if it does.
 
     `split` is "train", "val" or "test", or None where the source leaves splitting to `data`. Images of one `group`
-    (a patient) never fall into two splits, and intervals treat them as one draw. `stamp` goes into the cache's key.
+    (a patient) never fall into two splits, and intervals treat them as one draw. `stamp` goes into the cache's key: while
+    it is the same, nothing is decoded or hashed again. `portable_stamp` is what an honest copy shares with it (a file's size
+    and time); a run records it where nothing is hashed. Where it is empty, it is the `stamp`.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Record:
     split: str | None = None
     group: str | None = None
     stamp: str = ""
+    portable_stamp: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

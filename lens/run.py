@@ -6,7 +6,6 @@ import datetime
 import errno
 import fcntl
 import functools
-import gzip
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from lens import schemas, yaml_text
+from lens import image_record, schemas, yaml_text
 from lens.files import (
     DISK_FULL,
     MEBIBYTE,
@@ -248,14 +247,7 @@ class Run:
 
     def refuse_other_images(self, splits: bytes) -> None:
         """Raise BadInput where the run has trained on other images, or on these divided otherwise."""
-        file = self.directory / "splits.jsonl.gz"
-        with reading(file, "bring it back from a copy, or delete it if the images are still the same"):
-            recorded = gzip.decompress(file.read_bytes()) if file.exists() else splits
-        if recorded != splits:
-            raise BadInput(
-                f"{self.directory} was trained on other images than its sources hold now, or they were divided otherwise: "
-                "bring them back, or start a new run with another --out"
-            )
+        image_record.refuse_others(self.directory, splits)
 
     @_on_rank_0
     def record_images(
@@ -265,13 +257,14 @@ class Run:
 
         Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
         """
-        self.refuse_other_images(splits)
-        file = self.directory / "splits.jsonl.gz"
-        if not file.exists():
+        recorded = (self.directory / image_record.NAME).exists()
+        if recorded or self.last_checkpoint_path():
+            self.refuse_other_images(splits)
+        if not recorded:
             self.write_json("skipped.json", skipped)
             if duplicates is not None:
                 self.write_json("duplicates.json", duplicates)
-            write_atomically(file, gzip.compress(splits, mtime=0))
+            image_record.write(self.directory, splits)
 
     @_on_rank_0
     def update_settings(self, plain: dict[str, Any]) -> None:

@@ -27,13 +27,18 @@ PLACES205 = "trainvalsplit_places205"
 """The folder of Places205's file lists."""
 
 
-def file_stamp(path: str) -> str:
-    """What changes if a file does: its size and time; "missing" where it has none, so that reading it counts it."""
+def file_stamps(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """A record's two stamps: what changes if a file does, and what of it an honest copy shares, its size and time.
+
+    The first has the time of the entry (ctime) too, which nobody sets: two files that were swapped may have one size and
+    one time, as all files out of an archive do. Both are "missing" where there is no file, so that reading it counts it.
+    """
     try:
         status = os.stat(path)
     except OSError:
-        return "missing"
-    return f"{status.st_size}/{status.st_mtime_ns}"
+        return "missing", "missing"
+    portable = f"{status.st_size}/{status.st_mtime_ns}"
+    return f"{portable}/{status.st_ctime_ns}", portable
 
 
 def check_regular(path: str | Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._files import file_stamp, open_image
+from lens.sources._files import file_stamps, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -94,8 +94,8 @@ class FileSource(_Torchvision):
     def _load(self, place: Path) -> tuple[Listing, list[Any]]:
         folder, found, classes = self.files(place)
         paths = [os.path.join(folder, name) for name, _, _ in found]
-        records = [
-            Record(name, label, split, stamp=file_stamp(path))
-            for (name, label, split), path in zip(found, paths, strict=True)
-        ]
+        records = []
+        for (name, label, split), path in zip(found, paths, strict=True):
+            stamp, portable = file_stamps(path)
+            records.append(Record(name, label, split, stamp=stamp, portable_stamp=portable))
         return Listing(records, classes), paths

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._files import open_image
+from lens.sources._files import file_stamps, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -34,11 +34,14 @@ class ChestXray:
             label = CLASSES.index(file.parent.name)
             stem = _STEM.match(file.name)
             assert stem is not None, file.name
+            stamp, portable = file_stamps(file)
             records.append(
                 Record(
                     name=f"{file.parent.parent.name}/{file.parent.name}/{file.name}",
                     label=label,
                     group=f"{file.parent.name}/{stem.group()}",
+                    stamp=stamp,
+                    portable_stamp=portable,
                 )
             )
         return Listing(records, CLASSES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lens.files import MEBIBYTE, read_bytes
 from lens.protocols import LONGEST_PATH, BadInput, Listing, Record
 from lens.sources._columns import numbered
-from lens.sources._files import PLACES205, file_stamp, open_image
+from lens.sources._files import PLACES205, file_stamps, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -54,7 +54,8 @@ class FileList:
         records: list[Record] = []
         for split, file in self._lists:
             for name, label in _lines(file):
-                records.append(Record(name, label, split, stamp=file_stamp(os.path.join(self._root, name))))
+                stamp, portable = file_stamps(os.path.join(self._root, name))
+                records.append(Record(name, label, split, stamp=stamp, portable_stamp=portable))
         if not records:
             raise BadInput(f"{self.path} names no image: its lines are `path label`, as in `a/abbey/1.jpg 0`")
         known = {record.name for record in records}

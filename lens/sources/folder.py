@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.protocols import BadInput, Listing, Record, walk
-from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamp, open_image
+from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamps, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -63,8 +63,8 @@ class Folder:
             for name, files in found.items():
                 for file in files:
                     inside = os.path.join(part, file)
-                    stamp = file_stamp(os.path.join(self.path, inside))
-                    records.append(Record(inside, number.get(name), split, stamp=stamp))
+                    stamp, portable = file_stamps(os.path.join(self.path, inside))
+                    records.append(Record(inside, number.get(name), split, stamp=stamp, portable_stamp=portable))
         if not records:
             raise BadInput(f"{self.path} holds no image file ({', '.join(sorted(IMAGES))})")
         return Listing(records, classes)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.protocols import BadInput, Listing, Record, walk
 from lens.sources._columns import choose, labelled, numbered, within
-from lens.sources._files import open_image
+from lens.sources._files import file_stamps, open_image
 from lens.sources._parquet_file import class_names, damage, holds_images, holds_labels, open_parquet
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Parquet:
         for file, reader in zip(self._files, self._readers, strict=True):
             name = file.name if file == Path(self.path) else file.relative_to(self.path).as_posix()
             split = _SPLIT.search(name)
-            stat = file.stat()
-            stamp = f"{stat.st_size}/{stat.st_mtime_ns}/{self._image_column}"
+            stamp, portable = (f"{stamp}/{self._image_column}" for stamp in file_stamps(file))
+            belongs = split[1].lower() if split else None
             records += [
-                Record(f"{name}:{row}", split=split[1].lower() if split else None, stamp=stamp)
+                Record(f"{name}:{row}", split=belongs, stamp=stamp, portable_stamp=portable)
                 for row in range(reader.metadata.num_rows)
             ]
         if not records:
@@ -161,8 +161,15 @@ class Parquet:
             position += self._readers[file].metadata.row_group(group).num_rows
         return starts
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - images are read in order, so a few row groups serve all threads
-    def _images(self, group: int) -> Any:
+    @functools.cached_property
+    def _images(self) -> Callable[[int], Any]:
+        """Row groups by their number. Images are read in order, so a few of them serve all threads.
+
+        They are kept by this source alone: another one of the same path may read a file that has changed since.
+        """
+        return functools.lru_cache(maxsize=4)(self._row_group)
+
+    def _row_group(self, group: int) -> Any:
         """The images of a row group, or in a word why it cannot be read: kept too, or each of its rows would try again."""
         import pyarrow.parquet
 

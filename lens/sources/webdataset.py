@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import hashlib
+import json
 import os
 import re
 from collections.abc import Set
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.protocols import Record, walk
-from lens.sources._files import IMAGES, check_regular, file_stamp
+from lens.sources._files import IMAGES, check_regular, file_stamps
 from lens.sources._hugging_face import HuggingFace
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
@@ -39,13 +41,24 @@ class WebDataset(HuggingFace):
             shards = {os.path.join(root, name): name for name in found}
         for shard in shards:
             check_regular(shard)
-        stamps = {shard: f"{file_stamp(shard)}/{self.image_column}" for shard in shards}
+        stamps = {shard: [f"{stamp}/{self.image_column}" for stamp in file_stamps(shard)] for shard in shards}
         files = [glob.escape(shard) for shard in shards]
-        rows = datasets.load_dataset("webdataset", data_files={"train": files}, split="train", cache_dir=self.cache_dir)
+        rows = datasets.load_dataset(
+            "webdataset", data_files={"train": files}, split="train", cache_dir=self._rows_folder(stamps)
+        )
         where = rows.select_columns(["__url__", "__key__"]).with_format("arrow")[:].to_pydict()
         records = []
         for shard, sample in zip(where["__url__"], where["__key__"], strict=True):
             split = _SPLIT.search(shards[shard])
             name = f"{shards[shard]}:{sample}"
-            records.append(Record(name, split=split[1].lower() if split else None, stamp=stamps[shard]))
+            stamp, portable = stamps[shard]
+            belongs = split[1].lower() if split else None
+            records.append(Record(name, split=belongs, stamp=stamp, portable_stamp=portable))
         return rows, records
+
+    def _rows_folder(self, stamps: dict[str, list[str]]) -> str | None:
+        """Where `datasets` keeps these shards' rows: it would know them again by name and time alone, another size or not."""
+        if self.cache_dir is None:
+            return None
+        shards = json.dumps({shard: stamp for shard, (stamp, _) in stamps.items()})
+        return os.path.join(self.cache_dir, hashlib.blake2b(shards.encode(), digest_size=16).hexdigest())
