@@ -46,8 +46,7 @@ def write_together(contents: dict[Path, str | bytes]) -> None:
     Raises BadInput where a folder stands in the place of one.
     """
     for file in contents:
-        if file.is_dir() and not file.is_symlink():
-            raise BadInput(f"{file} is a folder where a file belongs: move it away")
+        _refuse_folder(file)
     temporaries = {file: temporary_beside(file) for file in contents}
     try:
         for file, temporary in temporaries.items():
@@ -63,6 +62,17 @@ def write_together(contents: dict[Path, str | bytes]) -> None:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
+
+
+def remove(file: Path) -> None:
+    """Remove a file, or a link itself. Raises BadInput where it is a folder."""
+    _refuse_folder(file)
+    file.unlink(missing_ok=True)
+
+
+def _refuse_folder(file: Path) -> None:
+    if is_own_folder(file):
+        raise BadInput(f"{file} is a folder where a file belongs: move it away")
 
 
 def temporary_beside(file: Path) -> Path:

@@ -30,6 +30,7 @@ from lens.files import (
     read_bytes,
     read_text,
     reading,
+    remove,
     sweep,
     sync_directory,
     temporary_beside,
@@ -135,11 +136,15 @@ class Run:
         except OSError as error:
             self.release()
             raise BadInput(f"cannot write {place} ({error.strerror}): a run's directory must be writable") from error
-        for name in SUBFOLDERS:
-            if os.path.lexists(self.directory / name):
-                own_folder(self.directory / name)  # refused now, and not after hours of training
-            sweep(self.directory / name)
-        sweep(self.directory)
+        try:
+            for name in SUBFOLDERS:
+                if os.path.lexists(self.directory / name):
+                    own_folder(self.directory / name)  # refused now, and not after hours of training
+                sweep(self.directory / name)
+            sweep(self.directory)
+        except BadInput:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let go of the lock, where it is held."""
@@ -403,7 +408,7 @@ class Run:
         for folder, pattern in ((".", "summary*.json"), (".", "removal.json"), ("figures", "removal.*")):
             if is_own_folder(self.directory / folder):
                 for file in (self.directory / folder).glob(pattern):
-                    file.unlink()
+                    remove(file)
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there. Raises BadInput where a link or a file stands in its place."""

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import TINY, picture, write_folder
+from conftest import TINY, fit, picture, write_folder
 from test_data import load, load_uncached, write_parquet
 from test_hugging_face import write_shard
 
@@ -285,7 +285,7 @@ def test_fusion_and_transfer_ask_for_the_images_of_every_run(tmp_path, capsys):
     arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
     for name, more in arms.items():
         argv = [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{folder}", "--out", f"{tmp_path / name}"]
-        assert train.main([*argv, *more]) == 0
+        assert train.main(fit([*argv, *more])) == 0
     second = shutil.copytree(tmp_path / "lens", tmp_path / "second")
     other = lambda entry: entry | {"content": "0" * 32}  # noqa: E731 - trained before the pictures were replaced
     for name in ("control", "second"):
