@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +21,20 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import yaml
 
-from lens.files import DISK_FULL, append_line, reading, sync_directory, write_atomically, write_tensors
+from lens.disk_errors import identity, moved, refusal
+from lens.files import (
+    append_line,
+    open_regular,
+    reading,
+    sync_directory,
+    write_atomically,
+    write_tensors,
+    write_together,
+)
 from lens.mirror import Mirror
 from lens.protocols import BadInput, is_file_key
 from lens.ranks import own_rank
+from lens.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +62,9 @@ def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(method)
     def write(*args: P.args, **kwargs: P.kwargs) -> None:
         if own_rank() == 0:
+            run = args[0]
+            assert isinstance(run, Run)
+            run.refuse_moved()
             method(*args, **kwargs)
 
     return write
@@ -69,6 +81,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
         self._mirror: Mirror | None = None
 
     def __enter__(self) -> Run:
@@ -81,14 +94,14 @@ class Run:
         if self._mirror is not None:
             self._mirror.finish(finished)
             self._mirror = None
+        gone = self._is_moved()
         self.release()
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            saved = self.last_checkpoint_path()
-            kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
-            raise BadInput(
-                f"no space is left on the disk of {self.directory}; {kept}: free some space, then continue with "
-                f"--resume {self.directory}"
-            ) from error
+        if gone and isinstance(error, (OSError, BadInput)):
+            raise moved(self.directory) from error
+        saved = self.last_checkpoint_path()
+        kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
+        if told := refusal(error, self.directory, f"continue with --resume {self.directory}", kept):
+            raise told from error
 
     def hold(self, place: Path) -> None:
         """Lock the file `lock` in `place` until the run is left or this process dies, however it dies.
@@ -103,10 +116,11 @@ class Run:
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
-                print(f"{place} lies on a disk without locks: let no other process use it", file=sys.stderr)
+                say(f"{place} lies on a disk without locks: let no other process use it")
             os.ftruncate(self._lock, 0)
             owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
             os.write(self._lock, owner.encode())
+            self._identity = identity(place)
         except BlockingIOError as error:
             owner = (place / "lock").read_text(encoding="utf-8") or "another process"
             self.release()
@@ -116,6 +130,14 @@ class Run:
             raise BadInput(
                 f"cannot write {place}/lock ({error.strerror}): a run's directory must be writable"
             ) from error
+
+    def refuse_moved(self) -> None:
+        """Raise BadInput where the directory that is held is no longer at its place: another may be there by now."""
+        if self._is_moved():
+            raise moved(self.directory)
+
+    def _is_moved(self) -> bool:
+        return self._lock is not None and self._identity is not None and identity(self.directory) != self._identity
 
     def release(self) -> None:
         """Let go of the lock, where it is held."""
@@ -350,6 +372,11 @@ class Run:
         """Write a JSON file, whole or not at all; NaN is refused."""
         write_atomically(self.directory / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
+    @_on_rank_0
+    def write_files(self, contents: dict[str, str | bytes]) -> None:
+        """Write several files, by their names in the directory, all of them or none."""
+        write_together({self.directory / name: content for name, content in contents.items()})
+
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
@@ -365,6 +392,7 @@ class Run:
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there."""
+        self.refuse_moved()
         (self.directory / name).mkdir(exist_ok=True)
         return self.directory / name
 
@@ -378,6 +406,23 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         holder.release()
+
+
+def holder(directory: Path) -> str | None:
+    """Who holds a run's directory, or None where nobody does or there is none."""
+    try:
+        lock = open_regular(directory / "lock")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(lock, 200).decode("utf-8", "replace") or "another process"
+    except OSError:  # a disk without locks
+        return None
+    finally:
+        os.close(lock)
+    return None
 
 
 def _hash(key: str) -> str:
