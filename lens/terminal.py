@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
+import signal
 import sys
 import time
 import unicodedata
@@ -227,17 +229,25 @@ def _tells_of_a_killed_reader(error: BaseException | None) -> bool:
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
-@contextmanager
-def tell_of_killed_readers_once() -> Iterator[None]:
-    """Print nothing where torch learns in the middle of a `__del__` that a reader was killed.
+def _interrupt_later() -> None:
+    time.sleep(0.1)
+    _thread.interrupt_main(signal.SIGTERM)  # SIGINT may be ignored, and SIGTERM raises the same
 
-    Its signal handler raises wherever the main thread is. Python prints what is raised in a `__del__`, and goes on; torch
-    asks after its readers again while it waits for the next batch, and what it raises there is what `guard` tells.
+
+@contextmanager
+def hear_what_deletions_swallow() -> Iterator[None]:
+    """Lose nothing, and print nothing, where a signal comes in the middle of a `__del__` or a weak reference's callback.
+
+    Handlers raise wherever the main thread is, and what is raised there Python prints, and goes on. An interruption is
+    raised again outside. torch's word of a killed reader is not: it asks after its readers again while it waits for the
+    next batch, and what it raises there is what `guard` tells.
     """
     before = sys.unraisablehook
 
     def hook(met: sys.UnraisableHookArgs) -> None:
-        if not _tells_of_a_killed_reader(met.exc_value):
+        if isinstance(met.exc_value, KeyboardInterrupt):
+            _thread.start_new_thread(_interrupt_later, ())  # what is raised in here is swallowed too
+        elif not _tells_of_a_killed_reader(met.exc_value):
             before(met)
 
     sys.unraisablehook = hook
@@ -279,7 +289,7 @@ def _unwritten(lost: OSError) -> int:
 
 def _told(body: Callable[[], int]) -> int:
     try:
-        with interrupt_on_signals(), tell_of_killed_readers_once():
+        with interrupt_on_signals(), hear_what_deletions_swallow():
             follow_parent()
             return body()
     except BadInput as error:

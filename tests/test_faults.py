@@ -177,6 +177,23 @@ def test_under_nohup_a_closed_terminal_is_ignored(tmp_path, photos, monkeypatch)
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_in_the_middle_of_a_deletion_is_not_lost(capsys, number):
+    class Interrupted:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            for _ in range(1000):
+                pass
+
+    def body():
+        Interrupted()
+        time.sleep(0.5)
+        return 0
+
+    assert terminal.guard(body) == 130
+    assert capsys.readouterr().err == "lens: interrupted\n"
+
+
 def test_a_variable_that_is_left_over_is_no_lifeline(monkeypatch):
     for word in ("999", "x", "-1", ""):
         monkeypatch.setenv(stopping.LIFELINE, word)
