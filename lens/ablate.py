@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lens import grid_table
-from lens.files import reading, write_atomically
+from lens import grid_table, schemas
+from lens.disk_errors import refusal
+from lens.files import own_folder, read_bytes, reading, write_atomically, write_together
 from lens.grid import Grid, GridRun
 from lens.grid_file import overrides, read
 from lens.parsing import normalise_arguments, parse_simple
 from lens.protocols import BadInput, check_number
-from lens.run import held
-from lens.schedule import Job, work
+from lens.run import RECORD, held, holder
+from lens.schedule import POLL, Job, work
 from lens.settings import MOST_PROCESSES, Settings, setting
-from lens.terminal import Bar, guard, say, stop_signals
+from lens.stopping import stop_signals
+from lens.terminal import Bar, guard, say
 
 TRAIN = [sys.executable, "-m", "lens.train"]
 
@@ -66,7 +71,8 @@ def ablate(argv: list[str]) -> int:
         if not (out / "grid.yaml").exists():
             raise BadInput(f"{out} holds no grid yet: run it first, without --table")
         refuse_another(out, runs, trusted)
-        report(out, grid, runs)
+        with refusals_are_told(out):
+            report(out, grid, runs)
         return 0
     if (out / "grid.yaml").exists():
         refuse_another(out, runs, trusted)
@@ -76,20 +82,42 @@ def ablate(argv: list[str]) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"cannot write the grid's directory {out} ({error.strerror}): choose another --out") from error
-    with held(out):
+    with refusals_are_told(out), held(out):
         if (out / "grid.yaml").exists():
             refuse_another(out, runs, trusted)
         write_atomically(out / "grid.yaml", grid.content())
         return run_all(asked, out, grid, runs, argv)
 
 
+@contextmanager
+def refusals_are_told(out: Path) -> Iterator[None]:
+    """Give what the disk of a grid's directory refuses its one line; the tables are written all or none."""
+    try:
+        yield
+    except OSError as error:
+        if told := refusal(
+            error, out, "give the same command again", "the runs and the tables that are there are whole"
+        ):
+            raise told from error
+        raise
+
+
 def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun], argv: list[str]) -> int:
-    """Run what is not finished, say what failed, write the tables."""
+    """Run what is not finished, say what failed, write the tables.
+
+    Raises BadInput where a link or a file stands in the place of a run, of all of them or of their logs.
+    """
+    own_folder(out / "runs")
+    own_folder(out / "logs")
+    for place in (grid_table.folder(out, run) for run in runs):
+        if os.path.lexists(place):
+            own_folder(place)
     todo = {run.slug: run for run in runs if not (grid_table.folder(out, run) / "summary.json").exists()}
     done = len(runs) - len(todo)
     say(f"{grid.name}: {len(runs)} runs, {done} of them finished, in {out}")
     failed = {slug: error for slug, error in failures(out).items() if slug in todo}
-    with Bar("runs", len(runs), "runs", done) as bar, stop_signals() as stops:
+    with stop_signals() as stops, Bar("runs", len(runs), "runs", done) as bar:
+        wait_for_holders([grid_table.folder(out, run) for run in todo.values()], stops)
 
         def ended(job: Job, code: int, error: str) -> None:
             nonlocal done
@@ -123,6 +151,27 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
     return 1 if failed else 0
 
 
+PATIENCE = 120.0
+"""Seconds that runs of a killed grid have to save."""
+
+
+def wait_for_holders(places: Sequence[Path], stops: list[int]) -> None:
+    """Wait while runs of an earlier call, whose grid was killed, still save; after `PATIENCE` they are left as they are."""
+    end = time.monotonic() + PATIENCE
+    told = False
+    while not stops and time.monotonic() < end:
+        held_by = {place: who for place in places if (who := holder(place)) is not None}
+        if not held_by:
+            return
+        if not told:
+            place, who = next(iter(held_by.items()))
+            say(
+                f"waiting for {len(held_by)} run(s) that an earlier call has left and that still save: {place} is used by {who}"
+            )
+            told = True
+        time.sleep(POLL)
+
+
 def job_of(out: Path, run: GridRun) -> Job:
     """Start a run that is missing, resume one that is there."""
     place = grid_table.folder(out, run)
@@ -146,10 +195,10 @@ def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
     for measure in grid.measures:
         if any(row["status"] == "finished" for row in rows) and measure not in rows[0]:
             raise BadInput(f"measures: no run has {measure!r}: it has {', '.join(k for k in rows[0] if k.startswith(('downstream', 'probe_')))}")  # fmt: skip
-    grid_table.write(out, rows, list(grid.axes))
-    write_atomically(out / "summary.md", grid_summary.markdown(grid, rows))
-    figures_grid.draw(out, grid, rows)
-    grid_summary.print_overview(grid, rows)
+    contents = grid_table.files(rows, list(grid.axes))
+    contents |= {"summary.md": grid_summary.markdown(grid, rows), **figures_grid.files(grid, rows)}
+    write_together({out / name: content for name, content in contents.items()})
+    grid_summary.print_overview(grid, rows, out / "summary.md")
     say(f"tables and pictures: {out}/table.csv, table.parquet, summary.md, summary.png")
 
 
@@ -157,7 +206,7 @@ def failures(out: Path) -> dict[str, Any]:
     """The last error line of each run that failed, by its slug."""
     file = out / "failed.json"
     with reading(file, "delete it"):
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        return dict(schemas.checked(dict[str, str], read_bytes(file, RECORD))) if file.exists() else {}
 
 
 def refuse_another(out: Path, runs: Sequence[GridRun], trusted: Sequence[str] = ()) -> None:

@@ -6,7 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from lens.protocols import first_docstring_line, nearest
+from lens.protocols import BadInput, first_docstring_line, nearest
+from lens.terminal import guard, put
 
 VERBS = ("train", "probe", "ablate", "doctor")
 
@@ -14,18 +15,20 @@ VERBS = ("train", "probe", "ablate", "doctor")
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; without one, or with --help, list them. Nothing heavy is imported before the verb is known."""
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in VERBS:
+        return int(importlib.import_module(f"lens.{arguments[0]}").main(arguments[1:]))
+    return guard(lambda: about(arguments))
+
+
+def about(arguments: list[str]) -> int:
+    """List the verbs, or print the version. Raises BadInput, with the nearest verb, for an unknown one."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: lens VERB [options]    (lens VERB --help shows its options)\n")
-        for verb in VERBS:
-            print(f"  {verb:<8} {first_docstring_line(Path(__file__).parent / f'{verb}.py')}")
+        lines = [f"  {verb:<8} {first_docstring_line(Path(__file__).parent / f'{verb}.py')}" for verb in VERBS]
+        put("\n".join(["usage: lens VERB [options]    (lens VERB --help shows its options)\n", *lines]))
         return 0
     if arguments[0] == "--version":
         from lens import __version__
 
-        print(__version__)
+        put(__version__)
         return 0
-    verb, *rest = arguments
-    if verb not in VERBS:
-        print(f"lens: error: unknown verb {verb!r}: {nearest(verb, VERBS)}", file=sys.stderr)
-        return 2
-    return int(importlib.import_module(f"lens.{verb}").main(rest))
+    raise BadInput(f"unknown verb {arguments[0]!r}: {nearest(arguments[0], VERBS)}")

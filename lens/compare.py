@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lens import edit_maps, figures, figures_compare
-from lens.files import read_bytes, reading, write_atomically
+from lens.files import json_text, read_bytes, reading, write_together
 from lens.finished import Finished, summary_of
 from lens.protocols import BadInput
 from lens.run import RECORD, Run
@@ -73,19 +72,23 @@ def compare(asked: Comparison, with_maps: bool, with_transfer: bool) -> int:
     if with_maps:
         numbers, arrays = maps(asked, runs, about)
         with _writing(folder):
-            figures.save_numbers(folder / "maps.npz", arrays)
-            _write(folder / "maps.json", numbers)
-            figures_compare.draw_maps(folder)
-        figures_compare.print_maps(numbers)
+            write_together({
+                folder / "maps.npz": figures.npz(arrays),
+                folder / "maps.json": json_text(numbers),
+                folder / "maps.png": figures_compare.maps_picture(numbers, arrays),
+            })  # fmt: skip
+        figures_compare.print_maps(numbers, folder / "maps.json")
     if with_transfer:
         numbers = transfer(asked, runs, about)
         with _writing(folder):
-            _write(folder / "transfer.json", numbers)
-            write_atomically(folder / "transfer.md", figures_compare.transfer_markdown(numbers))
-            figures_compare.draw_transfer(folder)
-        figures_compare.print_transfer(numbers)
+            write_together({
+                folder / "transfer.json": json_text(numbers),
+                folder / "transfer.md": figures_compare.transfer_markdown(numbers),
+                folder / "transfer.png": figures_compare.transfer_picture(numbers),
+            })  # fmt: skip
+        figures_compare.print_transfer(numbers, folder / "transfer.md")
     written = [folder / f"{kind}{ending}" for kind in kinds for ending in (".json", ".png")]
-    print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+    say(f"written: {', '.join(map(str, written))}")
     return 0
 
 
@@ -138,10 +141,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInput(f"cannot write the comparison {folder} ({error.strerror}): choose another --out") from error
-
-
-def _write(file: Path, numbers: dict[str, Any]) -> None:
-    write_atomically(file, json.dumps(numbers, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 # --- where the lenses edit -------------------------------------------------------------------------------------------

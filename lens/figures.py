@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lens.files import write_atomically
+from lens import edit_maps
+from lens.files import own_folder, write_atomically
+from lens.terminal import printable, show
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "value", "95 % interval", "note")
+LONGEST = 60
+"""Characters of a name in a picture."""
 
 
 def pyplot() -> Any:
@@ -21,25 +27,45 @@ def pyplot() -> Any:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    plt.rcParams["text.parse_math"] = False  # a name may hold dollars
     return plt
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """The characters that matplotlib's font has."""
+    from matplotlib import font_manager
+
+    return frozenset(font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap())
+
+
+def drawable(name: str) -> str:
+    """A name as a picture can show it: printable, what the font lacks escaped, and no longer than a title may be."""
+    text = "".join(
+        c if ord(c) in _glyphs() else c.encode("ascii", "backslashreplace").decode() for c in printable(name)
+    )
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-(LONGEST // 2) :]}"
 
 
 def save_numbers(file: Path, numbers: dict[str, Array]) -> None:
     """Save the arrays that pictures are drawn from, whole or not at all."""
+    write_atomically(file, npz(numbers))
+
+
+def npz(numbers: dict[str, Array]) -> bytes:
+    """Arrays as the bytes of an .npz file."""
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **numbers)
-    write_atomically(file, content.getvalue())
+    return content.getvalue()
 
 
 def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
     """Draw a run's pictures into `figures/`, from `figures/edits.npz` (where there is a lens) and the metrics."""
-    folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
+    folder = own_folder(directory / "figures")
     if (folder / "edits.npz").exists():
-        with np.load(folder / "edits.npz", allow_pickle=False) as numbers:
-            drawn = {name: numbers[name] for name in numbers.files}
-            edits(drawn, folder / "edits.png")
-            edit_map(drawn, folder / "edit_map.png")
+        drawn = edit_maps.load(directory)
+        edits(drawn, folder / "edits.png")
+        edit_map(drawn, folder / "edit_map.png")
     curves(metrics, folder / "curves.png")
 
 
@@ -123,24 +149,20 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def print_table(summary: dict[str, Any]) -> None:
-    """Print a summary's figures as a table, each with its 95 % interval."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}")
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
-    for row in table(summary):
-        shown.add_row(*row)
-    Console(markup=False).print(shown)  # a name may hold brackets
+def print_table(summary: dict[str, Any], where: Path | None = None) -> None:
+    """Print a summary's figures as a table, each with its 95 % interval; `where` is the file that holds them."""
+    title = f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}"
+    show(title, COLUMNS, table(summary), left=("measure", "note"), where=where)
 
 
 def markdown(summary: dict[str, Any]) -> str:
     """A summary's figures as a Markdown table."""
-    return "\n".join(
-        "| " + " | ".join(row) + " |" for row in [COLUMNS, ("---", "---:", "---:", "---"), *table(summary)]
-    )
+    return markdown_table([COLUMNS, ("---", "---:", "---:", "---"), *table(summary)])
+
+
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as a Markdown table; what would end a cell or steer a terminal is made visible."""
+    return "\n".join("| " + " | ".join(printable(word).replace("|", "\\|") for word in row) + " |" for row in rows)
 
 
 def amplification(original: Array, lensed: Array) -> float:
@@ -166,7 +188,7 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
     factor = amplification(original, lensed)
     rows = [
         ("original", original),
-        (str(numbers.get("by", "lensed")), lensed),
+        (drawable(str(numbers.get("by", "lensed"))), lensed),
         (f"difference × {factor:.1f}", difference(original, lensed, factor)),
     ]
     if not np.array_equal(numbers["clean"], original):
@@ -231,7 +253,12 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
 
 def save_picture(plt: Any, figure: Any, file: Path) -> None:
     """Save a figure as PNG, whole or not at all, and close it."""
+    write_atomically(file, png(plt, figure))
+
+
+def png(plt: Any, figure: Any) -> bytes:
+    """A figure as the bytes of a PNG file; it is closed."""
     content = io.BytesIO()
     figure.savefig(content, dpi=130, format="png")
     plt.close(figure)
-    write_atomically(file, content.getvalue())
+    return content.getvalue()

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lens import edit_maps
 from lens.edit_maps import Region, clip, in_region
-from lens.figures import amplification, difference, pyplot, save_picture
+from lens.figures import amplification, difference, drawable, markdown_table, png, pyplot, save_picture
+from lens.files import read_arrays, write_atomically
+from lens.terminal import printable, show
 
 Array = np.ndarray[Any, Any]
 
 
-def titles(runs: list[dict[str, Any]], between: str = "\n") -> list[str]:
-    """Each run's task, data and shortcut, with its directory's name where two runs would be called the same."""
-    plain = [between.join(run["title"]) for run in runs]
-    names = [Path(run["run"]).name for run in runs]
+def titles(runs: list[dict[str, Any]], between: str = "\n", shown: Callable[[str], str] = drawable) -> list[str]:
+    """Each run's task, data and shortcut, with its directory's name where two runs would be called the same.
+
+    `shown` makes of each of these what a picture, or a terminal, can show.
+    """
+    plain = [between.join(map(shown, run["title"])) for run in runs]
+    names = [shown(Path(run["run"]).name) for run in runs]
     return [f"{t}{between}{name}" if plain.count(t) > 1 else t for t, name in zip(plain, names, strict=True)]
 
 
@@ -34,33 +41,28 @@ def _psnr(value: float | None) -> str:
     return "∞ dB" if value is None else f"{value:.1f} dB"
 
 
-def _print(title: str, rows: list[list[str]], notes: list[str]) -> None:
+def _print(title: str, rows: list[list[str]], notes: list[str], where: Path | None) -> None:
     """A table whose first row holds the columns' names, and its notes below it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=title, show_lines=True)
-    for number, name in enumerate(rows[0]):
-        shown.add_column(name, justify="right" if number else "left")
-    for row in rows[1:]:
-        shown.add_row(*row)
-    console = Console(markup=False)  # a name may hold brackets
-    console.print(shown)
-    for note in notes:
-        console.print(note, style="dim", highlight=False)
+    dim = [(note, "dim") for note in notes]
+    show(title, rows[0], rows[1:], left=rows[0][:1], where=where, lines=True, notes=dim)
 
 
 # --- maps ------------------------------------------------------------------------------------------------------------
 
 
 def draw_maps(folder: Path) -> None:
-    """`maps.png` from `maps.json` and `maps.npz`: a column a run, its mean image, its map, an example and its edit.
+    """`maps.png` from `maps.json` and `maps.npz`, as `maps_picture` draws it."""
+    numbers = json.loads((folder / "maps.json").read_text(encoding="utf-8"))
+    arrays = read_arrays(folder / "maps.npz", edit_maps.LARGEST)
+    write_atomically(folder / "maps.png", maps_picture(numbers, arrays))
+
+
+def maps_picture(numbers: dict[str, Any], arrays: dict[str, Array]) -> bytes:
+    """The maps as a PNG file's bytes: a column a run, its mean image, its map, an example and its edit.
 
     Each map is clipped at its own 95th percentile, so that shapes can be compared and strengths cannot.
     """
-    runs = json.loads((folder / "maps.json").read_text(encoding="utf-8"))["runs"]
-    with np.load(folder / "maps.npz", allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    runs = numbers["runs"]
     plt = pyplot()
     rows = ("mean of test images", "mean squared edit", "an example", "through its lens", "difference")
     size = (1.9 * len(runs) + 0.5, 1.9 * len(rows) + 1.0)
@@ -85,12 +87,12 @@ def draw_maps(folder: Path) -> None:
     for axis, name in zip(axes[:, 0], rows, strict=True):
         axis.set_ylabel(name, fontsize=8)
     figure.tight_layout(pad=0.4)
-    save_picture(plt, figure, folder / "maps.png")
+    return png(plt, figure)
 
 
 def maps_table(numbers: dict[str, Any]) -> list[list[str]]:
     """A row a run: its error, its map's figures, and its rank correlation with each run's map."""
-    names = titles(numbers["runs"], ", ")
+    names = titles(numbers["runs"], ", ", printable)
     rows = [["run", "PSNR", "95th percentile", "strongest 5 %", *(f"ρ with {n + 1}" for n in range(len(names)))]]
     for n, (run, name) in enumerate(zip(numbers["runs"], names, strict=True)):
         share = "nothing edited" if run["strongest_5_percent"] is None else _number(run["strongest_5_percent"], True)
@@ -99,9 +101,9 @@ def maps_table(numbers: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def print_maps(numbers: dict[str, Any]) -> None:
-    """Print the figures of the maps."""
-    _print("where the lenses edit", maps_table(numbers), numbers["notes"])
+def print_maps(numbers: dict[str, Any], where: Path | None = None) -> None:
+    """Print the figures of the maps; `where` is the file that holds them."""
+    _print("where the lenses edit", maps_table(numbers), numbers["notes"], where)
 
 
 # --- transfer --------------------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def print_maps(numbers: dict[str, Any]) -> None:
 
 def transfer_table(numbers: dict[str, Any]) -> list[list[str]]:
     """A column a task, a row a lens, the raw images above them; each cell with its interval, both statistics, the PSNR."""
-    names = titles(numbers["runs"], ", ")
+    names = titles(numbers["runs"], ", ", printable)
     cell = {(entry["lens"], entry["task"]): entry for entry in numbers["cells"]}
     every = range(len(names))
 
@@ -136,23 +138,27 @@ def transfer_table(numbers: dict[str, Any]) -> list[list[str]]:
 def transfer_markdown(numbers: dict[str, Any]) -> str:
     """The transfer table in Markdown, its notes below it."""
     head, *rows = transfer_table(numbers)
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    table = markdown_table([head, ["---", *["---:"] * (len(head) - 1)], *rows])
     return "\n\n".join([table, *numbers["notes"]]) + "\n"
 
 
-def print_transfer(numbers: dict[str, Any]) -> None:
-    """Print the transfer table."""
-    _print("each task on each lens's images", transfer_table(numbers), numbers["notes"])
+def print_transfer(numbers: dict[str, Any], where: Path | None = None) -> None:
+    """Print the transfer table; `where` is the file that holds its figures."""
+    _print("each task on each lens's images", transfer_table(numbers), numbers["notes"], where)
 
 
 def draw_transfer(folder: Path) -> None:
-    """`transfer.png` from `transfer.json`: a heat map of the accuracy that each lens takes from each task.
+    """`transfer.png` from `transfer.json`, as `transfer_picture` draws it."""
+    numbers = json.loads((folder / "transfer.json").read_text(encoding="utf-8"))
+    write_atomically(folder / "transfer.png", transfer_picture(numbers))
+
+
+def transfer_picture(numbers: dict[str, Any]) -> bytes:
+    """A heat map of the accuracy that each lens takes from each task, as a PNG file's bytes.
 
     The colour is raw − lensed in percentage points, white at none, so that tasks of different accuracies stand side by
     side; losses have no colour. The diagonal, a lens and its own task, is framed.
     """
-    numbers = json.loads((folder / "transfer.json").read_text(encoding="utf-8"))
     plt = pyplot()
     names, cells = titles(numbers["runs"]), numbers["cells"]
     count = len(names)
@@ -183,7 +189,7 @@ def draw_transfer(folder: Path) -> None:
     bar.set_label("accuracy lost, percentage points", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     figure.tight_layout()
-    save_picture(plt, figure, folder / "transfer.png")
+    return png(plt, figure)
 
 
 # --- a region --------------------------------------------------------------------------------------------------------
@@ -194,8 +200,8 @@ def draw_region(directory: Path, region: Region, file: Path) -> None:
 
     The rows are the original, the same through the lens, and their difference, amplified.
     """
-    with np.load(directory / "figures" / "edits.npz", allow_pickle=False) as numbers:
-        mean_edit, original, lensed = (numbers[name] for name in ("map", "original", "lensed"))
+    numbers = edit_maps.load(directory)
+    mean_edit, original, lensed = (numbers[name] for name in ("map", "original", "lensed"))
     plt = pyplot()
     factor = amplification(original, lensed)
     rows = {"original": original, "lensed": lensed, f"difference × {factor:.1f}": difference(original, lensed, factor)}
@@ -225,9 +231,8 @@ def region_markdown(directories: list[Path], region: Region) -> str:
     head = ["run", "in the region", "its share of the pixels", "mirrored region", "elsewhere, median", "elsewhere, largest", "rectangles with less"]  # fmt: skip
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for directory in directories:
-        with np.load(directory / "figures" / "edits.npz", allow_pickle=False) as numbers:
-            found = in_region(numbers["map"], region)
+        found = in_region(edit_maps.load(directory)["map"], region)
         elsewhere = found["elsewhere"] or {"median": None, "largest": None}
         values = (found["share"], found["area"], found["mirror"], *elsewhere.values(), found["below"])
         rows.append([directory.name, *("–" if value is None else _number(value, True) for value in values)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_table(rows)

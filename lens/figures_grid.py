@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lens.compare_arms import mean_sem
-from lens.figures import pyplot, save_picture
+from lens.figures import drawable, png, pyplot
 from lens.grid import Grid
 from lens.grid_summary import Entry, entries, title
 from lens.grid_table import Row
@@ -17,15 +16,17 @@ from lens.grid_table import Row
 COLUMNS = 4
 
 
-def draw(out: Path, grid: Grid, rows: Sequence[Row]) -> None:
-    """Draw the first measure into summary.png, each other one into summary_MEASURE.png."""
-    for at, measure in enumerate(grid.measures):
-        file = out / ("summary.png" if at == 0 else f"summary_{measure.replace('/', '_')}.png")
-        panels(grid, entries(grid, rows, measure), measure, file)
+def files(grid: Grid, rows: Sequence[Row]) -> dict[str, bytes]:
+    """The pictures by their names: the first measure's is summary.png, each other one's summary_MEASURE.png."""
+    names = ["summary.png", *(f"summary_{measure.replace('/', '_')}.png" for measure in grid.measures[1:])]
+    return {
+        name: panels(grid, entries(grid, rows, measure), measure)
+        for name, measure in zip(names, grid.measures, strict=True)
+    }
 
 
-def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None:
-    """A point for each seed, mean ± s.e.m. beside them, the baseline's mean as a line across."""
+def panels(grid: Grid, found: Sequence[Entry], measure: str) -> bytes:
+    """A PNG file's bytes. A point for each seed, mean ± s.e.m. beside them, the baseline's mean as a line across."""
     plt = pyplot()
     groups = list(dict.fromkeys(grid.group(entry.cell) for entry in found))
     arms = list(dict.fromkeys(grid.arm(entry.cell) for entry in found))
@@ -39,7 +40,7 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None
     )  # fmt: skip
     for axis, group in zip(axes.flat, groups, strict=False):
         panel(axis, grid, [entry for entry in found if grid.group(entry.cell) == group], arms)
-        axis.set_title(", ".join(group) or grid.name, fontsize=9)
+        axis.set_title(drawable(", ".join(group) or grid.name), fontsize=9)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
     for number, axis in enumerate(axes.flat[: len(groups)]):
@@ -47,15 +48,15 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str, file: Path) -> None
         axis.tick_params(labelsize=8)
         last = number + columns >= len(groups)
         axis.tick_params(axis="x", labelbottom=last)
-        axis.set_xticks(range(len(arms)), arms, rotation=30, ha="right")
-    figure.supylabel(title(measure, found), fontsize=9)
+        axis.set_xticks(range(len(arms)), list(map(drawable, arms)), rotation=30, ha="right")
+    figure.supylabel(drawable(title(measure, found)), fontsize=9)
     figure.suptitle(
         "points: seeds; bars: mean ± s.e.m.\ndashed: the baseline; *: p < 0.05 after correction",
         fontsize=7,
         color="0.4",
     )
     figure.tight_layout()
-    save_picture(plt, figure, file)
+    return png(plt, figure)
 
 
 def panel(axis: Any, grid: Grid, found: Sequence[Entry], arms: Sequence[str]) -> None:

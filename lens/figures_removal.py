@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lens.figures import amplification, difference, pyplot, save_numbers, save_picture
+from lens.figures import amplification, difference, drawable, npz, png, pyplot
 from lens.protocols import short_names
-from lens.run import Run
+from lens.terminal import show
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
 
 
-def show(run: Run, found: dict[str, Any], pictures: dict[str, Array]) -> None:
-    """Draw the picture of a proof into a run's directory, print its table."""
-    folder = run.folder("figures")
-    save_numbers(folder / "removal.npz", pictures)
-    draw(found, pictures, folder / "removal.png")
-    print_table(found)
+def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | bytes]:
+    """The picture of a proof and the arrays that it is drawn from, by their names in a run's directory."""
+    return {"figures/removal.npz": npz(pictures), "figures/removal.png": draw(found, pictures)}
 
 
 def _share(value: float, interval: list[float] | None = None) -> str:
@@ -74,46 +72,38 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def print_table(found: dict[str, Any]) -> None:
-    """Print the figures as a table, the verdict as its title."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=headline(found))
-    for column in COLUMNS:
-        shown.add_column(column, justify="left" if column in ("measure", "note") else "right")
-    for row in table(found):
-        shown.add_row(*row)
-    console = Console(markup=False)  # a name may hold brackets
-    console.print(shown)
+def print_table(found: dict[str, Any], where: Path | None = None) -> None:
+    """Print the figures as a table, the verdict as its title; `where` is the file that holds them."""
+    notes = []
     if found["wide"]:
-        console.print(
+        notes.append((
             f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %: with so few test images, or groups of "
-            "them, chance cannot be told from a little more; give more.", style="bold", highlight=False,
-        )  # fmt: skip
+            "them, chance cannot be told from a little more; give more.", "bold",
+        ))  # fmt: skip
     if not found["readable"]:
-        console.print(
+        notes.append((
             "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
-            "better classifiers may read more.", style="dim", highlight=False,
-        )  # fmt: skip
+            "better classifiers may read more.", "dim",
+        ))  # fmt: skip
+    show(headline(found), COLUMNS, table(found), left=("measure", "note"), where=where, notes=notes)
 
 
-def headline(found: dict[str, Any]) -> str:
-    """The verdict in one line."""
+def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
+    """The verdict in one line; `shown` makes of a source's name what a picture can show."""
     return (
-        f"{found['verdict']}: fresh classifiers tell {_sources(found)} "
+        f"{found['verdict']}: fresh classifiers tell {_sources(found, shown)} "
         f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed"
     )
 
 
-def _sources(found: dict[str, Any]) -> str:
+def _sources(found: dict[str, Any], shown: Callable[[str], str]) -> str:
     """Two sources by the last part of their names, more of them as such."""
-    short = short_names(found["sources"])
+    short = [shown(name) for name in short_names(found["sources"])]
     return " and ".join(short) if len(short) == 2 else "the sources"
 
 
-def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
-    """For each source its raw images, lensed ones, amplified differences and mean edit map; below, the accuracies."""
+def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
+    """A PNG file's bytes. For each source its raw images, lensed ones, amplified differences and mean edit map; below, the accuracies."""
     plt = pyplot()
     raw, lensed = pictures["raw"], pictures["lensed"]
     sources, each = raw.shape[:2]
@@ -122,10 +112,10 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
     width, height = 1.25 * (each + 2) + 0.8, 1.25 * rows + 2.2
     figure = plt.figure(figsize=(width, height))
     figure.subplots_adjust(left=0.8 / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
-    figure.suptitle(headline(found), fontsize=9, y=1 - 0.15 / height)
+    figure.suptitle(headline(found, drawable), fontsize=9, y=1 - 0.15 / height)
     grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
-    for k, name in enumerate(short_names(found["sources"])):
+    for k, name in enumerate(map(drawable, short_names(found["sources"]))):
         parts = (
             ("raw", raw[k]),
             ("lensed", lensed[k]),
@@ -161,4 +151,4 @@ def draw(found: dict[str, Any], pictures: dict[str, Array], file: Path) -> None:
         "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the adversary, trained on; dotted: chance)",
         fontsize=7,
     )
-    save_picture(plt, figure, file)
+    return png(plt, figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import secrets
 import shutil
@@ -102,6 +103,11 @@ def write_tensors(folder: Path, parts: dict[str, dict[str, Tensor]]) -> dict[str
     }
     write_together({folder / f"{part}.safetensors": content for part, content in contents.items()})
     return {part: checksum(content) for part, content in contents.items()}
+
+
+def json_text(content: object) -> str:
+    """Values as the text of a JSON file. Raises ValueError for NaN and infinity, which JSON does not have."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def checksum(content: bytes) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from lens.compare_arms import Paired, holm, mean_sem, paired
+from lens.figures import markdown_table
 from lens.grid import Cell, Grid
 from lens.grid_table import Row, higher_is_better, is_share
+from lens.terminal import printable, show
 
 ALPHA = 0.05
 DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "all_psnr": 2, "psnr_planted": 2, "mse": 5}
@@ -110,11 +112,11 @@ def markdown(grid: Grid, rows: Sequence[Row]) -> str:
     """The whole summary: the overview, then for each measure every comparison with its interval and both p-values."""
     counts = {s: sum(row["status"] == s for row in rows) for s in ("finished", "failed", "unfinished", "missing")}
     state = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    baseline = ", ".join(f"{axis} = {value}" for axis, value in grid.baseline.items())
+    baseline = printable(", ".join(f"{axis} = {value}" for axis, value in grid.baseline.items()))
     headings, lines, bold = overview(grid, rows)
     few = min((len(entry.values) for entry in entries(grid, rows, grid.measures[0])), default=0)
     text = [
-        f"# {grid.name}",
+        f"# {printable(grid.name)}",
         "",
         f"{len(rows)} runs: {state}. Seeds: {', '.join(map(str, grid.seeds))} ({len(grid.seeds)}). Mean ± standard error of",
         f"the mean over seeds. Each arm is tested against its baseline ({baseline}) of the same other axes by a paired t-test",
@@ -142,28 +144,18 @@ def markdown(grid: Grid, rows: Sequence[Row]) -> str:
             for entry in compared
         ]  # fmt: skip
         corrected = f"Corrected for {count} comparison{'' if count == 1 else 's'}."
-        text += [f"## {title(measure, found)}: arm − baseline", "", corrected, "", *_table(head, body), ""]
+        text += [f"## {printable(title(measure, found))}: arm − baseline", "", corrected, "", *_table(head, body), ""]
     if failed := [row["directory"] for row in rows if row["status"] == "failed"]:
-        text += [f"Failed: {', '.join(failed)}; their logs are in `logs/`.", ""]
+        text += [f"Failed: {printable(', '.join(failed))}; their logs are in `logs/`.", ""]
     return "\n".join(text)
 
 
-def print_overview(grid: Grid, rows: Sequence[Row]) -> None:
-    """Print the overview as a table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def print_overview(grid: Grid, rows: Sequence[Row], where: Path | None = None) -> None:
+    """Print the overview as a table; `where` is the file that holds its figures."""
     headings, lines, bold = overview(grid, rows)
-    shown = Table(
-        title=f"{grid.name}, mean ± s.e.m.",
-        caption="bold: corrected p < 0.05 against the baseline, ▲ better ▼ worse",
-    )
-    for at, heading in enumerate(headings):
-        shown.add_column(Text(heading), justify="left" if at < len(grid.axes) else "right")
-    for line, flags in zip(lines, bold, strict=True):
-        shown.add_row(*(Text(word, style="bold" if flag else "") for word, flag in zip(line, flags, strict=True)))
-    Console().print(shown)
+    caption = "bold: corrected p < 0.05 against the baseline, ▲ better ▼ worse"
+    title = f"{grid.name}, mean ± s.e.m."
+    show(title, headings, lines, left=list(grid.axes), where=where, bold=bold, caption=caption)
 
 
 def _is(row: Row, cell: Cell) -> bool:
@@ -179,7 +171,4 @@ def _bold(words: list[str], flags: list[bool]) -> list[str]:
 
 
 def _table(headings: list[str], lines: list[list[str]]) -> list[str]:
-    def row(words: Any) -> str:
-        return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
-
-    return [row(headings), row("---" for _ in headings), *(row(line) for line in lines)]
+    return markdown_table([headings, ["---"] * len(headings), *lines]).split("\n")

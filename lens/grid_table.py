@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lens import schemas
-from lens.files import read_bytes, reading, write_atomically
+from lens.files import read_bytes, reading
 from lens.grid import Grid, GridRun
 from lens.protocols import BadInput, nearest
 from lens.run import RECORD
@@ -142,8 +142,8 @@ def is_share(measure: str, group: Sequence[Row]) -> bool:
     return measure in ACCURACIES or measure.startswith(("downstream", "probe_"))
 
 
-def write(out: Path, table: Sequence[Row], axes: Sequence[str]) -> None:
-    """Write table.csv (empty cells for None) and table.parquet (nulls), each whole or not at all."""
+def files(table: Sequence[Row], axes: Sequence[str]) -> dict[str, str | bytes]:
+    """The contents of table.csv (empty cells for None) and table.parquet (nulls)."""
     import pyarrow
     import pyarrow.parquet
 
@@ -153,11 +153,10 @@ def write(out: Path, table: Sequence[Row], axes: Sequence[str]) -> None:
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    write_atomically(out / "table.csv", text.getvalue())
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in types.items()])
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(table), schema=schema), sink)
-    write_atomically(out / "table.parquet", sink.getvalue().to_pybytes())
+    return {"table.csv": text.getvalue(), "table.parquet": sink.getvalue().to_pybytes()}
 
 
 def load(out: Path) -> list[Row]:

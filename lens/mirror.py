@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lens.files import reading, write_atomically
+from lens.files import MEBIBYTE, own_folder, read_text, reading, write_atomically
 from lens.protocols import BadInput
+from lens.terminal import say
 
 
 class Mirror:
@@ -21,12 +23,11 @@ class Mirror:
         import wandb
 
         self.directory = directory
+        # W&B would write through a link, and into the system's folder for temporary files where it cannot write here.
+        own_folder(directory / "wandb")
         file = directory / "wandb.json"
-        self.resumed = file.exists()
-        identity = uuid.uuid4().hex[:8]
-        if self.resumed:
-            with reading(file, "delete it to log to a new W&B run"):
-                identity = str(json.loads(file.read_text(encoding="utf-8"))["id"])
+        self.resumed = os.path.lexists(file)
+        identity = stored_id(file) if self.resumed else uuid.uuid4().hex[:8]
         try:
             self.run: Any = wandb.init(
                 mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
@@ -37,7 +38,7 @@ class Mirror:
                     finish_timeout_raises=True,
                 ),
             )  # fmt: skip
-        except wandb.Error as error:
+        except (wandb.Error, OSError) as error:
             raise BadInput(
                 f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
             ) from error
@@ -96,11 +97,21 @@ class Mirror:
         except Exception as error:
             self.run = None
             said = " ".join(str(error).split())
-            print(
+            say(
                 f"Weights & Biases failed ({type(error).__name__}: {said}); the run goes on without it, its record is "
-                f"{self.directory / 'metrics.jsonl'}",
-                file=sys.stderr,
+                f"{self.directory / 'metrics.jsonl'}"
             )
+
+
+def stored_id(file: Path) -> str:
+    """The id of the W&B run that a run is mirrored to. Raises BadInput where the file holds none."""
+    advice = "delete it to log to a new W&B run"
+    with reading(file, advice):
+        found = json.loads(read_text(file, MEBIBYTE))["id"]
+    # It becomes a part of a folder's name.
+    if not isinstance(found, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
+        raise BadInput(f"{file} holds no id of a W&B run: {advice}")
+    return found
 
 
 def _reach(address: str, seconds: float = 20) -> None:
@@ -124,6 +135,6 @@ def group_rows(project: str, group: str) -> list[dict[str, Any]]:
         Mirror.check("online")
         runs = list(wandb.Api().runs(project, filters={"group": group}))
     except (BadInput, ValueError, wandb.Error) as error:
-        print(f"nothing is read from Weights & Biases: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"nothing is read from Weights & Biases: {' '.join(str(error).split())}")
         return []
     return [{"run": run.name, "state": run.state, **run.summary.get("pretext", {})} for run in runs]

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -16,6 +17,7 @@ from jsonargparse import ArgumentParser
 from lens import idle, protocols, words, yaml_text
 from lens.protocols import BadInput, find, key_name, names, nearest
 from lens.settings import ADDED, RESUMABLE, Settings, as_list
+from lens.terminal import fitting, only_stdout_fails
 
 T = TypeVar("T")
 
@@ -40,6 +42,15 @@ class _Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise BadInput(_one_line(message, self.known_keys()))
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse; --help and --print_config print, and that fails as itself."""
+        with only_stdout_fails():
+            return super().parse_args(*args, **kwargs)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help in characters that the terminal has."""
+        sys.stdout.write(fitting(message, sys.stdout))
 
     def known_keys(self) -> list[str]:
         return sorted(

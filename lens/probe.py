@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lens.files import json_text
 from lens.finished import Finished
 from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number, short_names
 from lens.ranks import launched
 from lens.run import Run
 from lens.settings import MOST_THREADS, as_list, setting
-from lens.terminal import guard
+from lens.terminal import guard, say
 
 if TYPE_CHECKING:
     from lens.data import Images
@@ -192,8 +193,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     else:
         run.write_json("summary-best.json", summary | found)
         place = run.directory / "summary-best.json"
-    figures.print_table(summary | found)
-    print(f"written to {place}", file=sys.stderr)
+    figures.print_table(summary | found, place)
+    say(f"written to {place}")
     return 0
 
 
@@ -211,10 +212,13 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     players = finished.players(images, fabric)
     asks = as_list(asked.probe)
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
-    summary = proof.save(run, summary, proof.removal(players, probes))
-    run.write_json("summary.json", summary)
-    figures_removal.show(run, summary["removal"], examples(players))
-    print(f"written to {run.directory / 'removal.json'}", file=sys.stderr)
+    summary = proof.added(summary, proof.removal(players, probes))
+    found = summary["removal"]
+    pictures = figures_removal.files(found, examples(players))
+    run.folder("figures")
+    run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary)})
+    figures_removal.print_table(found, run.directory / "removal.json")
+    say(f"written to {run.directory / 'removal.json'}")
     return 0
 
 
@@ -252,8 +256,8 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         }
     downstream = merge_downstream(summary["downstream"], found)
     run.write_json("summary.json", summary | {"downstream": downstream})
-    figures.print_table(summary | {"downstream": found})
-    print(f"written to {run.directory / 'summary.json'}", file=sys.stderr)
+    figures.print_table(summary | {"downstream": found}, run.directory / "summary.json")
+    say(f"written to {run.directory / 'summary.json'}")
     return 0
 
 

@@ -76,11 +76,16 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
 
 
 def save(run: Run, summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Write removal.json; the summary with it. What was proved of these very weights on other probes stays."""
+    """Write removal.json; the summary with it."""
+    summary = added(summary, found)
+    run.write_json("removal.json", summary["removal"])
+    return summary
+
+
+def added(summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """A summary with a proof. What was proved of these very weights on other probes stays."""
     earlier = summary.get("removal", {}).get("probes", {})
-    found = found | {"probes": merge_downstream(earlier, found["probes"])}
-    run.write_json("removal.json", found)
-    return summary | {"removal": found}
+    return summary | {"removal": found | {"probes": merge_downstream(earlier, found["probes"])}}
 
 
 def check(players: Experiment) -> None:

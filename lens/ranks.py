@@ -23,13 +23,38 @@ if TYPE_CHECKING:
 
 
 def launched() -> int:
-    """How many processes torchrun has started, on all nodes together; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
+    """How many processes torchrun has started, on all nodes together; 1 without it.
+
+    Raises BadInput where the environment's numbers are none, or contradict each other.
+    """
+    if "LOCAL_WORLD_SIZE" not in os.environ:
+        return 1
+    world = _number("WORLD_SIZE", 1, MOST)
+    if world > 1:
+        here = _number("LOCAL_WORLD_SIZE", 1, world)
+        _number("LOCAL_RANK", 0, here - 1)
+        _number("RANK", 0, world - 1)
+    return world
 
 
 def own_rank() -> int:
-    """This process's number among them, from the environment: known before torch is imported."""
+    """This process's number among them, from the environment: known before torch is imported. Raises as `launched`."""
     return int(os.environ["RANK"]) if launched() > 1 else 0
+
+
+MOST = 2**20
+"""Processes of a run, at most."""
+
+
+def _number(name: str, low: int, high: int) -> int:
+    """A whole number from the environment. Raises BadInput where it is missing, none or outside [low, high]."""
+    word = os.environ.get(name, "")
+    if not (word.isascii() and word.isdecimal() and len(word) < 8 and low <= int(word) <= high):
+        raise BadInput(
+            f"the environment's {name} is {word!r}: torchrun sets it to a whole number from {low} to {high}; start lens by "
+            "torchrun, or unset LOCAL_WORLD_SIZE to run one process"
+        )
+    return int(word)
 
 
 GRACE = 30.0

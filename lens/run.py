@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from lens import image_record, schemas, yaml_text
+from lens.disk_errors import identity, moved, refusal
 from lens.files import (
-    DISK_FULL,
     MEBIBYTE,
     append_line,
     checksum,
     is_own_folder,
     open_own,
+    open_regular,
     own_folder,
     read_bytes,
     read_text,
@@ -36,6 +37,7 @@ from lens.files import (
     temporary_beside,
     write_atomically,
     write_tensors,
+    write_together,
 )  # fmt: skip
 from lens.mirror import Mirror
 from lens.protocols import BadInput, is_file_key
@@ -73,6 +75,9 @@ def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(method)
     def write(*args: P.args, **kwargs: P.kwargs) -> None:
         if own_rank() == 0:
+            run = args[0]
+            assert isinstance(run, Run)
+            run.refuse_moved()
             method(*args, **kwargs)
 
     return write
@@ -90,6 +95,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
         self._mirror: Mirror | None = None
 
     def __enter__(self) -> Run:
@@ -102,14 +108,14 @@ class Run:
         if self._mirror is not None:
             self._mirror.finish(finished)
             self._mirror = None
+        gone = self._is_moved()
         self.release()
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            saved = self.last_checkpoint_path()
-            kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
-            raise BadInput(
-                f"no space is left on the disk of {self.directory}; {kept}: free some space, then continue with "
-                f"--resume {self.directory}"
-            ) from error
+        if gone and isinstance(error, (OSError, BadInput)):
+            raise moved(self.directory) from error
+        saved = self.last_checkpoint_path()
+        kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
+        if told := refusal(error, self.directory, f"continue with --resume {self.directory}", kept):
+            raise told from error
 
     def hold(self) -> None:
         """Lock the file `lock` until the run is left or this process dies, however it dies; remove what a killed one left.
@@ -129,6 +135,7 @@ class Run:
             os.ftruncate(self._lock, 0)
             owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
             os.write(self._lock, owner.encode())
+            self._identity = identity(self.directory)
         except BlockingIOError as error:
             owner = read_bytes(place, SMALL).decode("utf-8", "replace") or "another process"
             self.release()
@@ -145,6 +152,14 @@ class Run:
         except BadInput:
             self.release()
             raise
+
+    def refuse_moved(self) -> None:
+        """Raise BadInput where the directory that is held is no longer at its place: another may be there by now."""
+        if self._is_moved():
+            raise moved(self.directory)
+
+    def _is_moved(self) -> bool:
+        return self._lock is not None and self._identity is not None and identity(self.directory) != self._identity
 
     def release(self) -> None:
         """Let go of the lock, where it is held."""
@@ -393,6 +408,11 @@ class Run:
         """Write a JSON file, whole or not at all; NaN is refused."""
         write_atomically(self.directory / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
+    @_on_rank_0
+    def write_files(self, contents: dict[str, str | bytes]) -> None:
+        """Write several files, by their names in the directory, all of them or none."""
+        write_together({self.directory / name: content for name, content in contents.items()})
+
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run, or None."""
         file = self.directory / "summary.json"
@@ -412,6 +432,7 @@ class Run:
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there. Raises BadInput where a link or a file stands in its place."""
+        self.refuse_moved()
         return own_folder(self.directory / name)
 
 
@@ -432,6 +453,23 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         holder.release()
+
+
+def holder(directory: Path) -> str | None:
+    """Who holds a run's directory, or None where nobody does or there is none."""
+    try:
+        lock = open_regular(directory / "lock")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(lock, 200).decode("utf-8", "replace") or "another process"
+    except OSError:  # a disk without locks
+        return None
+    finally:
+        os.close(lock)
+    return None
 
 
 def _hash(key: str) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from lens.files import open_own, own_folder
+from lens.stopping import Lifeline
 
 POLL = 0.1
 
@@ -37,15 +41,17 @@ def work(
 ) -> None:
     """Run the jobs in order, `workers` at a time; `ended` gets each one's exit code and its last error line.
 
-    When a signal is in `stops` no job is started any more, those that run get SIGTERM, and all are waited for. On a
-    second signal (KeyboardInterrupt) they are killed.
+    When a signal is in `stops` no job is started any more, those that run get SIGTERM, and all are waited for; so also
+    where something fails here. On a second signal (KeyboardInterrupt) they are killed. Where this process is killed
+    they learn it by their lifeline, and end as on SIGTERM.
     """
     waiting, told = deque(jobs), False
     running: list[_Running] = []
+    lifeline = Lifeline()
     try:
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
-                running.append(_start(waiting.popleft()))
+                running.append(_start(waiting.popleft(), lifeline))
             if stops and not told:
                 told = True
                 for one in running:
@@ -55,20 +61,33 @@ def work(
                 ended(one.job, one.process.returncode, last_error(one.job.log, one.start, one.process.returncode))
             tick()
             time.sleep(POLL)
-    finally:
+    except KeyboardInterrupt:
         for one in running:
             one.process.kill()
-            one.process.wait()
+        raise
+    finally:
+        for one in running:
+            one.process.terminate()
+        try:
+            for one in running:
+                one.process.wait()
+        except KeyboardInterrupt:
+            for one in running:
+                one.process.kill()
+            raise
+        finally:
+            lifeline.close()
 
 
-def _start(job: Job) -> _Running:
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.log, "ab") as log:
-        start = log.tell()
+def _start(job: Job, lifeline: Lifeline) -> _Running:
+    own_folder(job.log.parent)
+    with os.fdopen(open_own(job.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
+        start = os.fstat(log.fileno()).st_size
         # In a session of its own: Ctrl-C at the terminal reaches this process alone, which passes it on once.
         process = subprocess.Popen(
-            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            pass_fds=(lifeline.reading,), env=lifeline.environment(),
+        )  # fmt: skip
     return _Running(job, process, start)
 
 
@@ -84,4 +103,4 @@ def last_error(log: Path, start: int, code: int) -> str:
         return f"exit code {code}, and its log cannot be read ({error.strerror})"
     lines = [line.strip() for line in written.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("lens: error:")]
-    return (errors or lines or [f"exit code {code}"])[-1]
+    return (errors or lines or [f"exit code {code}, and nothing in its log"])[-1]

@@ -16,7 +16,8 @@ from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
 from lens.settings import RESUMABLE, Settings
-from lens.terminal import Bar, guard, say, stop_signals
+from lens.stopping import stop_signals
+from lens.terminal import Bar, guard, say, say_lines
 
 if TYPE_CHECKING:
     from lens.trainer import Trainer
@@ -98,7 +99,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with ranks.together():
         prepare(run, parsed, trainer, splits, command, resumed)
     say(f"run directory: {run.directory}")
-    say(images.describe())
+    say_lines(images.describe())
 
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
@@ -135,6 +136,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if players.lensed_statistics_only:
             players.reestimate_statistics(players.extractor)
         if ranks.writes:
+            run.refuse_moved()
             trainer.save_weights(run.directory)
         measured = evaluate.everything(players, probes)
         if ranks.writes:
@@ -150,9 +152,10 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
-        figures.print_table(summary)
+        figures.print_table(summary, run.directory / "summary.json")
         if settings.removal:
-            figures_removal.show(run, summary["removal"], examples(players))
+            run.write_files(figures_removal.files(summary["removal"], examples(players)))
+            figures_removal.print_table(summary["removal"], run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
@@ -194,8 +197,9 @@ def summarise(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str,
     summary = trainer.summary(run) | measured | {"downstream": downstream}
     if "removal" in earlier:
         summary["removal"] = earlier["removal"]
+    folder = run.folder("figures")
     if trainer.players.lens is not None:
-        figures.save_numbers(run.folder("figures") / "edits.npz", evaluate.edits(trainer.players))
+        figures.save_numbers(folder / "edits.npz", evaluate.edits(trainer.players))
     figures.draw(run.directory, run.metrics())
     return summary
 
