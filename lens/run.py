@@ -13,7 +13,7 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -134,7 +134,8 @@ class Run:
                 say(f"{self.directory} lies on a disk without locks: let no other process use it")
             os.ftruncate(self._lock, 0)
             owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
-            os.write(self._lock, owner.encode())
+            with suppress(OSError):  # who holds it is a courtesy; a full disk is met by what is written next
+                os.write(self._lock, owner.encode())
             self._identity = identity(self.directory)
         except BlockingIOError as error:
             owner = read_bytes(place, SMALL).decode("utf-8", "replace") or "another process"
@@ -191,7 +192,13 @@ class Run:
         made = not directory.exists()
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self.hold()
+            try:
+                self.hold()
+            except BadInput:
+                if made:
+                    with suppress(OSError):  # another process may have begun in it
+                        directory.rmdir()
+                raise
             try:
                 self.plan(directory)  # another process may have been quicker
                 (directory / "commands.txt").unlink(missing_ok=True)
@@ -202,6 +209,7 @@ class Run:
                 if not self.exists():
                     for name in BEGUN:
                         (directory / name).unlink(missing_ok=True)
+                    self.release()
                     if made:
                         directory.rmdir()
                 raise

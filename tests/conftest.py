@@ -18,6 +18,12 @@ TINY = [
     "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 
+SUMMARY = {
+    "task": "rotation", "data": "./photos", "shortcut": "none", "adversary": "none", "seed": 0, "steps": 6, "seconds": 1.0,
+    "images_per_second": 3.0, "pretext": {"metric": "accuracy", "clean": 0.5}, "downstream": {},
+}  # fmt: skip
+"""What a summary.json has at least."""
+
 
 def fit(words: list[str]) -> list[str]:
     """Words of lens.train without the lens's own settings of TINY, where the words take the lens away."""

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import TINY
+from conftest import SUMMARY, TINY
 from test_ablate import GRID, ROOT, call, read_csv, write_grid
 from test_run import LENSED, one_line, same_weights, tree
 
@@ -26,7 +26,7 @@ from lens.run import Run
 from lens.stopping import stop_signals
 from lens.terminal import guard
 words = dict(word[2:].split("=", 1) for word in sys.argv[1:])
-SUMMARY = {"downstream": {}, "pretext": {"metric": "accuracy", "clean": 0.25, "clean_ci": [0.2, 0.3]}}
+SUMMARY = {SUMMARY}
 def body():
     place = pathlib.Path(words.get("resume") or words["out"])
     if "resume" in words:
@@ -57,7 +57,7 @@ def until(condition, seconds=60.0):
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     """A grid of two runs of the stub."""
-    (tmp_path / "stub.py").write_text(STUB)
+    (tmp_path / "stub.py").write_text(STUB.replace("{SUMMARY}", repr(SUMMARY)))
     monkeypatch.setattr(ablate, "TRAIN", [sys.executable, str(tmp_path / "stub.py")])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     axes = {"adversary": GRID["axes"]["adversary"]}
@@ -226,7 +226,7 @@ def test_a_full_disk_keeps_all_the_old_tables_of_a_grid(grid, monkeypatch, capsy
     assert call(grid, "--table") == 0
     place = out / "runs" / "lens-seed0"
     place.mkdir()
-    (place / "summary.json").write_text(json.dumps({"pretext": {"metric": "accuracy", "clean": 0.5}}))
+    (place / "summary.json").write_text(json.dumps(SUMMARY))
     before = tree(out)
     capsys.readouterr()
     full = Full(monkeypatch, count)

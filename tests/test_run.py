@@ -228,7 +228,7 @@ def test_a_line_is_appended_whole_or_not_at_all(small_disk):
 def test_a_run_is_not_begun_on_a_full_disk(small_disk, photos, capsys):
     fill(small_disk)
     assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(small_disk / "run")]) == 2
-    assert "cannot write the run directory" in one_line(capsys)
+    assert "No space left on device" in one_line(capsys)
     assert [file.name for file in small_disk.iterdir()] == ["ballast"]
 
 
