@@ -26,7 +26,8 @@ from lens.settings import MOST_PROCESSES, Settings, setting
 from lens.stopping import stop_signals
 from lens.terminal import Bar, guard, say
 
-TRAIN = [sys.executable, "-m", "lens.train"]
+TRAIN = [sys.executable, "-P", "-m", "lens.train"]
+"""How a run is started; -P: nothing is imported from the working directory, which may be a stranger's."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -213,7 +214,8 @@ def _build_cache(place: Path, source: Source, listing: Listing, size: int, progr
 def _sweep(folder: Path) -> None:
     """Remove what killed builds have left; links are passed over."""
     for entry in os.scandir(folder):
-        if entry.name.startswith(".building-") and entry.is_dir(follow_symlinks=False):
+        ours = re.fullmatch(r"\.building-.*-\d+-[0-9a-f]{32}-\w+", entry.name, re.DOTALL)  # as _build names them
+        if ours and entry.is_dir(follow_symlinks=False):
             try:
                 touched = entry.stat(follow_symlinks=False).st_mtime
             except FileNotFoundError:

@@ -97,14 +97,19 @@ def described(run: Run) -> dict[str, Any]:
     summary = summary_of(run)
     if summary["adversary"] == "none":
         raise BadInput(f"{run.directory} has no lens (--adversary none), so there is nothing to compare: leave it out")
+    changed = summary.get("reconstruction") or {}
+    if not {"psnr", "psnr_ci"} <= changed.keys() or "shortcut_key" not in summary:
+        raise BadInput(
+            f"{run.directory}/summary.json does not say what its lens changed: measure it again with --resume"
+        )
     names = ("task", "data", "shortcut", "shortcut_key", "adversary", "steps", "seed")
     sources = as_list(run.settings()["data"])
     return {
         "run": str(run.directory),
         **{name: summary[name] for name in names},
         "title": [summary["task"], "+".join(Path(key).name if "/" in key else key for key in sources), _cue(summary)],
-        "psnr": summary["reconstruction"]["psnr"],
-        "psnr_ci": summary["reconstruction"]["psnr_ci"],
+        "psnr": changed["psnr"],
+        "psnr_ci": changed["psnr_ci"],
     }
 
 

@@ -22,7 +22,7 @@ def refusal(error: BaseException | None, directory: Path, again: str, kept: str 
         place = directory if inside or file is None else file
         whole = f"; {kept}" if kept else ""
         return BadInput(f"no space is left on the disk of {place}{whole}: free some space, then {again}")
-    if inside and not directory.is_dir():
+    if file is not None and inside and not directory.is_dir():
         return moved(directory)
     if file is not None and inside:
         return BadInput(f"{file} cannot be used ({error.strerror}): mend that, then {again}")

@@ -30,7 +30,7 @@ def load(run: Path) -> dict[str, Array]:
         pictures, mean_edit = numbers["original"], numbers["map"]
         if mean_edit.ndim != 2 or not 0 < mean_edit.size < 2**24 or mean_edit.dtype.kind != "f":
             raise ValueError(f"its map is {mean_edit.dtype} {mean_edit.shape}")
-        if not np.isfinite(mean_edit).all() or (mean_edit < 0).any():
+        if not np.isfinite(mean_edit).all() or (mean_edit < 0).any() or (mean_edit > 1).any():
             raise ValueError("its map holds what is no squared edit")
         shape = (len(pictures), *mean_edit.shape, 3)
         for name in ("original", "lensed", "clean"):

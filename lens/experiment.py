@@ -29,7 +29,7 @@ from lens.protocols import BadInput, Listing, Question, Shortcut, Task, find, ke
 from lens.rand_augment import rand_augment
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
-from lens.settings import Settings
+from lens.settings import LARGEST_SIDE, Settings
 from lens.terminal import Bar, say
 
 STATISTICS_BATCHES = 24
@@ -358,6 +358,8 @@ def origin(weights: Path) -> dict[str, Any]:
             with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
                 found: dict[str, Any] = yaml_text.read(folder / "settings.yaml")
                 numbers = {"image_size": int(found["image_size"]), "lens_noise": float(found.get("lens_noise", 0))}
+                if not (8 <= numbers["image_size"] <= LARGEST_SIDE and 0 <= numbers["lens_noise"] <= 0.5):
+                    raise ValueError(f"its image_size and lens_noise are {numbers}")
                 return found | numbers
     return {}
 

@@ -96,9 +96,10 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     if summary["shortcut"] != "none":
         row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
     row("gap, raw − lensed", pretext, "gap", "paired", percent)
+    changed = summary.get("reconstruction") or {}
     changer = "the lens" if not summary.get("match") else summary["adversary"]
-    row(f"PSNR of {changer}", summary["reconstruction"], "psnr", "at 8 bits", False, " dB")
-    row(f"SSIM of {changer}", summary["reconstruction"], "ssim", "", False)
+    row(f"PSNR of {changer}", changed, "psnr", "at 8 bits", False, " dB")
+    row(f"SSIM of {changer}", changed, "ssim", "", False)
     if summary.get("match"):
         match = summary["match"]
         row(

@@ -142,7 +142,7 @@ def open_own(file: Path, flags: int) -> int:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
         what = "has a second name elsewhere" if stat.S_ISREG(status.st_mode) else "is no file"
-        raise BadInput(f"{file} {what}: nothing is written into it; delete it, or copy it over itself")
+        raise BadInput(f"{file} {what}: nothing is written into it; copy it to a new name, and move that over it")
     return descriptor
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens.files import reading
 from lens.parsing import Parsed, of_this_version, parse, refuse_foreign_code, value_of
 from lens.protocols import BadInput, is_file_key
 from lens.run import Run
@@ -57,8 +58,12 @@ class Finished:
         summary, stored = summary_of(run), run.settings()
         refuse_foreign_code(stored, argv, run.directory)
         _refuse_other_plugins(stored, argv, run.directory)
-        run.refuse_changed_plugins()
+        run.refuse_changed_plugins(stored)
         stored = of_this_version(stored, run.origin()["lens"], run.directory)
+        from lens import figures
+
+        with reading(run.directory / "summary.json", f"delete it, then measure again with --resume {run.directory}"):
+            figures.table(summary)  # what cannot be shown is told now, and not after all that is measured
         return cls(run, summary, parse([], "lens.train", stored | changed))
 
     def images(self) -> Images:

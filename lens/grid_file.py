@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from lens.grid import FIELDS, Grid, merge
 from lens.protocols import BadInput, names, nearest
 
 KEYS = ("name", "settings", "axes", "seeds", "rules", "exclude", "baseline", "measures")
+MOST_CELLS = 10_000
+"""Combinations of the axes' values, at most, those that are excluded included."""
 OWN = {
     "seed": "seeds: lists them",
     "out": "each run has its own directory in the grid's --out",
@@ -56,6 +59,8 @@ def _resolve(plain: dict[str, Any], stem: str, overrides: dict[str, Any]) -> Gri
             raise BadInput(
                 f"axes: {axis} is a column of every table" + (", seeds: lists them" if axis == "seed" else "")
             )
+    if (cells := math.prod(len(values) for values in axes.values())) > MOST_CELLS:
+        raise BadInput(f"axes: they have {cells:,} combinations, and a grid may have {MOST_CELLS:,}: give fewer values")
     seeds: list[int] = plain["seeds"] if isinstance(plain["seeds"], list) else [plain["seeds"]]
     for seed in seeds:
         if type(seed) is not int or not 0 <= seed < 2**32 or seeds.count(seed) > 1:
@@ -143,6 +148,7 @@ def _allowed(where: str, settings: dict[str, Any]) -> dict[str, Any]:
     plugins = names("task") + names("shortcut")
     for key, value in settings.items():
         key = str(key)
+        words.refuse_key(key)
         if key in OWN:
             raise BadInput(f"{where}: {key} has no place in a grid: {OWN[key]}")
         first, dot, rest = key.partition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lens.files import MEBIBYTE, own_folder, read_text, reading, write_atomically
+from lens.files import MEBIBYTE, own_folder, read_bytes, read_text, reading, write_atomically
 from lens.protocols import BadInput
 from lens.terminal import say
+
+PICTURES = ("edits", "edit_map", "curves", "removal")
+"""What a run draws into its figures/."""
+LARGEST_PICTURE = 64 * MEBIBYTE
 
 
 class Mirror:
@@ -67,12 +72,18 @@ class Mirror:
 
     def results(self, summary: dict[str, Any]) -> None:
         """Mirror the summary and the pictures of a finished run."""
+        import PIL.Image
         import wandb
 
-        files = sorted((self.directory / "figures").glob("*.png"))
+        pictures = {}
+        for name in PICTURES:
+            file = self.directory / "figures" / f"{name}.png"
+            if file.is_file() and not file.is_symlink():  # a stranger's may lead anywhere, and be of any format
+                content = io.BytesIO(read_bytes(file, LARGEST_PICTURE))
+                pictures[f"figures/{name}"] = wandb.Image(PIL.Image.open(content, formats=("PNG",)))
         self._act(
             lambda mirror: mirror.log(
-                {f"figures/{file.stem}": wandb.Image(str(file)) for file in files},
+                pictures,
                 step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
             )
         )

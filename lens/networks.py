@@ -91,6 +91,9 @@ def _smp_unet(encoder: str, depth: int) -> nn.Module:
     import segmentation_models_pytorch as smp
     import timm
 
+    known = [*OWN, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+    if encoder.startswith("tu-") and not timm.is_model(encoder[3:]):  # a place of the hub or of the disk is none
+        raise BadInput(f"unknown --lens_encoder {encoder!r}: {nearest(encoder, known)}")
     try:
         with warnings.catch_warnings():
             # Names like timm-mobilenetv3_… still work, and are what the literature's code uses.
@@ -104,8 +107,7 @@ def _smp_unet(encoder: str, depth: int) -> nn.Module:
                 classes=3,
             )
             return unet
-    except (KeyError, RuntimeError) as error:
-        known = [*OWN, *smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())]
+    except Exception as error:  # whatever a model of the library does not take
         raise BadInput(
             f"--lens_encoder {encoder!r} does not work at depth {depth}: {nearest(encoder, known)}"
         ) from error

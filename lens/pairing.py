@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.parsing import Parsed
-from lens.protocols import BadInput, key_name
+from lens.protocols import BadInput, check_number, key_name
 from lens.run import Run
 from lens.settings import Settings, as_list
 
@@ -44,6 +44,7 @@ def target_mse(parsed: Parsed) -> float:
             raise BadInput(
                 f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
             )
+    check_number("match_mse", found[-1], low=0, high=0.25, open_low=True)
     return float(found[-1])
 
 

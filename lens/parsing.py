@@ -231,9 +231,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     refuse_times(told, Settings)
     for section, plugin in sections.items():
         refuse_times(told, plugin, f"{section}.")
-    parsed = parser.parse_args(
-        words.gathered([*(word for one in own for word in one), *_spread(flags, sections)], opened)
-    )
+    parsed = parser.parse_args(words.gathered(told, opened))
     plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
@@ -314,15 +312,13 @@ def _checked(layer: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
 
 def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None:
     """Raise BadInput for a number that is written as a time: the parser's library takes 1:30 for ninety, as YAML 1.1 does."""
-    numbers = {
-        f"--{prefix}{field.name}": str(field.type)
-        for field in dataclasses.fields(settings)
-        if re.search(r"\b(int|float)\b", str(field.type)) and not re.search(r"\bstr\b", str(field.type))
-    }
+    types = {f"--{prefix}{field.name}": str(field.type) for field in dataclasses.fields(settings)}
+    numbers = {flag: kind for flag, kind in types.items() if re.search(r"\b(int|float)\b", kind)}
     for word, following in itertools.zip_longest(told, told[1:], fillvalue=""):
         flag, equals, text = word.partition("=")
         text = text if equals else following
-        if flag in numbers and re.search(r"\d:\d", text):
+        is_time = re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", text) is not None
+        if flag in numbers and (is_time or ("str" not in numbers[flag] and re.search(r"\d:\d", text))):
             raise BadInput(
                 f"{flag} is {text!r}: it must be {numbers[flag].replace('None', 'null').replace(' |', ' or')}"
             )
@@ -331,11 +327,13 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
 def _spread(flags: list[str], sections: Iterable[str]) -> list[str]:
     """Flags with those of a whole section (`--arrow={size: 0.3}`) as one for each of its settings."""
     found = []
-    for word in flags:
+    rest = iter(flags)
+    for word in rest:
         name, equals, text = word[2:].partition("=")
         if word.startswith("--") and name in sections:
+            text = text if equals else next(rest, "")
             try:
-                value = words.plain_value(text) if equals else None
+                value = words.plain_value(text)
             except ValueError:
                 value = None
             if not isinstance(value, dict):

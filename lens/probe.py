@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lens.files import json_text
 from lens.finished import Finished
 from lens.parsing import parse_simple
-from lens.protocols import BadInput, check_number, short_names
+from lens.protocols import BadInput, check_number, names, short_names
 from lens.ranks import launched
 from lens.run import Run
 from lens.settings import MOST_THREADS, as_list, setting
@@ -127,12 +127,12 @@ class ProbeSettings:
     def _refuse_unread(self) -> None:
         """Raise BadInput for settings that this probe would not read."""
         unread = {}
-        for flag in ("image_column", "label_column", "probe_images"):
-            needless = self.removal or flag != "probe_images"  # a probe of the training sources has their columns
-            if getattr(self, flag) is not None and not as_list(self.probe) and needless:
-                unread[flag] = (
-                    "no --probe is given, and the run's own sources keep the columns that it was trained with"
-                )
+        tables = [key for key in as_list(self.probe) if key not in names("source")]
+        for flag in ("image_column", "label_column"):
+            if getattr(self, flag) is not None and not tables:
+                unread[flag] = "no --probe is a table, and the run's own sources keep the columns that they have"
+        if self.probe_images is not None and self.removal and not as_list(self.probe):
+            unread["probe_images"] = "--removal fits a probe only on what --probe names"
         if self.probe_epochs != 70 and self.method == "logistic" and not self.removal:
             unread["probe_epochs"] = "it is the sgd probe's: add --method sgd or both"
         for flag, why in unread.items():

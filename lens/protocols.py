@@ -296,11 +296,11 @@ def check_text(text: str) -> None:
 def check_path(text: str) -> None:
     """Raise BadInput for a text that cannot be a path: see `check_text`, or too long, as a whole or in a part."""
     check_text(text)
+    if (length := len(text.encode("utf-8"))) > LONGEST_PATH:
+        raise BadInput(f"the path {text[:40]!r}… has {length:,} bytes: it may have {LONGEST_PATH:,}")
     longest = max(len(part.encode("utf-8")) for part in text.split("/"))
     if longest > LONGEST_NAME and ":" not in text:
         raise BadInput(f"the path {text[:40]!r}… has a part of {longest:,} bytes: it may have {LONGEST_NAME}")
-    if (length := len(text.encode("utf-8"))) > LONGEST_PATH:
-        raise BadInput(f"the path {text[:40]!r}… has {length:,} bytes: it may have {LONGEST_PATH:,}")
 
 
 def check_number(

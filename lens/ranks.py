@@ -32,7 +32,8 @@ def launched() -> int:
     world = _number("WORLD_SIZE", 1, MOST)
     if world > 1:
         here = _number("LOCAL_WORLD_SIZE", 1, world)
-        _number("LOCAL_RANK", 0, here - 1)
+        if "LOCAL_RANK" in os.environ:
+            _number("LOCAL_RANK", 0, here - 1)
         _number("RANK", 0, world - 1)
     return world
 

@@ -25,6 +25,7 @@ from lens.files import (
     append_line,
     checksum,
     is_own_folder,
+    json_text,
     open_own,
     open_regular,
     own_folder,
@@ -234,6 +235,12 @@ class Run:
             plain = yaml_text.read(file)
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
+        for name in ("data", "probe"):
+            value = plain.get(name, [])
+            if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(x, str) for x in value)):
+                raise BadInput(
+                    f"{self.directory}/settings.yaml: {name} is {value!r}: it must be a name or a list of them"
+                )
         return plain
 
     @_on_rank_0
@@ -253,10 +260,11 @@ class Run:
             found: dict[str, Any] = schemas.checked(schemas.Origin, read_bytes(file, SMALL))
             return found
 
-    def refuse_changed_plugins(self) -> None:
-        """Raise BadInput where a plug-in file is another than the run has trained with."""
-        for key, then in self.origin()["plugins"].items():
-            if Path(key).is_file() and _hash(key) != then:
+    def refuse_changed_plugins(self, plain: dict[str, Any]) -> None:
+        """Raise BadInput where a plug-in file that the settings name is another than the run has trained with."""
+        recorded = self.origin()["plugins"]
+        for key in (str(plain.get(kind, "")) for kind in ("task", "shortcut")):
+            if is_file_key(key) and key in recorded and Path(key).is_file() and _hash(key) != recorded[key]:
                 raise BadInput(
                     f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "
                     "a new run with another --out"
@@ -414,7 +422,7 @@ class Run:
     @_on_rank_0
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file, whole or not at all; NaN is refused."""
-        write_atomically(self.directory / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_atomically(self.directory / name, json_text(content))
 
     @_on_rank_0
     def write_files(self, contents: dict[str, str | bytes]) -> None:
@@ -481,4 +489,4 @@ def holder(directory: Path) -> str | None:
 
 
 def _hash(key: str) -> str:
-    return hashlib.sha256(Path(key).read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(key, RECORD)).hexdigest()

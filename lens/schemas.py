@@ -16,13 +16,18 @@ Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | None
 """The two ends of a 95 % interval; None where an end is infinite, or there is none."""
 
 
-class Pretext(TypedDict, total=False):
-    """The pretext task's part of summary.json: accuracies in [0, 1], or losses."""
+class Asked(TypedDict):
+    """What every pretext part says."""
 
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
     metric: Literal["accuracy", "loss"]
     images: Count
     chance: Number
+
+
+class Pretext(Asked, total=False):
+    """The pretext task's part of summary.json: accuracies in [0, 1], or losses."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
     raw: Number
     raw_ci: Interval
     lensed: Number
@@ -46,14 +51,19 @@ class Reconstruction(TypedDict, total=False):
     all_psnr: Number
 
 
-class Probe(TypedDict, total=False):
+class Fitted(TypedDict):
+    """What every probe says."""
+
+    chance: float
+    n_train: Count
+    n_test: Count
+
+
+class Probe(Fitted, total=False):
     """What features are worth on one source: accuracies in [0, 1] beside their floors."""
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     source: str
-    chance: Number
-    n_train: Count
-    n_test: Count
     linear: Number
     linear_ci: Interval
     knn: Number
@@ -153,19 +163,36 @@ def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
 
 
-def checked(schema: Any, content: bytes | str) -> Any:
-    """JSON as what `schema` says. Raises ValueError, in one line with the place, where it is no JSON or something else."""
+LARGEST = 1e100
+"""What a number is in size, at most: larger ones nobody measures, draws or writes as JSON."""
+
+
+def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
+    """JSON as what `schema` says, all numbers `finite`, and below `LARGEST`, also where the schema leaves them open.
+
+    Raises ValueError, in one line with the place, where it is no JSON or something else.
+    """
     try:
-        return _adapter(schema).validate_json(content, strict=True)
+        found = _adapter(schema).validate_json(content, strict=True)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
+    left = [("", found)]
+    while left:
+        place, one = left.pop()
+        if isinstance(one, dict | list):
+            left += [
+                (f"{place}.{key}", inner) for key, inner in (one.items() if isinstance(one, dict) else enumerate(one))
+            ]
+        elif isinstance(one, int | float) and (abs(one) > LARGEST or (finite and one != one)):
+            raise ValueError(f"{place[1:]}: is no number that is measured")
+    return found
 
 
 def metrics_line(text: str) -> dict[str, Any]:
     """One line of metrics.jsonl. Raises ValueError as `checked`."""
-    line: dict[str, Any] = checked(Line, text)
+    line: dict[str, Any] = checked(Line, text, finite=False)
     for name, value in line.items():
         if name != "kind" and (isinstance(value, bool) or not isinstance(value, int | float | None)):
             raise ValueError(f"{name}: is no number")

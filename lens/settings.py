@@ -11,6 +11,8 @@ from typing import Any, Literal
 from lens.patterns import compiled
 from lens.protocols import BadInput, check_number
 
+LARGEST_SIDE = 8192
+"""Pixels of a square's side, at most."""
 MOST_PROCESSES = 256
 """Processes that read batches, or runs at a time, at most: a thousand take all memory before they do anything."""
 MOST_THREADS = 1024
@@ -232,9 +234,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
-        check_number("image_size", self.image_size, low=8)
+        check_number("image_size", self.image_size, low=8, high=LARGEST_SIDE)
         if self.cache_size is not None:
-            check_number("cache_size", self.cache_size, low=self.image_size)
+            check_number("cache_size", self.cache_size, low=self.image_size, high=LARGEST_SIDE)
         check_number("rand_augment", self.rand_augment, low=0, high=10)
         for flag in ("mixup", "cutmix"):
             check_number(flag, getattr(self, flag), low=0)

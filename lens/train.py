@@ -51,7 +51,7 @@ def start(argv: list[str]) -> int:
     run = Run.open(Path(resume))
     stored = run.settings()
     refuse_foreign_code(stored, argv, run.directory)
-    run.refuse_changed_plugins()
+    run.refuse_changed_plugins(stored)
     stored = of_this_version(stored, run.origin()["lens"], run.directory)
     base = dict(stored)
     for given, other in (("--steps", "epochs"), ("--epochs", "steps")):

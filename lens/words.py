@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -74,10 +75,21 @@ def plain_value(text: str) -> Any:
     """What a text holds: JSON where it looks like that, else YAML. Raises YamlError, a ValueError, where it is neither."""
     if text[:1] in '[{"':
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_unique)
+        except yaml_text.YamlError:
+            raise
         except (ValueError, RecursionError):
             pass  # YAML's own lists and mappings have no quotes
     return yaml_text.parse(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON. Raises YamlError where a key stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
+        raise yaml_text.YamlError(f"the key {twice!r} stands twice: which of its values is meant?")
+    return found
 
 
 def refuse_classes(where: str, value: Any) -> None:
@@ -129,7 +141,17 @@ def of_file(file: str) -> dict[str, Any]:
     for key in ("config", "print_config"):
         if key in found:
             raise BadInput(f"--config {file}: {key} has no meaning in a file of settings: give it on the command line")
+    for key in found:
+        refuse_key(str(key))
     return {str(key): value for key, value in found.items()}
+
+
+def refuse_key(key: str) -> None:
+    """Raise BadInput for a key that is no setting's name: with a = in it, it would be read as another one."""
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", key):
+        raise BadInput(
+            f"{key[:80]!r} is no name of a setting: it has letters, digits and _, and a dot before each part"
+        )
 
 
 def of_mapping(settings: dict[str, Any], lists: Iterable[str], opened: Iterable[str]) -> list[str]:
@@ -140,6 +162,7 @@ def of_mapping(settings: dict[str, Any], lists: Iterable[str], opened: Iterable[
     lists, opened = set(lists), set(opened)
     found = []
     for key, value in settings.items():
+        refuse_key(key)
         if isinstance(value, dict) and key not in opened:
             found += of_mapping({f"{key}.{name}": inner for name, inner in value.items()}, lists, opened)
         elif key in lists and isinstance(value, str) and value.startswith("["):

@@ -20,7 +20,7 @@ TINY = [
 
 SUMMARY = {
     "task": "rotation", "data": "./photos", "shortcut": "none", "adversary": "none", "seed": 0, "steps": 6, "seconds": 1.0,
-    "images_per_second": 3.0, "pretext": {"metric": "accuracy", "clean": 0.5}, "downstream": {},
+    "images_per_second": 3.0, "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.5}, "downstream": {},
 }  # fmt: skip
 """What a summary.json has at least."""
 
@@ -30,8 +30,8 @@ def fit(words: list[str]) -> list[str]:
     adversary = words[words.index("--adversary") + 1] if "--adversary" in words else "uniform"
     if adversary not in ("none", "fgsm", "random"):
         return words
-    at = words.index("--lens_depth")
-    return words[:at] + words[at + 2 :]
+    idle = {"--lens_depth", "--lens_encoder"} | ({"--feed"} if adversary == "none" else set())
+    return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,8 +54,8 @@ if words["lr"] == "8" and "resume" not in words:
 seed, lens = int(words["seed"]), words["adversary"] != "none"
 linear = 0.5 + 0.01 * seed + (0.2 + 0.001 * seed**2 if lens else 0) * ("shortcut" in words)
 about = {"task": "rotation", "data": "./photos", "shortcut": "none", "adversary": words["adversary"], "seed": seed, "steps": 6}
-summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None}},
-           "pretext": {"metric": "accuracy", "clean": 0.25, "clean_ci": [0.2, 0.3], "lensed": None, "lensed_ci": None},
+summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None, "chance": 0.5, "n_train": 20, "n_test": 8}},
+           "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.25, "clean_ci": [0.2, 0.3], "lensed": None, "lensed_ci": None},
            "seconds": 1.5, "git_commit": "abc"}
 (out / "summary.json").write_text(json.dumps(summary))
 """

@@ -336,11 +336,11 @@ def test_a_spawned_reader_is_given_no_other_file(cache):
 def test_sweeping_half_built_caches_follows_no_link(folder, tmp_path):
     outside = write_folder(tmp_path / "outside", 2)
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / ".building-x").symlink_to(outside)
-    (tmp_path / "cache" / ".building-y").mkdir()
-    (tmp_path / "cache" / ".building-y" / "up").symlink_to(outside)
-    for place in (outside, tmp_path / "cache" / ".building-y"):
+    (tmp_path / "cache" / f".building-a-8-{0:032x}-x").symlink_to(outside)
+    (tmp_path / "cache" / f".building-a-8-{0:032x}-y").mkdir()
+    (tmp_path / "cache" / f".building-a-8-{0:032x}-y" / "up").symlink_to(outside)
+    for place in (outside, tmp_path / "cache" / f".building-a-8-{0:032x}-y"):
         os.utime(place, (0, 0))
     load([folder], tmp_path, SIZE, bad=0.2)
     assert len(list(outside.rglob("*.png"))) == 4
-    assert not (tmp_path / "cache" / ".building-y").exists()
+    assert not (tmp_path / "cache" / f".building-a-8-{0:032x}-y").exists()

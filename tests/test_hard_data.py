@@ -206,13 +206,15 @@ def test_half_built_caches_are_swept_once_nobody_builds_them(tmp_path):
     folder, place = write_folder(tmp_path / "a", 2), tmp_path / "cache"
     load([folder], tmp_path, size=8)
     now = place.stat().st_mtime
-    for name, age in (("killed", 3700), ("killed early", 3700), ("running", 3500)):
-        (place / f".building-{name}").mkdir()
-        if name != "killed early":
-            (place / f".building-{name}" / "images.npy").write_bytes(b"half")
-        os.utime(place / f".building-{name}", (now - age, now - age))
+    for name, age in (("killed", 3700), ("killed_early", 3700), ("running", 3500)):
+        (place / f".building-a-8-{0:032x}-{name}").mkdir()
+        if name != "killed_early":
+            (place / f".building-a-8-{0:032x}-{name}" / "images.npy").write_bytes(b"half")
+        os.utime(place / f".building-a-8-{0:032x}-{name}", (now - age, now - age))
     load([folder], tmp_path, size=9)
-    assert [entry.name for entry in place.iterdir() if entry.name.startswith(".")] == [".building-running"]
+    assert [entry.name for entry in place.iterdir() if entry.name.startswith(".")] == [
+        f".building-a-8-{0:032x}-running"
+    ]
 
 
 def test_a_build_shows_that_it_is_alive(tmp_path, monkeypatch):

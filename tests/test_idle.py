@@ -142,7 +142,7 @@ def test_a_grids_own_flags_that_nobody_reads_are_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--image_column", "img"], "--image_column img would be ignored: no --probe is given"),
+        (["--image_column", "img"], "--image_column img would be ignored: no --probe is a table"),
         (["--label_column", "label"], "--label_column label would be ignored"),
         (["--probe_epochs", "7"], "--probe_epochs 7 would be ignored: it is the sgd probe's"),
         (["--removal", "--probe_images", "7"], "--probe_images 7 would be ignored"),

@@ -20,9 +20,10 @@ CORNER = (slice(None), slice(None), slice(0, 4), slice(0, 4))
 WORDS = [
     *TINY, "--task", "dataset_classification", "--image_size", "16", "--cache_size", "16", "--augment", "none",
     "--extractor", "all_conv", "--extractor_args", "{width: 8}", "--lens_encoder", "full", "--feed", "lensed",
-    "--fresh_fraction", "0.7", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1",
+    "--fresh_fraction", "0.7",
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
+JUDGES = ["--removal", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1"]
 QUICK = fresh.Recipe(steps=150, least=60, every=30, patience=2, batch=32)
 
 
@@ -43,7 +44,7 @@ def sources(tmp_path_factory):
 
 
 def built(*words):
-    parsed = parse([*WORDS, *words], "lens.train")
+    parsed = parse([*WORDS, *JUDGES, *words], "lens.train")
     fabric = experiment.make_fabric(parsed.settings)
     return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
 
@@ -237,7 +238,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
     out = tmp_path / "run"
-    words = [*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "40", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
+    words = [*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "40", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
     assert train.main(words) == 0
     first = json.loads((out / "removal.json").read_text())
     assert {"raw", "lensed", "psnr", "psnr_planted", "downstream", "verdict", "sources"} <= set(first)
@@ -275,7 +276,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
 
     with monkeypatch.context() as patch:
         patch.setattr(proof, "told_apart", interrupted)
-        assert train.main([*WORDS, "--data", *sources, "--out", str(out), "--removal", "--removal_steps", "4"]) == 130
+        assert train.main([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "4"]) == 130
     assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
     assert not (out / "summary.json").exists()
     assert probe.main([str(out), "--removal"]) == 2
@@ -289,7 +290,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
 def test_measuring_a_run_again_keeps_what_a_probe_has_proved(tmp_path, sources):
     out = tmp_path / "run"
     assert train.main([*WORDS, "--data", *sources, "--out", str(out)]) == 0
-    assert probe.main([str(out), "--removal", "--removal_steps", "4"]) == 0
+    assert probe.main([str(out), *JUDGES, "--removal_steps", "4"]) == 0
     found = json.loads((out / "summary.json").read_text())["removal"]
     assert train.main(["--resume", str(out)]) == 0
     assert json.loads((out / "summary.json").read_text())["removal"] == found
@@ -370,7 +371,7 @@ def test_sources_of_one_name_are_told_apart():
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
     words = [*WORDS, "--data", *sources, "--out", str(tmp_path / "run"), "--precision", "64", "--probe", sources[0]]
-    assert train.main([*words, "--removal", "--removal_steps", "4", "--removal_images", "40"]) == 0
+    assert train.main([*words, *JUDGES, "--removal_steps", "4", "--removal_images", "40"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -390,14 +391,14 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
 )
 def test_what_cannot_be_proved_is_refused_before_training(tmp_path, sources, capsys, more, message):
     out = tmp_path / "run"
-    assert train.main(fit([*WORDS, "--data", *sources, "--out", str(out), "--removal", *more])) == 2
+    assert train.main(fit([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), *more])) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, sources, capsys):
     copied = str(shutil.copytree(sources[0], tmp_path / "copied"))
-    words = [*WORDS, "--task", "labels", "--out", str(tmp_path / "run"), "--removal", "--data", sources[0]]
+    words = [*WORDS, "--task", "labels", "--out", str(tmp_path / "run"), *JUDGES, "--data", sources[0]]
     assert train.main([*words, copied]) == 2
     assert f"500 of the 500 images of {sources[0]} stand in {copied} too" in capsys.readouterr().err
     assert train.main([*words, sources[0]]) == 2

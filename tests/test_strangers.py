@@ -544,7 +544,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"- task", "holds no settings: it must be a mapping"),
         (b"? [a]\n: 1", "a key is no word"),
         (b"arrow: 3\nshortcut: arrow", "arrow is 3: it must be a mapping"),
-        (b"1: 2", "unknown setting '1'"),
+        (b"1: 2", "'1' is no name of a setting"),
         (b"x: " + b"9" * 5000, "is no YAML of settings"),
         (b"a" * 2_000_000, "cannot be read (it is larger than 1 MiB"),
     ],
@@ -583,3 +583,116 @@ def test_what_is_written_as_yaml_reads_back_as_it_was(value):
 def test_a_number_in_a_schema_is_a_number():
     with pytest.raises(ValueError, match=r"step: Input should be a valid integer"):
         schemas.checked(schemas.State, '{"step": 1.5, "seconds": 1, "best": null}')
+
+
+# --- what a second look found ----------------------------------------------------------------------------------------
+
+HIDDEN = {
+    "task=./evil.py": ".py",
+    "config=./inner": "x",
+    "lr=1\n--task": "x",
+    "out=owned --x": "y",
+    "extractor_args.a=b": 1,
+}
+
+
+@pytest.mark.parametrize("key", HIDDEN)
+def test_a_key_that_hides_another_setting_is_none(tmp_path, monkeypatch, capsys, key):
+    monkeypatch.chdir(tmp_path)
+    Path("evil.py=.py").write_text("open('owned', 'w').close()\n")
+    Path("inner=x").write_text(json.dumps({"task": "./evil.py=.py"}))
+    Path("c.yaml").write_text(json.dumps({key: HIDDEN[key]}))
+    Path("g.yaml").write_text(json.dumps(GRID | {"settings": {key: HIDDEN[key]}}))
+    Path("a.yaml").write_text(json.dumps(GRID | {"axes": {"shortcut": {"none": {key: HIDDEN[key]}}}}))
+    for call in ((train.main, "--config", "c.yaml"), (ablate.main, "g.yaml"), (ablate.main, "a.yaml")):
+        assert "is no name of a setting" in refused(capsys, *call)
+    assert not Path("owned").exists()
+
+
+def test_the_runs_of_a_grid_import_nothing_from_the_working_directory(tmp_path, monkeypatch):
+    assert [sys.executable, "-P", "-m", "lens.train"] == ablate.TRAIN
+    (tmp_path / "lens").mkdir()
+    (tmp_path / "lens" / "__init__.py").write_text("open('owned', 'w').close()\n")
+    import subprocess
+
+    subprocess.run([*ablate.TRAIN, "--task", "none_such"], cwd=tmp_path, capture_output=True, check=False)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_runs_origin_reads_no_other_file(stranger, capsys, in_time):
+    os.mkfifo("pipe")
+    plugins = {str(Path("pipe").resolve()): "a", "/proc/kmsg": "a", "x" * 5000: "a", "/etc/shadow": "a"}
+    (stranger / "origin.json").write_bytes(changed((stranger / "origin.json").read_bytes(), plugins=plugins))
+    assert probe.main(["run"]) == 0
+
+
+def test_a_grid_of_too_many_cells_is_one_line(tmp_path, monkeypatch, capsys, in_time):
+    monkeypatch.chdir(tmp_path)
+    axes = {f"a{i}": {"x": {}, "y": {}} for i in range(60)}
+    Path("g.yaml").write_text(json.dumps(GRID | {"axes": axes, "baseline": {"a0": "x"}}))
+    assert "combinations, and a grid may have 10,000" in refused(capsys, ablate.main, "g.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pretext": {}}, "summary.json cannot be read"), ({"reconstruction": None}, "does not say what its lens changed"),
+        ({"seconds": float("nan")}, "summary.json cannot be read"), ({"more": {"x": [float("inf")]}}, "summary.json cannot be read"),
+        ({"seconds": 10**400}, "summary.json cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_summary_that_no_table_can_show_is_told_before_anything_is_measured(stranger, capsys, change, message):
+    shutil.copytree("run", "second")
+    (stranger / "summary.json").write_bytes(changed((stranger / "summary.json").read_bytes(), **change))
+    assert message in refused(capsys, probe.main, "run", "second", "--maps", "--out", "maps")
+
+
+@pytest.mark.parametrize("mse", [-1, 10**400, 1e308, 2.0])
+def test_a_change_that_is_none_is_not_matched(stranger, capsys, mse):
+    line = {"kind": "val", "step": 6, "raw": 0.5, "clean": 0.5, "mse": mse}
+    with open(stranger / "metrics.jsonl", "a") as stream:
+        stream.write(json.dumps(line) + "\n")
+    words = ["--adversary", "fgsm", "--match_mse", "./run", "--data", "./photos", "--out", "new", *LENSED[:2]]
+    own = [word for at, word in enumerate(TINY) if "--lens_depth" not in TINY[max(at - 1, 0) : at + 1]]
+    refused(capsys, train.main, *own, *words)
+
+
+@pytest.mark.parametrize("change", [{"data": [1]}, {"data": None}, {"probe": {"a": 1}}])
+def test_sources_that_are_no_names_are_one_line(stranger, capsys, change):
+    stored = yaml.safe_load((stranger / "settings.yaml").read_text())
+    (stranger / "settings.yaml").write_text(json.dumps(stored | change))
+    shutil.copytree("run", "second")
+    for call in (
+        (probe.main, "run"),
+        (probe.main, "run", "second", "--maps", "--out", "m"),
+        (train.main, "--resume", "run"),
+    ):
+        assert "it must be a name or a list of them" in refused(capsys, *call)
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 0}, {"image_size": 10**6}, {"lens_noise": float("nan")}, {"lens_noise": 3}]
+)
+def test_a_lens_of_a_run_of_impossible_settings_is_one_line(stranger, capsys, change):
+    stored = yaml.safe_load((stranger / "settings.yaml").read_text())
+    (stranger / "settings.yaml").write_text(yaml.safe_dump(stored | change))
+    words = [*TINY, "--data", "./photos", "--lens_weights", "run/lens.safetensors", "--out", "new"]
+    assert "settings.yaml cannot be read" in refused(capsys, train.main, *words)
+
+
+@pytest.mark.parametrize("name", ["tu-local-dir:./photos", "tu-hf-hub:a/b", "tu-vit_tiny_patch16_224"])
+def test_a_lens_of_another_place_or_kind_is_one_line(stranger, capsys, name):
+    error = refused(capsys, train.main, *TINY, "--data", "./photos", "--lens_encoder", name, "--out", "new")
+    assert "--lens_encoder" in error
+    assert not Path("new").exists()
+
+
+def test_a_foreign_folder_in_the_place_of_a_cache_is_left_alone(stranger):
+    stored = yaml.safe_load((stranger / "settings.yaml").read_text())
+    (stranger / "settings.yaml").write_text(yaml.safe_dump(stored | {"cache_dir": "./victim"}))
+    work = Path("victim/.building-work")
+    work.mkdir(parents=True)
+    (work / "file").write_text("precious")
+    os.utime(work, (0, 0))
+    assert probe.main(["run"]) == 0
+    assert (work / "file").read_text() == "precious"

@@ -420,7 +420,7 @@ def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     from lens.run import Run
 
     monkeypatch.setattr(
-        Path, "rename", lambda self, target: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     assert run(tmp_path / "r", photos) == 2
     assert not (tmp_path / "r").exists()
