@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lens import grid_table, schemas
+from lens import grid_table
 from lens.disk_errors import refusal
 from lens.files import own_folder, read_bytes, reading, write_atomically, write_together
 from lens.grid import Grid, GridRun
@@ -205,6 +205,8 @@ def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
 
 def failures(out: Path) -> dict[str, Any]:
     """The last error line of each run that failed, by its slug."""
+    from lens import schemas
+
     file = out / "failed.json"
     with reading(file, "delete it"):
         return dict(schemas.checked(dict[str, str], read_bytes(file, RECORD))) if file.exists() else {}

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lens import schemas
 from lens.files import read_bytes, reading
 from lens.grid import Grid, GridRun
 from lens.protocols import BadInput, nearest
@@ -42,6 +41,8 @@ def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any])
 
     `status` is finished, failed (the slug is in `failed`), unfinished (it can be resumed) or missing.
     """
+    from lens import schemas
+
     found = []
     for run in runs:
         place = folder(out, run)

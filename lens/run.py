@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from lens import image_record, schemas, yaml_text
+from lens import image_record, yaml_text
 from lens.disk_errors import identity, moved, refusal
 from lens.files import (
     MEBIBYTE,
@@ -253,6 +253,8 @@ class Run:
 
     def origin(self) -> dict[str, Any]:
         """What `record_origin` wrote; version 0.1.0 did not."""
+        from lens import schemas  # its library takes a tenth of a second: not before --help
+
         file = self.directory / "origin.json"
         if not file.exists():
             return {"lens": "0.1.0", "plugins": {}}
@@ -319,6 +321,8 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl that are whole."""
+        from lens import schemas  # its library takes a tenth of a second: not before --help
+
         file = self.directory / "metrics.jsonl"
         with reading(file, "delete the lines that are damaged"):
             lines = read_text(file, RECORD).split("\n")[:-1] if file.exists() else []
@@ -392,6 +396,8 @@ class Run:
         return (self._last_state() or {}).get("target_mse")
 
     def _last_state(self) -> dict[str, Any] | None:
+        from lens import schemas  # its library takes a tenth of a second: not before --help
+
         place = self.last_checkpoint_path()
         if place is None:
             return None
@@ -431,6 +437,8 @@ class Run:
 
     def summary(self) -> dict[str, Any] | None:
         """The summary of a finished run, or None."""
+        from lens import schemas  # its library takes a tenth of a second: not before --help
+
         file = self.directory / "summary.json"
         with reading(file, f"delete it, then measure again with --resume {self.directory}"):
             if not file.exists():
