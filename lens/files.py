@@ -81,12 +81,17 @@ def temporary_beside(file: Path) -> Path:
     return file.with_name(_TEMPORARY.format(secrets.token_hex(8)))
 
 
+def is_temporary(name: str) -> bool:
+    """Whether `temporary_beside` gives such names."""
+    return name.startswith(".lens-") and name.endswith(".tmp")
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed process has left of files it was writing into `folder`, which this process must hold alone."""
     if not is_own_folder(folder):
         return
     for entry in os.scandir(folder):
-        if entry.name.startswith(".lens-") and entry.name.endswith(".tmp"):
+        if is_temporary(entry.name):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:

@@ -43,9 +43,11 @@ class GridRun:
 
     def machine_words(self) -> list[str]:
         """The words that a resumed run is told again: where it runs, and files of code, which must be named by hand."""
-        again = [word for word in self.words if _key(word) in MACHINE]
+        again = [word for word in self.words if words.key_of(word) in MACHINE]
         code = [
-            word for word in self.words if _key(word) in ("task", "shortcut") and is_file_key(word.split("=", 1)[1])
+            word
+            for word in self.words
+            if words.key_of(word) in ("task", "shortcut") and is_file_key(word.split("=", 1)[1])
         ]
         return again + code
 
@@ -183,10 +185,6 @@ def _refuse_untrusted(cells: Iterable[dict[str, Any]], trusted: set[str]) -> Non
                 raise BadInput(
                     f"the grid uses the {kind} file {key}: if you trust that file, say so with --trust {key}"
                 )
-
-
-def _key(word: str) -> str:
-    return word[2:].split("=", 1)[0]
 
 
 def _shown(cell: Cell) -> str:

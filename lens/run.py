@@ -25,6 +25,7 @@ from lens.files import (
     append_line,
     checksum,
     is_own_folder,
+    is_temporary,
     json_text,
     open_own,
     open_regular,
@@ -464,7 +465,7 @@ def _is_free(directory: Path) -> bool:
     """Whether a directory is empty, or holds just what a start leaves that was killed in its first moment."""
     if not directory.is_dir():
         return False
-    left = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".lens-")}
+    left = {entry.name for entry in directory.iterdir() if not is_temporary(entry.name)}
     return left <= BEGUN
 
 
