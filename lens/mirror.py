@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from lens.terminal import say
 
 PICTURES = ("edits", "edit_map", "curves", "removal")
 """What a run draws into its figures/."""
+PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST_PICTURE = 64 * MEBIBYTE
 
 
@@ -72,15 +72,14 @@ class Mirror:
 
     def results(self, summary: dict[str, Any]) -> None:
         """Mirror the summary and the pictures of a finished run."""
-        import PIL.Image
         import wandb
 
         pictures = {}
         for name in PICTURES:
             file = self.directory / "figures" / f"{name}.png"
-            if file.is_file() and not file.is_symlink():  # a stranger's may lead anywhere, and be of any format
-                content = io.BytesIO(read_bytes(file, LARGEST_PICTURE))
-                pictures[f"figures/{name}"] = wandb.Image(PIL.Image.open(content, formats=("PNG",)))
+            # A stranger's may lead anywhere, and be of a format that runs something.
+            if file.is_file() and not file.is_symlink() and read_bytes(file, LARGEST_PICTURE).startswith(PNG):
+                pictures[f"figures/{name}"] = wandb.Image(str(file))
         self._act(
             lambda mirror: mirror.log(
                 pictures,

@@ -11,6 +11,7 @@ import pytest
 from conftest import TINY
 
 from lens import mirror, train
+from lens.mirror import Mirror
 from lens.protocols import BadInput
 from lens.run import Run
 from lens.trainer import Trainer
@@ -126,6 +127,36 @@ def test_a_mirror_that_starts_later_has_the_earlier_lines(tmp_path, photos):
     assert train.main(["--resume", str(out), "--wandb", "offline", "--steps", "8"]) == 0
     history = mirrored(files(out)[0])[1]
     assert [entry["_step"] for entry in history] == sorted(as_logged(Run.open(out).metrics()))
+
+
+def test_only_pictures_that_a_run_has_drawn_are_mirrored(tmp_path, photos, monkeypatch):
+    out = tmp_path / "r"
+    argv = [*TINY, *QUICK[:4], "--data", str(photos), "--out", str(out)]
+    assert train.main(argv) == 0
+    (tmp_path / "private.png").write_bytes((out / "figures" / "curves.png").read_bytes())
+    for name in ("mine", "edit_map"):
+        (out / "figures" / f"{name}.png").unlink(missing_ok=True)
+        (out / "figures" / f"{name}.png").symlink_to(tmp_path / "private.png")
+    (out / "figures" / "edits.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    os.mkfifo(out / "figures" / "removal.png")
+    logged = []
+    mirror = Mirror.__new__(Mirror)
+    mirror.directory = out
+    monkeypatch.setattr(mirror, "_act", lambda act: act(Recorder(logged)))
+    mirror.results({"steps": 6})
+    assert list(logged[0]) == ["figures/curves"]
+
+
+class Recorder:
+    """Stands for W&B's run."""
+
+    step = 0
+
+    def __init__(self, logged):
+        self.logged, self.summary = logged, {}
+
+    def log(self, values, step):
+        self.logged.append(values)
 
 
 def test_a_failing_mirror_is_said_once_and_the_run_goes_on(tmp_path, photos, monkeypatch, capsys):
