@@ -41,7 +41,7 @@ TINY = [
 ]  # fmt: skip
 EVIL: dict[str, Any] = {"class_path": "subprocess.Popen", "init_args": {"args": "touch owned", "shell": True}}
 VALUES: list[Any] = [
-    None, True, -1, 0, 3, 1e308, float("nan"), float("inf"), 10**400, "", "x", "\x1b]0;owned\x07", "a\nb", "../../outside/file", "~", "1:30",
+    ".py", "./evil.py=.py", None, True, -1, 0, 3, 1e308, float("nan"), float("inf"), 10**400, "", "x", "\x1b]0;owned\x07", "a\nb", "../../outside/file", "~", "1:30",
     [], [[]], {}, {"a": EVIL}, EVIL, ["x"] * 50, "x" * 3000, {"a": {"b": {"c": None}}}, "$x_1$", "[bold]",
 ]  # fmt: skip
 
@@ -68,10 +68,12 @@ def prepare(place: Path, seed: int = 0) -> None:
         for i in range(20):
             pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
             PIL.Image.fromarray(pixels).save(place / "photos" / f"class{label}" / f"{i:02d}.png")
+    (place / "evil.py=.py").write_text("open('owned', 'w').close()\n")
     (place / "outside").mkdir()
     for name in ("file", "state.json", "step-00000001"):
         (place / "outside" / name).write_text("precious")
-    with within(place):
+    quiet = io.StringIO()
+    with within(place), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         code = train.main(
             [*TINY, "--data", "./photos", "--shortcut", "arrow", "--cache_dir", "./cache", "--out", "run"]
         )
@@ -217,6 +219,7 @@ def settings_file(rng: random.Random) -> str:
     from lens.settings import Settings
 
     known = [field.name for field in dataclasses.fields(Settings)] + names("task") + names("shortcut")
+    known += 5 * ["task=./evil.py", "config=./evil.py", "lr\n--task", "a b", "extractor_args.class_path"]
     chosen = {rng.choice(known): rng.choice(VALUES) for _ in range(rng.randint(1, 4))}
     if rng.random() < 0.3:
         chosen = {"settings": chosen, "axes": {rng.choice(known): [rng.choice(VALUES)]}, "seeds": [0], "baseline": {}}
