@@ -44,6 +44,8 @@ IMPORTED = (
     "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "kornia.metrics", "matplotlib.pyplot",
 )  # fmt: skip
 """What a training imports: here once for all of them."""
+SECONDS_TO_END = 20.0
+"""What a run may take to end whose grid was killed."""
 COLUMNS = ("signal", "what", "started", "cut short", "same in the end", "left behind", "tracebacks")
 
 
@@ -160,6 +162,10 @@ def one(
     code = bench.start(kind, out, log).wait()
     tracebacks = log.read_text(errors="replace").count("Traceback (most recent call last)")
     left = left_behind(out)
+    end = time.monotonic() + SECONDS_TO_END
+    while left and time.monotonic() < end:  # a run that had all but ended when its grid was killed ends by itself
+        time.sleep(0.1)
+        left = left_behind(out)
     same = code == 0 and bench.weights(kind, out) == whole
     if not same or left or tracebacks:
         said = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
