@@ -311,12 +311,17 @@ def _checked(layer: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
 
 
 def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None:
-    """Raise BadInput for a number that is written as a time: the parser's library takes 1:30 for ninety, as YAML 1.1 does."""
+    """Raise BadInput for a number that is written as a time, or is longer than one that a float holds.
+
+    The parser's library takes 1:30 for ninety, as YAML 1.1 does, and the other one ends in its traceback.
+    """
     types = {f"--{prefix}{field.name}": str(field.type) for field in dataclasses.fields(settings)}
     numbers = {flag: kind for flag, kind in types.items() if re.search(r"\b(int|float)\b", kind)}
     for word, following in itertools.zip_longest(told, told[1:], fillvalue=""):
         flag, equals, text = word.partition("=")
         text = text if equals else following
+        if flag in numbers and re.fullmatch(r"[-+\d_.]{40,}", text):
+            raise BadInput(f"{flag} is a number of {len(text)} characters: no setting is")
         is_time = re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", text) is not None
         if flag in numbers and (is_time or ("str" not in numbers[flag] and re.search(r"\d:\d", text))):
             raise BadInput(

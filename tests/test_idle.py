@@ -254,7 +254,10 @@ def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys,
             "a holds 2 and no mapping",
         ),
         (["--extractor_args"], "--extractor_args needs a value"),
-        (["--seed", "9" * 5000], "--seed"),
+        (["--seed", "9" * 5000], "--seed is a number of 5000 characters"),
+        (["--lr", "1" + "0" * 400], "--lr is a number of 401 characters"),
+        (["--adversary", "fgsm", "--match_mse", "1" + "0" * 400], "--match_mse"),
+        (["--shortcut", "arrow", "--arrow.size", "1" + "0" * 400], "--arrow.size is a number of 401 characters"),
     ],
 )
 def test_a_number_that_is_none_is_one_line(words, message):
