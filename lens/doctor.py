@@ -31,12 +31,13 @@ def doctor(argv: list[str]) -> int:
     import torch
 
     from lens.cache import default_cache_dir
+    from lens.threads import usable_cores
     from lens.versions import git_commit, versions
 
     for name, version in versions().items():
         put(f"{name:<28} {version}")
     put(f"{'git commit':<28} {git_commit() or 'not a checkout'}")
-    put(f"{'CPU':<28} {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    put(f"{'CPU':<28} {usable_cores()} of {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
     count = torch.cuda.device_count()
     names = [torch.cuda.get_device_name(i) for i in range(count)]
     put(f"{'CUDA':<28} {', '.join(names) if names else 'none: training runs on the CPU'}")

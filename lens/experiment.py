@@ -31,6 +31,7 @@ from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import LARGEST_SIDE, Settings
 from lens.terminal import Bar, say
+from lens.threads import set_threads
 
 STATISTICS_BATCHES = 24
 """Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
@@ -81,20 +82,23 @@ class Experiment:
         """The draws of a batch's views (V)."""
         return batch.draws(self.settings.seed).repeat(self.task.views)
 
-    def lensed(self, views: Tensor, question: Question, draws: Draws, noisy: bool = True) -> Tensor:
-        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded.
+    def lensed(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
+        return self.lensed_and_quiet(views, question, draws)[0]
 
-        With `noisy` False the lens leaves its noise out, if it has any.
-        """
+    def lensed_and_quiet(self, views: Tensor, question: Question, draws: Draws) -> tuple[Tensor, Tensor]:
+        """`lensed`, and the same without the lens's own noise, if it has any."""
         assert self.lens is not None
+        noise = None
         with self.fabric.autocast():
             if isinstance(self.lens, Rival):
-                lensed: Tensor = self.lens(views, question, draws)
-            elif noisy and isinstance(self.lens, networks.Lens):
-                lensed = self.lens(views, self.lens.noise_for(views, draws))
+                quiet: Tensor = self.lens(views, question, draws)
             else:
-                lensed = self.lens(views)
-        return lensed.to(views.dtype).clamp(0, 1)
+                quiet = self.lens(views)
+                if isinstance(self.lens, networks.Lens):
+                    noise = self.lens.noise_for(views, draws)
+        lensed = quiet if noise is None else quiet + noise
+        return lensed.to(views.dtype).clamp(0, 1), quiet.to(views.dtype).clamp(0, 1)
 
     def batches(
         self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
@@ -178,11 +182,7 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
         torch.backends.cudnn.deterministic = True
     else:
         accelerator, devices = "cpu", mine
-    if settings.threads:
-        from threadpoolctl import threadpool_limits
-
-        torch.set_num_threads(settings.threads)
-        threadpool_limits(settings.threads)  # the probes' linear algebra has threads of its own
+    set_threads(settings.threads, mine)
     precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[settings.precision]
     if processes == 1:
         return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
@@ -310,7 +310,7 @@ def build(
     if settings.has_rival:
         lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
     elif with_lens:
-        lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise)
+        lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise, settings.lens_grey)
     if settings.extractor_weights:
         networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
@@ -324,6 +324,11 @@ def build(
             say(
                 f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
                 f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
+            )
+        if (theirs_grey := theirs.get("lens_grey", lens.grey)) != lens.grey:
+            say(
+                f"--lens_weights {settings.lens_weights} was trained with --lens_grey {theirs_grey} and this run has "
+                f"{lens.grey}: images without colour are edited otherwise; to have it as it was, give --lens_grey {theirs_grey}"
             )
         if before != lens.noise:
             meant = (
@@ -360,7 +365,10 @@ def origin(weights: Path) -> dict[str, Any]:
                 numbers = {"image_size": int(found["image_size"]), "lens_noise": float(found.get("lens_noise", 0))}
                 if not (8 <= numbers["image_size"] <= LARGEST_SIDE and 0 <= numbers["lens_noise"] <= 0.5):
                     raise ValueError(f"its image_size and lens_noise are {numbers}")
-                return found | numbers
+                grey = found.get("lens_grey", "free")  # as it was before there was the setting
+                if grey not in ("keep", "free"):
+                    raise ValueError(f"its lens_grey is {grey!r}")
+                return found | numbers | {"lens_grey": grey}
     return {}
 
 
@@ -408,7 +416,7 @@ def _rival(
     mean_squared_change: float,
 ) -> Rival:
     if settings.adversary == "random":
-        return RandomAugmentation(mean_squared_change)
+        return RandomAugmentation(mean_squared_change, settings.lens_grey)
 
     def loss(views: Tensor, question: Question) -> Tensor:
         # The extractor as it is measured: running statistics, which the attack must not move.
@@ -420,7 +428,7 @@ def _rival(
         total: Tensor = task.loss(outputs.float(), question).sum()
         return total
 
-    return Fgsm(mean_squared_change, loss)
+    return Fgsm(mean_squared_change, loss, settings.lens_grey)
 
 
 def new_extractor(settings: Settings, task: Task) -> networks.Extractor:

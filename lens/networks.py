@@ -15,6 +15,7 @@ from torch.nn import functional
 from lens.draws import Draws
 from lens.files import MEBIBYTE, read_bytes
 from lens.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
+from lens.grey import keep_grey, without_colour
 from lens.protocols import BadInput, Question, Task, nearest, trait
 
 OWN: dict[str, Callable[[int], nn.Module]] = {FULL: FullUnet, SMOOTH: Smoothing, COLOUR: lambda depth: ColourMap()}
@@ -34,12 +35,14 @@ class Lens(nn.Module):
     Takes and gives images (V, C, H, W) on the scale of [0, 1]; the output is not clamped (see `adversary`). Sizes
     that the U-Net cannot halve evenly are padded by reflection and cropped again. With `noise` σ it adds Gaussian noise of
     that standard deviation on [0, 1]: a function of the image alone can hide a cue where a network that knows the lens finds
-    it again, and noise makes that harder (results/removal.md).
+    it again, and noise makes that harder (results/removal.md). With `grey` "keep" an image without colour stays without:
+    its δ is the mean over the channels, so that the budget goes into the picture and not into coloured fringes.
     """
 
-    def __init__(self, encoder: str, depth: int, noise: float = 0.0) -> None:
+    def __init__(self, encoder: str, depth: int, noise: float = 0.0, grey: str = "keep") -> None:
         super().__init__()
         self.noise = noise
+        self.grey = grey
         if encoder in OWN:
             self.unet: Any = OWN[encoder](depth)
             last: Any = self.unet.last
@@ -57,21 +60,28 @@ class Lens(nn.Module):
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
         """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped."""
-        edited = self._edited(images)
-        return edited if noise is None else edited + noise
+        delta = self._delta(images)
+        if self.grey == "keep":
+            delta = keep_grey(images, delta)
+        return images + delta if noise is None else images + delta + noise
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
-        return self.noise * draws.normal("lens noise", *images.shape[1:]).to(images) if self.noise else None
+        if not self.noise:
+            return None
+        noise = draws.normal("lens noise", *images.shape[1:]).to(images)
+        if self.grey == "keep":  # one channel's: the mean of three would be weaker than σ
+            noise = torch.where(without_colour(images), noise[:, :1], noise)
+        return self.noise * noise
 
-    def _edited(self, images: Tensor) -> Tensor:
-        """Images (V, C, H, W) in [0, 1] → x + δ(x), same shape."""
+    def _delta(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → δ(x), same shape and type."""
         if self.side not in (None, images.shape[-1]):
             size = images.shape[-2:]
             small = functional.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
             delta: Tensor = functional.interpolate(self._edit(small), size, mode="bilinear", align_corners=False)
-            return images + delta.to(images.dtype)
-        return images + self._edit(images).to(images.dtype)
+            return delta.to(images.dtype)
+        return self._edit(images).to(images.dtype)
 
     def _edit(self, images: Tensor) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → δ(x), same shape."""
@@ -226,6 +236,8 @@ def build_extractor(
 ) -> Extractor:  # fmt: skip
     """A timm model without classifier, with the task's head. Raises BadInput for names (of `flag`) and stems that do not exist."""
     import timm
+
+    import lens.narrow_resnet  # noqa: F401  (timm knows it by name from here on)
 
     backbone: Any
     if name != ALL_CONV and not timm.is_model(name):

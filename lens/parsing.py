@@ -436,7 +436,7 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     if _numbers(writer) > _numbers(__version__):
         raise BadInput(f"{both}, which is older and may read its settings otherwise: use lens {writer}")
     fields = (field for field in dataclasses.fields(Settings) if field.name in ADDED)
-    without = {f.name: f.default_factory() if callable(f.default_factory) else f.default for f in fields}
+    without = {field.name: field.metadata.get("before", _default(field)) for field in fields}
     return defaults | without | stored
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import Draws
+from lens.grey import keep_grey
 from lens.protocols import Question
 
 Loss = Callable[[Tensor, Question], Tensor]
@@ -17,18 +18,26 @@ Loss = Callable[[Tensor, Question], Tensor]
 
 
 class Rival(nn.Module):
-    """x → clamp(x + s·δ), δ of mean square 1 in every view; s is steered to a mean squared change after clamping."""
+    """x → clamp(x + s·δ), δ of mean square 1 in every view; s is steered to a mean squared change after clamping.
+
+    With `grey` "keep" a view without colour stays without, as a lens leaves it.
+    """
 
     strength: Tensor
 
-    def __init__(self, target_mse: float) -> None:
+    def __init__(self, target_mse: float, grey: str = "keep") -> None:
         super().__init__()
         self.target_mse = target_mse
+        self.grey = grey
         self.register_buffer("strength", torch.tensor(math.sqrt(target_mse)))
 
     def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
         """δ, (V, C, H, W)."""
         raise NotImplementedError
+
+    def allowed(self, views: Tensor, change: Tensor) -> Tensor:
+        """A change (V, C, H, W) of views, of one channel where they are to stay grey."""
+        return keep_grey(views, change) if self.grey == "keep" else change
 
     def forward(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
         """Views (V, C, H, W) in [0, 1] → changed views, same range; no gradient goes through the change."""
@@ -47,8 +56,8 @@ class Fgsm(Rival):
     Training on such images beside raw ones is the adversarial training that Minderer et al. (2020) compare with.
     """
 
-    def __init__(self, target_mse: float, loss: Loss) -> None:
-        super().__init__(target_mse)
+    def __init__(self, target_mse: float, loss: Loss, grey: str = "keep") -> None:
+        super().__init__(target_mse, grey)
         self.loss = loss
 
     def direction(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
@@ -56,7 +65,7 @@ class Fgsm(Rival):
         with torch.enable_grad():
             views = views.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.loss(views, question), views)
-        return gradient.sign()
+        return self.allowed(views.detach(), gradient).sign()
 
 
 class RandomAugmentation(Rival):
@@ -70,7 +79,7 @@ class RandomAugmentation(Rival):
         blur = functional.avg_pool2d(functional.avg_pool2d(padded, 3, 1), 3, 1) - views
         noise = draws.normal("augment noise", *views.shape[1:])
         weight = draws.normal("augment weight", 4)[:, :, None, None, None].unbind(1)
-        changes = (_unit(change) for change in (colour, contrast, blur, noise))
+        changes = (_unit(self.allowed(views, change)) for change in (colour, contrast, blur, noise))
         return _unit(torch.stack([w * change for w, change in zip(weight, changes, strict=True)]).sum(dim=0))
 
 

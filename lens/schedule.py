@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lens.files import open_own, own_folder
 from lens.stopping import Lifeline
+from lens.threads import usable_cores
 
 POLL = 0.1
 
@@ -41,6 +42,7 @@ def work(
 ) -> None:
     """Run the jobs in order, `workers` at a time; `ended` gets each one's exit code and its last error line.
 
+    Jobs side by side share the cores that this process may use; a person's own $OMP_NUM_THREADS stays.
     When a signal is in `stops` no job is started any more, those that run get SIGTERM, and all are waited for; so also
     where something fails here. On a second signal (KeyboardInterrupt) they are killed. Where this process is killed
     they learn it by their lifeline, and end as on SIGTERM.
@@ -48,10 +50,13 @@ def work(
     waiting, told = deque(jobs), False
     running: list[_Running] = []
     lifeline = Lifeline()
+    environment = lifeline.environment()
+    if workers > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // workers)))
     try:
         while running or (waiting and not stops):
             while waiting and len(running) < workers and not stops:
-                running.append(_start(waiting.popleft(), lifeline))
+                running.append(_start(waiting.popleft(), lifeline, environment))
             if stops and not told:
                 told = True
                 for one in running:
@@ -79,14 +84,14 @@ def work(
             lifeline.close()
 
 
-def _start(job: Job, lifeline: Lifeline) -> _Running:
+def _start(job: Job, lifeline: Lifeline, environment: dict[str, str]) -> _Running:
     own_folder(job.log.parent)
     with os.fdopen(open_own(job.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as log:
         start = os.fstat(log.fileno()).st_size
         # In a session of its own: Ctrl-C at the terminal reaches this process alone, which passes it on once.
         process = subprocess.Popen(
             job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            pass_fds=(lifeline.reading,), env=lifeline.environment(),
+            pass_fds=(lifeline.reading,), env=environment,
         )  # fmt: skip
     return _Running(job, process, start)
 

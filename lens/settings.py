@@ -23,23 +23,24 @@ RESUMABLE = (
 )  # fmt: skip
 """The settings that may differ when a run is resumed."""
 ADDED = (
+    "lens_grey",
     "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
     "lens_every", "lr_schedule", "beta1", "lens_average", "lens_noise", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
     "rand_augment", "mixup", "cutmix", "label_smoothing",
 )  # fmt: skip
-"""The settings younger than 0.1.0 whose own default, whatever the task prefers, does what versions without them did: a run
-that lacks them takes it."""
+"""The settings younger than 0.1.0 of which it is known what versions without them did: what a field's `before` says, else
+what its own default says, whatever the task prefers. A run that lacks them takes that."""
 
 
-def setting(default: Any, *, needs: str | None = None, path: bool = False) -> Any:
+def setting(default: Any, *, needs: str | None = None, path: bool = False, before: Any = dataclasses.MISSING) -> Any:
     """A field with its default and what is to be known of it.
 
     `needs` names what a run must have for anybody to read the setting (`idle`); a `path` may begin with ~, and must be one
-    that a file system can hold.
+    that a file system can hold. `before` is what versions without the setting did, where its default is something else.
     """
-    metadata = {"needs": needs, "path": path}
+    metadata = {"needs": needs, "path": path} | ({} if before is dataclasses.MISSING else {"before": before})
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, list | dict):
@@ -125,6 +126,8 @@ class Settings:
     lens_noise: float = setting(0.0, needs="lens")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
+    lens_grey: Literal["keep", "free"] = setting("keep", needs="changed images", before="free")
+    """What a lens, fgsm or random may do to an image without colour: keep (change one channel: it stays grey), or free."""
     lens_weights: str | None = setting(None, needs="lens", path=True)
     """Safetensors file to start the lens from."""
 
@@ -187,7 +190,7 @@ class Settings:
     workers: int = 0
     """Processes that read batches; 0 reads them in the main process."""
     threads: int | None = None
-    """CPU threads; default: as many as torch chooses. Bit-identical resuming needs the same number."""
+    """CPU threads; default: as many as this process may use. Bit-identical resuming needs the same number."""
 
     out: str | None = setting(None, path=True)
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""

@@ -17,6 +17,7 @@ from typing import IO, Any, TextIO, cast
 from lens.protocols import BadInput
 from lens.ranks import launched, let_the_other_speak, own_rank
 from lens.stopping import follow_parent, interrupt_on_signals
+from lens.threads import wait_without_spinning
 
 JOINERS = "\u200c\u200d"
 """Invisible characters that names are written with: between letters of Persian and of Indian scripts, within emoji."""
@@ -263,6 +264,7 @@ def guard(body: Callable[[], int]) -> int:
     Output that was asked for and cannot be written (a full disk) is such a line too; a reader that has had enough
     (`| head`) is none.
     """
+    wait_without_spinning()
     _open_all()
     left: SystemExit | None = None
     code = 0

@@ -20,7 +20,7 @@ FGSM = ["--adversary", "fgsm"]
 ROWS = [
     *((NONE, name, value, "with --adversary none") for name, value in {
         "target_psnr": 25, "recon_weight": 3, "lens_noise": 0.1, "lens_depth": 5, "lens_lr": 1e-3, "feed": "both",
-        "batch_norm": "separate", "lens_encoder": "no_such_thing", "lens_every": 2, "lens_average": 0.5,
+        "batch_norm": "separate", "lens_encoder": "no_such_thing", "lens_every": 2, "lens_average": 0.5, "lens_grey": "free",
         "lens_weights": "x.safetensors",
     }.items()),
     *((FGSM, name, value, "with --adversary fgsm there is no lens") for name, value in {

@@ -1,0 +1,78 @@
+"""Grey stays grey: what has no colour is changed with one channel, decided image by image."""
+
+import torch
+
+from lens.draws import EVALUATION, Draws
+from lens.grey import keep_grey, without_colour
+from lens.networks import Lens
+from lens.rivals import Fgsm, RandomAugmentation
+
+
+def mixed(size=32):
+    """A grey image, one with colour, and one that is grey but for half of one pixel's channel."""
+    noise = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise[0] = noise[0, :1]
+    noise[2] = noise[2, :1]
+    noise[2, 1, 4, 4] = 0.5
+    noise[2, ::2, 4, 4] = 0.5 + 1 / 255
+    return noise
+
+
+def painting(grey, noise=0.0):
+    """A lens whose last layer is no longer zero, so that it edits each channel otherwise."""
+    lens = Lens("full", 3, noise, grey).eval()
+    with torch.no_grad():
+        lens.unet.last.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
+        lens.unet.last.bias.copy_(torch.tensor([0.1, -0.1, 0.05]))
+    return lens
+
+
+def draws(count):
+    each = torch.arange(count)
+    return Draws(0, EVALUATION, each, each)
+
+
+def test_one_level_in_one_pixel_is_colour():
+    assert without_colour(mixed()).flatten().tolist() == [True, False, False]
+
+
+def test_a_lens_edits_a_grey_image_with_one_channel_and_others_as_it_likes():
+    images = mixed()
+    free, kept = (painting(grey)(images).detach() for grey in ("free", "keep"))
+    assert torch.equal(kept[1:], free[1:])
+    assert float((free[0] - free[0, :1]).abs().max()) > 0.05
+    assert float((kept[0] - kept[0, :1]).abs().max()) == 0
+    assert torch.allclose(
+        kept[0] - images[0], (free[0] - images[0]).mean(dim=0, keepdim=True).expand(3, -1, -1), atol=1e-6
+    )
+
+
+def test_the_gradient_of_one_channel_reaches_all_three():
+    lens, images = painting("keep"), mixed()[:1]
+    lens(images)[:, 0].sum().backward()
+    assert (lens.unet.last.weight.grad.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+def test_the_noise_of_a_grey_image_is_grey_and_as_strong():
+    lens, images = painting("keep", 0.05), mixed()
+    noise = lens.noise_for(images, draws(3))
+    assert float((noise[0] - noise[0, :1]).abs().max()) == 0
+    assert abs(float(noise[0].std()) - 0.05) < 0.004
+    assert float((noise[1] - noise[1, :1]).abs().max()) > 0.05
+
+
+def test_rivals_leave_grey_grey_and_keep_their_size():
+    images = mixed()
+    weights = torch.linspace(0.5, 2, 3)[:, None, None]
+    fgsm = Fgsm(0.001, lambda views, question: (views * weights * torch.linspace(-1, 1, 32)).sin().sum())
+    for rival in (fgsm, RandomAugmentation(0.001)):
+        change = rival.direction(images, {}, draws(3))
+        assert float((change[0] - change[0, :1]).abs().max()) == 0
+        assert torch.allclose(change.square().mean(dim=(1, 2, 3)), torch.ones(3), atol=1e-3)
+    change = RandomAugmentation(0.001, "free").direction(images, {}, draws(3))
+    assert float((change[0] - change[0, :1]).abs().max()) > 0.1
+
+
+def test_a_change_is_the_same_in_any_batch():
+    images, change = mixed(), torch.rand(3, 3, 32, 32)
+    assert torch.equal(keep_grey(images, change)[:1], keep_grey(images[:1], change[:1]))
