@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,61 +18,78 @@ from lens.augment import centre
 from lens.cache import default_cache_dir
 from lens.data import some
 from lens.experiment import Experiment, load_images, new_extractor
+from lens.phases import Phases
 from lens.protocols import BadInput
 from lens.settings import Settings
 from lens.splits import SPLITS
-from lens.terminal import say
+from lens.terminal import Bar, say
 
 Array = np.ndarray[Any, Any]
 DEFAULT = linear.How()
 
 
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
+
+
+def of_extractor(
+    experiment: Experiment,
+    extractor: networks.Extractor,
+    lensed_statistics: bool = False,
+    read: Callable[[Tensor], Tensor] | None = None,
+) -> Reader:
+    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
+    read = read or extractor.features
+
+    def rows(images: Tensor, inputs: Tensor) -> Tensor:
+        extractor.eval()
+        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+            return measure.pooled(read(inputs).float(), len(images))
+
+    return rows
+
+
+def pixels(images: Tensor, inputs: Tensor) -> Tensor:
+    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
+    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
+
+
 @torch.no_grad()
 def features(
     experiment: Experiment,
-    extractor: networks.Extractor,
+    readers: Mapping[str, Reader],
     images: data.Images,
     index: Array,
-    lensed_statistics: bool = False,
-    read: Callable[[Tensor], Tensor] | None = None,
-) -> Array:
-    """Frozen features (n, F) of unlensed, unplanted images, with the raw set of statistics (or the lensed one).
+    advance: Callable[[int], None] = lambda done: None,
+) -> dict[str, Array]:
+    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
 
-    They are the extractor's pooled output, or what `read` makes of its input. One process keeps many of them in a file
-    (`feature_store`). Of several, each rank has its share of them; rank 0 gets them all, in the index's order, and the others nothing (0, 0).
+    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
+    them all, in the index's order, and the others nothing (0, 0). `advance` is told how many images are read.
     """
-    extractor.eval()
-    read = read or extractor.features
+    kind = next(experiment.extractor.parameters()).dtype
 
-    def batches() -> Iterator[Array]:
+    def batches() -> Iterator[dict[str, Array]]:
+        done = 0
         for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            inputs = experiment.task.prepare(centre(batch.images, experiment.settings.image_size))
-            inputs = inputs.to(next(extractor.parameters()).dtype)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
-                pooled = measure.pooled(read(inputs).float(), len(batch.index))
-            yield pooled.cpu().numpy()
+            centred = centre(batch.images, experiment.settings.image_size)
+            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
+            yield {name: read(centred, inputs).cpu().numpy() for name, read in readers.items()}
+            done += len(batch.index)
+            advance(done * experiment.ranks.world)
 
     if experiment.ranks.world == 1:
-        return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
+        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
     gathered = experiment.ranks.collect(list(batches()))
-    return np.concatenate([part for parts in gathered for part in parts]) if gathered else np.zeros((0, 0))
+    nothing = np.zeros((0, 0))
+    if not gathered:
+        return dict.fromkeys(readers, nothing)
+    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
 
 
 def cache_folder(settings: Settings) -> Path:
     """Where decoded images are kept, and features while they are probed."""
     return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
-
-
-def thumbnails(experiment: Experiment, images: data.Images, index: Array) -> Array:
-    """Images shrunk to 12×12 pixels (n, 432): what a probe reads without any extractor."""
-
-    def batches() -> Iterator[Array]:
-        for batch in experiment.batches(index, 512, images):
-            small = functional.adaptive_avg_pool2d(centre(batch.images, experiment.settings.image_size), 12)
-            yield small.flatten(1).cpu().numpy()
-
-    return feature_store.gathered(batches(), len(index), cache_folder(experiment.settings))
 
 
 def probe_splits(
@@ -103,62 +121,78 @@ def downstream(
     key: str,
     how: linear.How = DEFAULT,
     layer: Sequence[str] = (),
+    phases: Phases | None = None,
 ) -> dict[str, Any]:
     """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
 
     Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels. Then the linear
     accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
     """
+    phases = phases or Phases()
     settings = experiment.settings
     how = dataclasses.replace(how, device=experiment.fabric.device)
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(images, source, key, *limits, settings.seed)
     labels = {split: images.label[index] for split, index in splits.items()}
+    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
+    sizes |= {
+        f"{name}_of": len(images.indices(split, source)) for name, split in (("n_train", "train"), ("n_test", "test"))
+    }
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
-
-    def extracted(extractor: networks.Extractor, lensed_statistics: bool = False) -> dict[str, Array]:
-        return {s: features(experiment, extractor, images, index, lensed_statistics) for s, index in splits.items()}
-
-    def inner(extractor: networks.Extractor) -> dict[str, dict[str, Array]]:
-        names = layers.choose(extractor.backbone, list(layer), settings.extractor)
-        read = layers.Reader(extractor.backbone, names)
-        found = {s: features(experiment, extractor, images, index, read=read) for s, index in splits.items()}
-        return {name: {s: x[:, columns] for s, x in found.items()} for name, columns in read.columns.items()}
-
+    readers = {
+        "linear": of_extractor(experiment, experiment.extractor),
+        "untrained": of_extractor(experiment, untrained := untrained_extractor(experiment)),
+        "pixels": pixels,
+    }
+    if experiment.lensed_statistics_only and experiment.extractor.norms:
+        readers["linear_lensed_statistics"] = of_extractor(experiment, experiment.extractor, lensed_statistics=True)
+    inner: list[layers.Reader] = []
+    if layer:
+        names = layers.choose(experiment.extractor.backbone, list(layer), settings.extractor)
+        for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
+            inner.append(layers.Reader(extractor.backbone, names))
+            readers[name] = of_extractor(experiment, extractor, read=inner[-1])
+    found: dict[str, dict[str, Array]] = {name: {} for name in readers}
+    with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
+        before = 0
+        for split, index in splits.items():
+            rows = features(experiment, readers, images, index, functools.partial(_further, bar, before))
+            before += len(index)
+            for name, x in rows.items():
+                found[name][split] = x
     # Every rank takes its share of the features; the probes are fitted on rank 0.
-    trained = extracted(experiment.extractor)
-    untrained = untrained_extractor(experiment)
-    floor = extracted(untrained)
-    with_lensed_statistics = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-    lensed_statistics = extracted(experiment.extractor, True) if with_lensed_statistics else None
-    inner_trained, inner_untrained = (inner(x) if layer else {} for x in (experiment.extractor, untrained))
     if not experiment.ranks.writes:
         return {}
     result: dict[str, Any] = {}
 
-    def fitted(into: dict[str, Any], name: str, found: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(found, labels, settings.seed, how)
+    def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
+        fits = linear.fit(rows, labels, settings.seed, how, lambda: bar.advance(bar.done + 1))
         for method, (correct, _) in fits.items():
             key = linear.keyed(name, method)
             into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
         return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
 
-    fit = fitted(result, "linear", trained)
-    nearest = measure.knn_probe(trained, labels, how.device)
-    result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
-    fitted(result, "untrained", floor)
-    fitted(result, "pixels", {split: thumbnails(experiment, images, index) for split, index in splits.items()})
-    if lensed_statistics is not None:
-        fitted(result, "linear_lensed_statistics", lensed_statistics)
+    plain = [name for name in readers if not name.startswith("layers")]
+    columns = inner[0].columns if inner else {}
+    total = (len(plain) + 2 * len(columns)) * how.fits
+    with phases.timed("probes"), Bar("fitting probes", total, "fits") as bar:
+        fit = fitted(result, "linear", found["linear"])
+        nearest = measure.knn_probe(found["linear"], labels, how.device)
+        result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
+        for name in plain[1:]:
+            fitted(result, name, found[name])
+        for name, mine in columns.items():
+            part: dict[str, Any] = {"features": mine.stop - mine.start, **sizes}
+            part |= fitted(part, "linear", {split: x[:, mine] for split, x in found["layers"].items()})
+            fitted(part, "untrained", {split: x[:, mine] for split, x in found["layers untrained"].items()})
+            result.setdefault("layers", {})[name] = part
     result["chance"] = measure.chance(labels["test"])
-    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
-    for name, found in inner_trained.items():
-        part: dict[str, Any] = {"features": found["train"].shape[1], **sizes}
-        part |= fitted(part, "linear", found)
-        fitted(part, "untrained", inner_untrained[name])
-        result.setdefault("layers", {})[name] = part
     return result | sizes | fit
+
+
+def _further(bar: Bar, before: int, done: int) -> None:
+    bar.advance(before + done)
 
 
 def untrained_extractor(experiment: Experiment) -> networks.Extractor:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lens import data, linear, measure
+from lens import linear, measure
 from lens.downstream import DEFAULT, Probe, downstream
 from lens.draws import generator
 from lens.experiment import Experiment
+from lens.phases import Phases
 from lens.protocols import Question, Task, short_names, trait
 from lens.rivals import Rival
+from lens.terminal import Bar
 
 Array = np.ndarray[Any, Any]
 MAP_IMAGES = 1280
 """Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
+OTHER = " on lensed statistics"
+"""What is added to a kind of view where the lensed set of batch-norm statistics was asked about unlensed ones."""
 
 
 @dataclasses.dataclass
@@ -70,12 +74,16 @@ def pretext(
     with_ssim: bool = True,
     by: Experiment | None = None,
     lensed_statistics: bool = True,
+    other_statistics: bool = False,
+    edits: Edits | None = None,
+    advance: Callable[[int], None] = lambda done: None,
 ) -> Pretext:
     """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
 
     Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
     run's players, where they are given; `lensed_statistics` tells which set of batch-norm statistics is asked about
-    lensed views.
+    lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
+    `edits` collects what the lens does to those of the images that it wants; `advance` is told how many are done.
     """
     by = by or experiment
     parts: list[dict[str, Tensor]] = []
@@ -87,6 +95,7 @@ def pretext(
     # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
     share = experiment.ranks.share(index, size if task.classes is None or trait(task, "couples") else 1)
+    done = 0
     for batch in experiment.batches(share, size):
         count = len(batch.index)
 
@@ -106,14 +115,20 @@ def pretext(
         views, question, carriers = experiment.views(batch, training=False)
         part: dict[str, Tensor] = {}
         ask("raw", views, question, False, part)
+        if other_statistics:
+            ask(f"raw{OTHER}", views, question, True, part)
         if task.classes is not None and not trait(task, "balanced"):
             answers.append(torch.bincount(question["target"].cpu(), minlength=task.classes))
-        part["clean"], part["clean loss"] = part["raw"], part["raw loss"]
+        for kind in ("", OTHER) if other_statistics else ("",):
+            part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
+        clean_views = views
         if experiment.shortcut.plants:
             clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
             ask("clean", clean_views, clean_question, False, part)
+            if other_statistics:
+                ask(f"clean{OTHER}", clean_views, clean_question, True, part)
         if lens is not None:
-            exact = by.lensed(views, question, experiment.draws(batch))
+            exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
             lensed = measure.to_8_bits(exact)
             ask("lensed", lensed, question, lensed_statistics, part)
@@ -122,7 +137,12 @@ def pretext(
             part["planted"] = per_image(carriers.float())
             if with_ssim:
                 part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
+            if edits is not None:
+                first = (x[:: task.views] for x in (clean_views, views, lensed, measure.to_8_bits(quiet)))
+                edits.add(batch.index, *first)
         parts.append({name: value.cpu() for name, value in part.items()})
+        done += count
+        advance(done * experiment.ranks.world)
 
     # In the ranks' order, which is the index's; a rank without images has no parts.
     every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
@@ -130,7 +150,8 @@ def pretext(
     def joined(name: str) -> Array:
         return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
 
-    kinds = ("raw", "lensed", "clean") if lens is not None else ("raw", "clean")
+    kinds = ["raw", "lensed", "clean"] if lens is not None else ["raw", "clean"]
+    kinds += [f"raw{OTHER}", f"clean{OTHER}"] if other_statistics else []
     counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
     return Pretext(
         {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
@@ -165,7 +186,8 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
     accuracy = result.chance is not None
     summary: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
     summary["chance"] = result.chance
-    summary["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in result.loss.items()}
+    own = {kind: loss for kind, loss in result.loss.items() if not kind.endswith(OTHER)}
+    summary["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in own.items()}
     for kind in ("raw", "lensed", "clean"):
         if kind not in result.score:
             summary[kind] = summary[f"{kind}_ci"] = None
@@ -179,6 +201,10 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
         difference = result.score["raw"] - result.score["lensed"]
         summary["gap"] = result.mean(difference, result.count)
         summary["gap_ci"] = result.bootstrap(difference, seed)
+    if f"raw{OTHER}" in result.score:
+        score, loss = ({k: values[f"{k}{OTHER}"] for k in ("raw", "clean")} for values in (result.score, result.loss))
+        other = pretext_summary(dataclasses.replace(result, score=score, loss=loss), seed)
+        summary["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
     return summary
 
 
@@ -205,81 +231,102 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
     }
 
 
-def _first_views(experiment: Experiment, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first view of each image (upright, for rotation): clean, planted where a cue is, lensed; (B, C, H, W) each.
+class Edits:
+    """A lens's edits of upright held-out images: some pictures, the mean image and the mean edit map.
 
-    The last one is lensed without the lens's own noise: the same for all places, it would only level a map of edits.
+    The map is the mean over up to 1,280 of the images at `index` of the per-pixel squared error, averaged over channels,
+    without the lens's own noise: the same for all places, it would only level the map.
     """
-    every = experiment.task.views
-    clean, _, _ = experiment.views(batch, training=False, planted=False)
-    views, question, _ = experiment.views(batch, training=False)
-    if isinstance(experiment.lens, Rival):  # FGSM asks the question, which need not be cut by views
-        lensed = experiment.lensed(views, question, experiment.draws(batch))[::every]
-    else:
-        first = views[::every].contiguous(memory_format=torch.channels_last)
-        draws = batch.draws(experiment.settings.seed)
-        lensed = experiment.lensed(first, question, draws)
-    quiet = lensed
-    if experiment.settings.lens_noise and not isinstance(experiment.lens, Rival):
-        quiet = experiment.lensed(first, question, draws, noisy=False)
-    return clean[::every], views[::every], measure.to_8_bits(lensed), measure.to_8_bits(quiet)
+
+    def __init__(self, experiment: Experiment, index: Array, shown: int = 8) -> None:
+        self.experiment = experiment
+        order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
+        self.chosen = index[order[:MAP_IMAGES]]
+        self.place = {int(image): place for place, image in enumerate(self.chosen[:shown])}
+        self.sums: dict[str, Tensor] = {}
+        self.pictures: dict[int, dict[str, Array]] = {}
+
+    def add(self, index: Tensor, clean: Tensor, planted: Tensor, lensed: Tensor, quiet: Tensor) -> None:
+        """Add those of a batch's images at `index` (B,) that were chosen: their first views, (B, C, H, W) in [0, 1].
+
+        `lensed` and `quiet` (without noise) are at 8 bits.
+        """
+        numbers = index.cpu().numpy()
+        mine = torch.from_numpy(np.flatnonzero(np.isin(numbers, self.chosen))).to(planted.device)
+        if not len(mine):
+            return
+        error = (quiet[mine] - planted[mine]).square().mean(dim=1).double().sum(dim=0)
+        for name, value in (("map", error), ("mean_image", planted[mine].double().sum(dim=0))):
+            self.sums[name] = self.sums.get(name, 0) + value.cpu()
+        for row, number in enumerate(numbers.tolist()):
+            if number in self.place:
+                named = {"clean": clean, "original": planted, "lensed": lensed}
+                self.pictures[self.place[number]] = {
+                    name: (views[row].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+                    for name, views in named.items()
+                }
+
+    def arrays(self) -> dict[str, Array]:
+        """Pictures (uint8, NHWC), map (H, W) and mean image (H, W, C), of all ranks; every rank must call it."""
+        settings = self.experiment.settings
+        every = self.experiment.ranks.everyone([(self.sums, self.pictures)])
+        found = [part for parts in every for part in parts]
+        sums = {name: torch.stack([x[name] for x, _ in found if x]).sum(dim=0) for name in ("map", "mean_image")}
+        pictures = {place: picture for _, mine in found for place, picture in mine.items()}
+        arrays = {
+            name: np.stack([pictures[k][name] for k in sorted(pictures)]) for name in ("clean", "original", "lensed")
+        }
+        return arrays | {
+            "map": (sums["map"] / len(self.chosen)).numpy(),
+            "mean_image": (sums["mean_image"] / len(self.chosen)).permute(1, 2, 0).numpy(),
+            "map_images": np.array(len(self.chosen)),
+            "by": np.array(settings.adversary if isinstance(self.experiment.lens, Rival) else "lensed"),
+        }
 
 
 @torch.no_grad()
-def edits(experiment: Experiment, shown: int = 8) -> dict[str, Array]:
-    """The lens's edits of upright held-out images: some pictures (uint8, NHWC), the mean image and edit map.
-
-    The map is the mean over up to 1,280 test images of the per-pixel squared error, averaged over channels,
-    without the lens's own noise.
-    """
+def edits(experiment: Experiment) -> dict[str, Array]:
+    """The lens's edits of test images, as `Edits` has them, without asking the task."""
     assert experiment.lens is not None
     experiment.lens.eval()
     experiment.extractor.eval()
-    index = experiment.images.indices("test")
-    order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
-    chosen = index[order[:MAP_IMAGES]]
-    total: Tensor | None = None
-    mean_image: Tensor | None = None
-    pictures: dict[str, list[Array]] = {"clean": [], "original": [], "lensed": []}
-    for batch in experiment.batches(chosen, 64):
-        clean, images, lensed, quiet = _first_views(experiment, batch)
-        error = (quiet - images).square().mean(dim=1).double().sum(dim=0).cpu()
-        total = error if total is None else total + error
-        image = images.double().sum(dim=0).cpu()
-        mean_image = image if mean_image is None else mean_image + image
-        have = len(pictures["clean"])
-        for name, tensor in (("clean", clean), ("original", images), ("lensed", lensed)):
-            pixels = (tensor[: shown - have].permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
-            pictures[name] += list(pixels)
-    assert total is not None
-    assert mean_image is not None
-    arrays = {name: np.stack(values) for name, values in pictures.items()}
-    return arrays | {
-        "map": (total / len(chosen)).numpy(),
-        "mean_image": (mean_image / len(chosen)).permute(1, 2, 0).numpy(),
-        "map_images": np.array(len(chosen)),
-        "by": np.array(experiment.settings.adversary if isinstance(experiment.lens, Rival) else "lensed"),
-    }
+    found = Edits(experiment, experiment.held_out("test"))
+    every = experiment.task.views
+    for batch in experiment.batches(np.sort(found.chosen), max(1, 128 // every)):
+        clean, _, _ = experiment.views(batch, training=False, planted=False)
+        views, question, _ = experiment.views(batch, training=False)
+        lensed, quiet = experiment.lensed_and_quiet(views, question, experiment.draws(batch))
+        first = (x[::every] for x in (clean, views, measure.to_8_bits(lensed), measure.to_8_bits(quiet)))
+        found.add(batch.index, *first)
+    return found.arrays()
 
 
 def everything(
-    experiment: Experiment, probes: list[Probe], how: linear.How = DEFAULT, layer: Sequence[str] = ()
+    experiment: Experiment,
+    probes: list[Probe],
+    how: linear.How = DEFAULT,
+    layer: Sequence[str] = (),
+    edits: Edits | None = None,
+    phases: Phases | None = None,
 ) -> dict[str, Any]:
-    """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits."""
+    """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits.
+
+    What the lens does to the images is collected on the way by `edits`, the seconds by `phases`.
+    """
+    phases = phases or Phases()
     settings = experiment.settings
     index = experiment.held_out("test")
-    result = pretext(experiment, index)
-    found = {
-        "pretext": pretext_summary(result, settings.seed),
-        "reconstruction": reconstruction_summary(result, settings.seed),
-    }
-    # The pretext sums on the lensed statistics, where training only ever updated those.
-    if experiment.lensed_statistics_only and experiment.extractor.norms:
-        with experiment.extractor.statistics(True):
-            other = pretext_summary(pretext(experiment, index, with_ssim=False), settings.seed)
-        found["pretext"]["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
+    with phases.timed("asking the task"), Bar("asking the task", len(index), "images") as bar:
+        # Where training only ever updated the lensed set of statistics, what unlensed images give with it stands beside.
+        other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
+        result = pretext(experiment, index, other_statistics=other, edits=edits, advance=bar.advance)
+        found = {
+            "pretext": pretext_summary(result, settings.seed),
+            "reconstruction": reconstruction_summary(result, settings.seed),
+        }
+        found["pretext"]["of_images"] = len(experiment.images.indices("test"))
     found["downstream"] = {
-        name: downstream(experiment, probe.images, probe.source, probe.key, how, layer) | {"source": probe.key}
+        name: downstream(experiment, probe.images, probe.source, probe.key, how, layer, phases) | {"source": probe.key}
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found

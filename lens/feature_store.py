@@ -72,14 +72,22 @@ def put(rows: Array, start: int, part: Array, column: int = 0) -> None:
 
 def gathered(parts: Iterable[Array], count: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES) -> Array:
     """Batches of rows (b, F), `count` rows in all and one or more, as one array (count, F)."""
-    rows: Array | None = None
+    return gathered_by_name(({"": part} for part in parts), count, folder, types)[""]
+
+
+def gathered_by_name(
+    parts: Iterable[dict[str, Array]], count: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES
+) -> dict[str, Array]:
+    """The same for batches that hold rows of several kinds, each under its name."""
+    rows: dict[str, Array] = {}
     start = 0
     for part in parts:
-        if rows is None:
-            rows = room(count, part.shape[1], folder, types)
-        put(rows, start, part)
-        start += len(part)
-    assert rows is not None
+        for name, x in part.items():
+            if name not in rows:
+                rows[name] = room(count, x.shape[1], folder, types)
+            put(rows[name], start, x)
+        start += len(next(iter(part.values())))
+    assert rows
     assert start == count
     return rows
 

@@ -86,11 +86,9 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     pretext = summary["pretext"]
     percent = pretext["metric"] == "accuracy"
     what = f"{summary['task']} {pretext['metric']}"
-    about = (
-        f"chance {100 * pretext['chance']:.0f} %, {pretext['images']} images"
-        if percent
-        else f"{pretext['images']} images"
-    )
+    about = f"{some_of(pretext['images'], pretext.get('of_images'))} images"
+    if percent:
+        about = f"chance {100 * pretext['chance']:.0f} %, {about}"
     row(f"{what}, raw", pretext, "raw", about, percent)
     row(f"{what}, lensed", pretext, "lensed", "asked of the adversary itself", percent)
     if summary["shortcut"] != "none":
@@ -110,7 +108,8 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             False,
         )
     for name, probe in summary["downstream"].items():
-        about = f"chance {100 * probe['chance']:.1f} %, {probe['n_train']} train, {probe['n_test']} test"
+        train, test = (some_of(probe[name], probe.get(f"{name}_of")) for name in ("n_train", "n_test"))
+        about = f"chance {100 * probe['chance']:.1f} %, {train} train, {test} test"
         row(f"{name}: linear", probe, "linear", about)
         row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
         row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")
@@ -147,7 +146,16 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     rows.append(
         ("images per second", f"{summary['images_per_second']:.1f}", "", f"{summary['seconds']:.0f} s of training")
     )
+    if phases := summary.get("phases"):
+        longest = sorted(phases, key=lambda name: -phases[name])[:4]
+        parts = ", ".join(f"{name} {phases[name]:.0f}" for name in phases if name in longest)
+        rows.append(("seconds in all", f"{sum(phases.values()):.0f}", "", f"{parts} s"))
     return rows
+
+
+def some_of(count: int, available: int | None) -> str:
+    """How many images were looked at, and of how many where not of all."""
+    return f"{count:,}" if available in (None, count) else f"{count:,} of {available:,}"
 
 
 def print_table(summary: dict[str, Any], where: Path | None = None) -> None:

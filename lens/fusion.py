@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lens import feature_store, linear, measure
-from lens.downstream import Array, Probe, cache_folder, features, probe_splits
+from lens.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
 from lens.experiment import Experiment
 from lens.finished import Finished
 from lens.pairing import comparable
@@ -98,7 +98,8 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     folder = cache_folder(settings)
 
     def read(players: Experiment) -> dict[str, Array]:
-        return {s: features(players, players.extractor, probe.images, index) for s, index in splits.items()}
+        readers = {"": of_extractor(players, players.extractor)}
+        return {s: features(players, readers, probe.images, index)[""] for s, index in splits.items()}
 
     def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
         return {split: feature_store.joined(first[split], second[split], folder) for split in splits}

@@ -17,6 +17,8 @@ from lens.feature_store import chunks, is_stored
 
 Array = np.ndarray[Any, Any]
 Device = torch.device | str
+Tick = Callable[[], None]
+"""Told that another part of a fit is done."""
 PENALTIES = tuple(10.0**power for power in range(-4, 3))
 """Inverse penalties C of the logistic regression, of which validation chooses one."""
 METHODS = {"logistic": ("logistic",), "sgd": ("sgd",), "both": ("logistic", "sgd")}
@@ -33,19 +35,27 @@ class How:
     epochs: int = 70
     device: Device = "cpu"
 
+    @property
+    def fits(self) -> int:
+        """Penalties and epochs that one fit goes through."""
+        return sum(self.epochs if method == "sgd" else len(PENALTIES) for method in METHODS[self.method])
+
 
 def fit(
-    features: dict[str, Array], labels: dict[str, Array], seed: int, how: How
+    features: dict[str, Array], labels: dict[str, Array], seed: int, how: How, tick: Tick = lambda: None
 ) -> dict[str, tuple[Array, dict[str, Any]]]:
-    """For each method asked: which test images it gets right (n_test,) bool, and how the fit went."""
+    """For each method asked: which test images it gets right (n_test,) bool, and how the fit went.
+
+    `tick` is called after each penalty of the logistic regression and each epoch of SGD: `how.fits` times.
+    """
     fitted = {}
     for method in METHODS[how.method]:
         if method == "sgd":
-            fitted[method] = sgd(features, labels, seed, how.epochs, how.device)
+            fitted[method] = sgd(features, labels, seed, how.epochs, how.device, tick=tick)
         elif is_stored(features["train"]):
-            fitted[method] = streamed_logistic(features, labels, how.device)
+            fitted[method] = streamed_logistic(features, labels, how.device, tick)
         else:
-            fitted[method] = logistic(features, labels, seed)
+            fitted[method] = logistic(features, labels, seed, tick)
     return fitted
 
 
@@ -57,7 +67,9 @@ def keyed(name: str, method: str) -> str:
 # --- logistic regression ---------------------------------------------------------------------------------------------
 
 
-def logistic(features: dict[str, Array], labels: dict[str, Array], seed: int) -> tuple[Array, dict[str, Any]]:
+def logistic(
+    features: dict[str, Array], labels: dict[str, Array], seed: int, tick: Tick = lambda: None
+) -> tuple[Array, dict[str, Any]]:
     """Multinomial logistic regression on standardised features (n, F); which test images it gets right (n_test,).
 
     The penalty is chosen by validation accuracy (the strongest of equals), the test split is opened once.
@@ -83,6 +95,7 @@ def logistic(features: dict[str, Array], labels: dict[str, Array], seed: int) ->
         accuracy = float((model.predict(standard["val"]) == labels["val"]).mean())
         if best is None or accuracy > best[0]:
             best = (accuracy, c, (model.coef_.copy(), model.intercept_.copy()))
+        tick()
     assert best is not None
     model.coef_, model.intercept_ = best[2]
     correct = model.predict(standard["test"]) == labels["test"]
@@ -90,7 +103,7 @@ def logistic(features: dict[str, Array], labels: dict[str, Array], seed: int) ->
 
 
 def streamed_logistic(
-    features: dict[str, Array], labels: dict[str, Array], device: Device
+    features: dict[str, Array], labels: dict[str, Array], device: Device, tick: Tick = lambda: None
 ) -> tuple[Array, dict[str, Any]]:
     """What `logistic` gives, by L-BFGS on sums over parts of the rows: of the features nothing is copied whole."""
     train = Rows.of(features["train"], labels["train"], device)
@@ -101,6 +114,7 @@ def streamed_logistic(
         accuracy = float(train.right(weights, features["val"], labels["val"]).mean())
         if best is None or accuracy > best[0]:
             best = (accuracy, c, weights, converged)
+        tick()
     assert best is not None
     correct = train.right(best[2], features["test"], labels["test"])
     return correct, {"penalty": 1 / best[1], "validation": best[0], "converged": best[3]}
@@ -139,6 +153,7 @@ def sgd(
     epochs: int = 70,
     device: Device = "cpu",
     step: Callable[[int, int], bool] | None = None,
+    tick: Tick = lambda: None,
 ) -> tuple[Array, dict[str, Any]]:
     """Softmax regression by SGD as Kolesnikov, Zhai & Beyer (2019) evaluate features; which test images it gets right.
 
@@ -168,6 +183,7 @@ def sgd(
             if step is not None and step(done, total):
                 break
         else:
+            tick()
             continue
         break
     found = weights.double().cpu().numpy()

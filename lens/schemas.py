@@ -117,6 +117,7 @@ class Summary(TypedDict):
     steps: Count
     seconds: float
     images_per_second: float
+    phases: NotRequired[dict[str, float]]
     recon_weight: NotRequired[Number]
     git_commit: NotRequired[str | None]
     match: NotRequired[dict[str, float | str | None] | None]

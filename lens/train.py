@@ -7,11 +7,13 @@ import hashlib
 import shlex
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lens.mirror import Mirror
 from lens.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
+from lens.phases import BEGAN, Phases
 from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
@@ -77,13 +79,14 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.shown import examples
     from lens.trainer import Trainer
 
-    settings = parsed.settings
+    settings, phases = parsed.settings, Phases()
+    phases.seconds["starting"] = time.monotonic() - BEGAN
     Mirror.check(settings.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
     fabric = experiment.make_fabric(settings)
     ranks = Ranks(fabric)
-    with ranks.first_on_each_node():
+    with phases.timed("reading images"), ranks.first_on_each_node():
         images = experiment.training_images(settings)
         preferred = trait(parsed.plugins["task"], "defaults").get("steps", DEFAULT_STEPS)
         total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size), preferred)
@@ -92,12 +95,13 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     # Two machines' copies may differ in their times.
     shared = images.splits(stamps=False) if images.stamps else splits
     ranks.agree(hashlib.sha256(shared).hexdigest(), "images")
-    players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
-    if settings.removal:
-        proof.check(players)
-    trainer = Trainer(players, total)
-    with ranks.together():
-        prepare(run, parsed, trainer, splits, command, resumed)
+    with phases.timed("building"):
+        players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
+        if settings.removal:
+            proof.check(players)
+        trainer = Trainer(players, total)
+        with ranks.together():
+            prepare(run, parsed, trainer, splits, command, resumed)
     say(f"run directory: {run.directory}")
     say_lines(images.describe())
 
@@ -114,12 +118,14 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             if to_evaluate or to_save or trainer.step % settings.log_every == 0:
                 bar.advance(trainer.step, trainer.log(run))
             if to_evaluate:
-                trainer.evaluate(run)
+                with phases.timed("validating"):
+                    trainer.evaluate(run)
             # A signal can come at any moment, and to one rank before another: what is decided here is what all do.
             stopping = ranks.any(bool(stops))
             if to_save or stopping:
                 trainer.log(run)
-                trainer.save(run)
+                with phases.timed("saving"):
+                    trainer.save(run)
             if to_evaluate or to_save:
                 trainer.start_clock()
             if stopping:
@@ -131,19 +137,24 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         return 128 + (stops or [signal.SIGTERM])[0]
 
     try:
-        say("measuring on held-out images …")
+        phases.seconds["training"] = trainer.seconds
         players.share_statistics()
         if players.lensed_statistics_only:
             players.reestimate_statistics(players.extractor)
         if ranks.writes:
             run.refuse_moved()
             trainer.save_weights(run.directory)
-        measured = evaluate.everything(players, probes)
+        edits = evaluate.Edits(players, players.held_out("test")) if players.lens is not None else None
+        measured = evaluate.everything(players, probes, edits=edits, phases=phases)
+        pictured = edits.arrays() if edits is not None else None
         if ranks.writes:
-            summary = summarise(trainer, run, measured)
+            with phases.timed("drawing"):
+                summary = summarise(trainer, run, measured, pictured)
             if settings.removal:
-                found = proof.removal(players, probes if settings.probe else [])
-                summary = proof.save(run, summary, found)
+                with phases.timed("proving"):
+                    found = proof.removal(players, probes if settings.probe else [])
+                    summary = proof.save(run, summary, found)
+            summary["phases"] = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
             run.write_json("summary.json", summary)  # last of all: it says that the run is finished
         ranks.wait()
     except KeyboardInterrupt:
@@ -187,9 +198,9 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
     run.start_mirror(parsed.plain)
 
 
-def summarise(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str, Any]:
+def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
-    from lens import evaluate, figures
+    from lens import figures
     from lens.downstream import merge_downstream
 
     earlier = run.summary() or {}
@@ -198,8 +209,8 @@ def summarise(trainer: Trainer, run: Run, measured: dict[str, Any]) -> dict[str,
     if "removal" in earlier:
         summary["removal"] = earlier["removal"]
     folder = run.folder("figures")
-    if trainer.players.lens is not None:
-        figures.save_numbers(folder / "edits.npz", evaluate.edits(trainer.players))
+    if edits is not None:
+        figures.save_numbers(folder / "edits.npz", edits)
     figures.draw(run.directory, run.metrics())
     return summary
 

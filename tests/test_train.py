@@ -405,7 +405,8 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
-    got = downstream.features(players, players.extractor, images, index)
+    readers = {"": downstream.of_extractor(players, players.extractor)}
+    got = downstream.features(players, readers, images, index)[""]
     backbone = timm.create_model(
         "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
     ).eval()
