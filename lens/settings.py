@@ -62,7 +62,7 @@ class Settings:
     """Column of the images, where a table (parquet, shards, hub) leaves it open."""
     label_column: str | None = setting(None, needs="table")
     """Column of the labels, where a table (parquet, shards, hub) leaves it open."""
-    image_size: int = 96
+    image_size: int = 64
     """Side of the square images in pixels, 8 or more."""
     cache: Literal["disk", "none"] = "disk"
     """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
@@ -106,8 +106,9 @@ class Settings:
     shortcut_key: Literal["constant", "image", "source", "random"] = setting("constant", needs="planted shortcut")
     """What sets the shortcut's parameter; random is the control that predicts nothing."""
 
-    extractor: str = "resnet18"
-    """Feature extractor: any timm model name, or all_conv (small, its first layers at full resolution)."""
+    extractor: str = "resnet10t_narrow"
+    """Feature extractor: any timm model name (resnetv2_50 is the paper's), resnet10t_narrow (a small one for a CPU), or
+    all_conv (small, its first layers at full resolution)."""
     extractor_stem: Literal["default", "small", "stride1"] = "default"
     """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
     extractor_args: dict[str, Any] = setting({})
@@ -117,11 +118,11 @@ class Settings:
     """Safetensors file to start the extractor from, as timm names the tensors."""
     pretrained: bool = False
     """Start the extractor from timm's published weights (downloads them)."""
-    lens_encoder: str = setting("tu-tf_mobilenetv3_small_minimal_100", needs="lens")
-    """Encoder of the lens's U-Net: any segmentation-models-pytorch name, tu-NAME for any timm model,
-    full (a small U-Net whose finest level is the image's own), smooth (blurs and smooth shifts of colour, chosen place by
+    lens_encoder: str = setting("full", needs="lens")
+    """Encoder of the lens's U-Net: full (a small U-Net whose finest level is the image's own), any
+    segmentation-models-pytorch name, tu-NAME for any timm model, smooth (blurs and smooth shifts of colour, chosen place by
     place) or colour (one affine colour map for each image)."""
-    lens_depth: int = setting(5, needs="lens")
+    lens_depth: int = setting(4, needs="lens")
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
     lens_noise: float = setting(0.0, needs="lens")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
@@ -160,7 +161,7 @@ class Settings:
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """Optimiser of the extractor (the lens always uses Adam); sgd has momentum 0.9."""
-    lr: float = 3e-4
+    lr: float = 1e-3
     """Peak learning rate of the extractor."""
     lens_lr: float = setting(2e-3, needs="lens")
     """Peak learning rate of the lens."""
@@ -204,12 +205,12 @@ class Settings:
     """Steps between checkpoints."""
     eval_images: int = 128
     """Validation images that an evaluation during training looks at, at most."""
-    test_images: int | None = None
-    """Test images that the pretext task is asked about at the end, at most; default all."""
-    probe_images: int | None = None
-    """Training images that a probe is fitted on, at most; default all."""
-    probe_test_images: int | None = None
-    """Validation and test images, each, that a probe looks at, at most; default all."""
+    test_images: int | None = 2000
+    """Test images that the pretext task is asked about at the end, at most; null: all."""
+    probe_images: int | None = 10_000
+    """Training images that a probe is fitted on, at most; null: all."""
+    probe_test_images: int | None = setting(2000, before=None)
+    """Validation and test images, each, that a probe looks at, at most; null: all."""
     probe: list[str] | str = setting([], path=True)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
