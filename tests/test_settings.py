@@ -106,7 +106,7 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--steps", "0"], "at least 1"),
         (["--seed", "5000000000"], "at most"),
         (["--batch_size", "10", "--accumulate", "3"], "equal parts"),
-        (["--cache_size", "90"], "at least 96"),
+        (["--cache_size", "60"], "at least 64"),
         (["--device", "tpu9"], "unknown"),
         (["--shortcut", "arrow", "--shortcut_key", "source"], "two or more --data"),
         (["--task", "./nothing.py"], "there is no such file"),
@@ -188,7 +188,7 @@ def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
     told = parse([f"--config={file}"], "lens.train").settings
     assert (told.extractor, told.lens_encoder) == ("resnet18", "full")
     other = parse(["--task", "labels"], "lens.train").settings
-    assert (other.extractor, other.lens_every, other.lens_average) == ("resnet18", 1, 0.0)
+    assert (other.extractor, other.lens_every, other.lens_average) == ("resnet10t_narrow", 1, 0.0)
 
 
 def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():

@@ -1,0 +1,153 @@
+"""Measuring costs what it is worth: every image is fetched, lensed and read once, and the table says how many were."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from lens import downstream, evaluate, experiment, figures, train
+from lens.parsing import parse
+from lens.phases import Phases
+from lens.ranks import Ranks
+
+
+def built(photos, *words):
+    parsed = parse([*TINY, "--data", str(photos), *words], "lens.train")
+    fabric = experiment.make_fabric(parsed.settings)
+    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+
+
+def painted(players):
+    """Their lens with a last layer that is no longer zero: it edits."""
+    with torch.no_grad():
+        players.lens.unet.last.weight.normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
+    return players
+
+
+@pytest.fixture
+def players(photos):
+    return painted(built(photos, "--shortcut", "arrow", "--lens_noise", "0.02", "--target_psnr", "20"))
+
+
+def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, monkeypatch):
+    fetched, lensed = Counter(), Counter()
+    fetch, edit = type(players.images).fetch, players.lens.unet.forward
+
+    def counting(self, index):
+        fetched.update(np.asarray(index).tolist())
+        return fetch(self, index)
+
+    def editing(views):
+        lensed["views"] += len(views)
+        return edit(views)
+
+    monkeypatch.setattr(type(players.images), "fetch", counting)
+    monkeypatch.setattr(players.lens.unet, "forward", editing)
+    monkeypatch.setattr(
+        downstream, "untrained_extractor", lambda experiment: experiment.extractor
+    )  # it reads images too
+    test = players.images.indices("test").tolist()
+    edits = evaluate.Edits(players, players.held_out("test"))
+    probes = downstream.load_probes(players.settings, [], players.images)
+    evaluate.everything(players, probes, layer=["all"], edits=edits)
+    assert lensed["views"] == 4 * len(test)
+    assert {fetched[image] for image in test} == {2}  # for the task, and for the features
+    assert {fetched[image] for image in players.images.indices("train").tolist()} == {1}
+
+
+def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_views(players):
+    collected = evaluate.Edits(players, players.held_out("test"))
+    evaluate.pretext(players, players.held_out("test"), edits=collected)
+    found, alone = collected.arrays(), evaluate.edits(players)
+    assert found.keys() == alone.keys()
+    for name in found:
+        assert np.array_equal(found[name], alone[name]) or np.allclose(found[name], alone[name], atol=1e-6), name
+    # Slowly, from their definition: the upright planted picture, edited without noise, at 8 bits.
+    index = players.images.indices("test")
+    total = 0
+    for image in index:
+        (batch,) = players.batches(np.array([image]), 1)
+        views, _, _ = players.views(batch, training=False)
+        with torch.no_grad():
+            edited = (players.lens(views[:1]).clamp(0, 1) * 255).round() / 255
+        total = total + (edited - views[:1]).square().mean(dim=1)[0].double()
+    assert np.allclose(found["map"], (total / len(index)).numpy(), atol=1e-8)
+    assert found["map"].max() > 1e-5
+    assert np.abs(found["lensed"].astype(int) - found["original"]).std() > 3  # the pictures have the noise
+
+
+def test_readers_of_one_pass_read_what_each_alone_would(players):
+    index = players.images.indices("train")
+    other = downstream.untrained_extractor(players)
+    readers = {"a": downstream.of_extractor(players, players.extractor), "b": downstream.of_extractor(players, other)}
+    together = downstream.features(players, readers | {"pixels": downstream.pixels}, players.images, index)
+    for name, reader in readers.items():
+        alone = downstream.features(players, {"": reader}, players.images, index)[""]
+        assert np.array_equal(together[name], alone)
+    assert not np.array_equal(together["a"], together["b"])
+    assert together["pixels"].shape == (len(index), 432)
+
+
+def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass(photos):
+    players = painted(built(photos, "--feed", "lensed", "--shortcut", "arrow"))
+    index = players.held_out("test")
+    with torch.no_grad():  # two sets that differ
+        for norm in players.extractor.lensed_statistics:
+            norm.running_var.mul_(3)
+            norm.running_mean.add_(0.1)
+    found = evaluate.pretext(players, index, other_statistics=True)
+    summary = evaluate.pretext_summary(found, 0)
+    assert set(summary["loss"]) == {"raw", "lensed", "clean"}
+    with players.extractor.statistics(True):
+        slow = evaluate.pretext(players, index)
+    for kind in ("raw", "clean"):
+        assert np.array_equal(found.score[kind + evaluate.OTHER], slow.score[kind])
+        assert np.allclose(found.loss[kind + evaluate.OTHER], slow.loss[kind])
+        assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
+    assert not np.allclose(found.loss["raw"], found.loss["raw" + evaluate.OTHER])
+
+
+def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_many_images(photos, tmp_path, capsys):
+    words = ["--data", str(photos), "--test_images", "4", "--probe_images", "12", "--probe_test_images", "6"]
+    assert train.main([*TINY, *words, "--out", str(tmp_path / "run")]) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    told = {
+        "starting",
+        "reading images",
+        "building",
+        "training",
+        "validating",
+        "saving",
+        "asking the task",
+        "features",
+        "probes",
+        "drawing",
+    }
+    assert set(summary["phases"]) == told
+    assert all(seconds >= 0 for seconds in summary["phases"].values())
+    assert summary["phases"]["training"] == pytest.approx(summary["seconds"], abs=0.01)
+    (probe,) = summary["downstream"].values()
+    assert (probe["n_train"], probe["n_test"], summary["pretext"]["images"]) == (12, 6, 4)
+    cells = " ".join(cell for row in figures.table(summary) for cell in row)
+    assert f"4 of {summary['pretext']['of_images']} images" in cells
+    assert f"12 of {probe['n_train_of']} train, 6 of {probe['n_test_of']} test" in cells
+    shown = capsys.readouterr()
+    assert "seconds in all" in shown.out
+    for title in ("training 6/6", "asking the task 4/4", "features 24/24", "fitting probes 21/21"):
+        assert title in shown.err
+
+
+def test_phases_add_up_and_keep_their_order():
+    phases = Phases()
+    with pytest.raises(ValueError, match="broken"), phases.timed("first"):
+        raise ValueError("broken")
+    with phases.timed("second"):
+        pass
+    before = dict(phases.seconds)
+    with phases.timed("first"):
+        pass
+    assert list(phases.seconds) == ["first", "second"]
+    assert phases.seconds["first"] > before["first"]
