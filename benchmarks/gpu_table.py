@@ -87,7 +87,7 @@ def _step(result: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for mode, row in result["modes"].items():
         share = row["share_of_bf16_peak"]
-        peak = "" if share is None else f", {share:.0%} of 989 TFLOP/s"
+        peak = "" if share is None else f", {share:.0%} of {row['flops_per_second'] / share / 1e12:.0f} TFLOP/s"
         figure = f"{row['images_per_second']:,.1f} images/s, × {row['ratio_to_floor']:.3f} of its floor{peak}"
         rows.append(("step", mode, figure, f"bound by {row['bound_by']}"))
     memory = "; ".join(f"{mode} {row['peak_memory'] / 1e9:.2f}" for mode, row in result["modes"].items())
@@ -103,7 +103,7 @@ def _ways(part: str) -> Callable[[dict[str, Any]], list[Row]]:
                 found.append((part, mode, "**failed**", row["error"]))
                 continue
             figure = f"{row['images_per_second']:,.1f} images/s, × {row['speed_up']:.3f}"
-            beside = f"the step as it is, same rounds; first call {row['first']:.0f} s"
+            beside = f"the step as it is, just before; first call {row['first']:.0f} s"
             if row["gradients_apart"] is not None:
                 beside += f"; gradients apart by {row['gradients_apart']:.1e}"
             found.append((part, mode, figure, beside))

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.gpu import Asked
+from benchmarks.step_ways import now
 from lens import data, experiment, files, grid_file, probe, train, words
 from lens.grid import Grid, GridRun
 from lens.parsing import parse
@@ -61,7 +60,7 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     run = next(run for run in runs_of(asked, planted) if run.cell["cue"] == CUE and run.seed == 0)
     run = GridRun(run.cell, run.seed, [word for word in run.words if not words.key_of(word).startswith("removal")])
     rate = seconds_a_step(run.words, 3 if asked.dry else CALLS)
-    left = 0.4 * asked.seconds - (time.monotonic() - start)
+    left = 0.55 * asked.seconds - (time.monotonic() - start)
     most = next(int(word.partition("=")[2]) for word in run.words if words.key_of(word) == "steps")
     steps = 3 if asked.dry else max(1, min(most, int(left / rate)))
     run = GridRun(run.cell, run.seed, [word for word in run.words if words.key_of(word) != "steps"])
@@ -70,7 +69,7 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     result["training"] = trained(asked, run, steps)
     keep(result)
 
-    judged = ["--removal", "--removal_seeds=1", f"--removal_steps={2 if asked.dry else 600}"]
+    judged = ["--removal", "--removal_seeds=1", f"--removal_steps={2 if asked.dry else 400}"]
     judged += [f"--removal_classifiers={name}" for name in (judges[:1] if asked.dry else judges)]
     if asked.dry:
         judged.append("--removal_images=16")
@@ -110,13 +109,6 @@ def seconds_a_step(told: list[str], calls: int) -> float:
             start = now(fabric.device)
         trainer.train_step(batch.to(fabric.device))
     return (now(fabric.device) - start) / calls
-
-
-def now(device: torch.device) -> float:
-    """The clock when the device is done with what it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.monotonic()
 
 
 def trained(asked: Asked, run: GridRun, steps: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks import step
 from lens import experiment
@@ -102,38 +103,48 @@ def measure(
 
 def _beside(
     plain: Trainer, other: Trainer, batch: Batch, make: Callable[[Trainer], Callable[[], object]], rounds: int
-) -> dict[str, float]:
-    """Median seconds of both, in interleaved rounds; `first` is what the first call took: compiling, recording.
+) -> dict[str, float | None]:
+    """Median seconds of the step as it is, then of the other way; `first` is what its first call took: compiling, recording.
 
-    `gradients_apart` is the relative distance of both steps' gradients where the first call is the first step (a graph's
-    is not).
+    One after the other, since a graph keeps all the memory of its step. `gradients_apart` is the relative distance of both
+    steps' gradients where the first call is the first step (a graph's is not).
     """
-    device = plain.fabric.device
-    start = time.monotonic()
+    plain.train_step(batch)
+    expected = gradients(plain)
+    as_it_is = median_seconds(lambda: plain.train_step(batch), plain.fabric.device, rounds)
+    for parameter in plain.extractor_parameters + plain.lens_parameters:
+        parameter.grad = None
+    start = now(other.fabric.device)
     call = make(other)
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    first = time.monotonic() - start
-    moved = apart(plain, other, batch) if other.step == 1 else None
-    jobs: dict[str, step.Prepare] = {"as it is": lambda: lambda: plain.train_step(batch), "so": lambda: call}
-    step.interleaved(jobs, step.WARM_UP, device)
-    median = {name: statistics.median(values) for name, values in step.interleaved(jobs, rounds, device).items()}
+    first = now(other.fabric.device) - start
+    apart = float((gradients(other) - expected).norm() / expected.norm()) if other.step == 1 else None
+    seconds = median_seconds(call, other.fabric.device, rounds)
     return {
-        "seconds": median["so"],
-        "seconds_as_it_is": median["as it is"],
-        "images_per_second": len(batch.index) / median["so"],
-        "speed_up": median["as it is"] / median["so"],
+        "seconds": seconds,
+        "seconds_as_it_is": as_it_is,
+        "images_per_second": len(batch.index) / seconds,
+        "speed_up": as_it_is / seconds,
         "first": first,
-        "gradients_apart": moved,
+        "gradients_apart": apart,
     }
 
 
-def apart(plain: Trainer, other: Trainer, batch: Batch) -> float:
-    """Take the step that `other` has taken; the relative distance of what both have in their `.grad`."""
-    plain.train_step(batch)
-    mine, theirs = (
-        torch.cat([p.grad.flatten() for p in t.extractor_parameters + t.lens_parameters if p.grad is not None])
-        for t in (plain, other)
-    )
-    return float((mine - theirs).norm() / mine.norm())
+def median_seconds(call: Callable[[], object], device: torch.device, rounds: int) -> float:
+    """The median of a call's seconds over rounds, some before them not counted."""
+    jobs: dict[str, step.Prepare] = {"it": lambda: call}
+    step.interleaved(jobs, step.WARM_UP, device)
+    return statistics.median(step.interleaved(jobs, rounds, device)["it"])
+
+
+def gradients(trainer: Trainer) -> Tensor:
+    """What a step has left in the `.grad` of both players, one after the other."""
+    parameters = trainer.extractor_parameters + trainer.lens_parameters
+    return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+
+
+def now(device: torch.device) -> float:
+    """The clock when the device is done with what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()
