@@ -102,12 +102,12 @@ def record(file: Path, name: str, **entry: Any) -> None:
 # --- one part --------------------------------------------------------------------------------------------------------
 
 
-def run_part(name: str, asked: Asked, file: Path, log: Path) -> bool:
-    """Do a part in a process of its own, and end that when its time is up; whether it succeeded."""
+def run_part(name: str, asked: Asked, file: Path, log: Path, where: dict[str, Any]) -> bool:
+    """Do a part in a process of its own, and end that when its time is up; whether it succeeded. `where` is the machine."""
     files.write_atomically(
         file, files.json_text({"parts": {k: v for k, v in read(file)["parts"].items() if k != name}})
     )
-    record(file, name, state="running", dry=asked.dry, limit=asked.seconds)
+    record(file, name, state="running", dry=asked.dry, limit=asked.seconds, machine=where)
     context: Any = multiprocessing.get_context(asked.start_method)
     process = context.Process(target=_work, args=(name, asked, file, log))
     start = time.monotonic()
@@ -161,7 +161,7 @@ def _work(name: str, asked: Asked, file: Path, log: Path) -> None:
         module, _, function = PARTS[name][0].partition(":")
         check = getattr(importlib.import_module(module), function)
         result = check(asked, lambda found: record(file, name, result=found))
-        record(file, name, result=result, machine=machine(asked.device))
+        record(file, name, result=result)
     except BaseException as error:
         traceback.print_exc()
         told = str(error).strip().splitlines() or [""]
@@ -235,11 +235,11 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ["LENS_CACHE"] = f"{folder}/cache"
         images = Path(folder, "images")
         gpu_pack.synthetic(images) if arguments.dry else gpu_pack.unpack(packed, images)
-        done = []
+        where, done = machine("cpu" if arguments.dry else "cuda"), []
         for name in chosen:
             work = Path(folder, name)
             work.mkdir()
-            done.append(run_part(name, Asked(arguments.dry, PARTS[name][1], images, work), file, log))
+            done.append(run_part(name, Asked(arguments.dry, PARTS[name][1], images, work), file, log, where))
             shown = gpu_table.table(read(file)["parts"])
             files.write_atomically(arguments.out / "gpu.md", shown + "\n")
     put(shown)

@@ -30,7 +30,11 @@ def table(parts: dict[str, Any]) -> str:
                 (name, "the part as a whole", f"**{part['state']}**{after}", part.get("error", "what it had is above"))
             )
         lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
-    notes = [NOTES[name](part["result"]) for name, part in parts.items() if name in NOTES and part.get("result")]
+    notes = [
+        NOTES[name](part["result"], part.get("dry", False))
+        for name, part in parts.items()
+        if name in NOTES and part.get("result")
+    ]
     return "\n".join([*lines, *(line for note in notes for line in ("", note))])
 
 
@@ -143,16 +147,18 @@ def _percent(values: dict[str, Any], name: str) -> str:
     return f"{100 * values[name]:.1f} % ({100 * low:.1f} – {100 * high:.1f})"
 
 
-def _arrow_note(result: dict[str, Any]) -> str:
-    images = next((part["training_images"] for part in result["arms"].values()), None)
+def _arrow_note(result: dict[str, Any], dry: bool) -> str:
+    trained = next((part["training_images"] for part in result["arms"].values()), None)
+    what = "images of our own making" if dry else "a part of CIFAR-10"
     return (
-        f"arrow: `{result['config']}` for {result['steps']:,} steps instead of 100 epochs, one seed, on a part of CIFAR-10: 6,400 "
-        f"training images, of which {images:,} are trained on, and 1,600 test images. The replication (Ahmadian & Lindsten, "
-        "ICASSP 2023) has all 50,000 and 100 epochs or more: its figures stand beside ours, not against them."
+        f"arrow: `{result['config']}` for {result['steps']:,} steps instead of 100 epochs, one seed, on {what}: "
+        f"{result['images']['train']:,} training images, of which {trained:,} are trained on, and {result['images']['test']:,} "
+        "test images. The replication (Ahmadian & Lindsten, ICASSP 2023) has all 50,000 and 100 epochs or more: its figures "
+        "stand beside ours, not against them."
     )
 
 
-def _cast_note(result: dict[str, Any]) -> str:
+def _cast_note(result: dict[str, Any], dry: bool) -> str:
     return (
         f"cast: `{result['config']}` at {result['image_size']} px for {result['steps']:,} of its {result['full_steps']:,} steps, "
         "seed 0, on the same images, enlarged where they are smaller."
@@ -163,4 +169,4 @@ ROWS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "gradients": _gradients, "resume": _resume, "step": _step, "graph": _ways("graph"), "compile": _ways("compile"),
     "arrow": _arrow, "cast": _cast,
 }  # fmt: skip
-NOTES = {"arrow": _arrow_note, "cast": _cast_note}
+NOTES: dict[str, Callable[[dict[str, Any], bool], str]] = {"arrow": _arrow_note, "cast": _cast_note}

@@ -44,6 +44,7 @@ def arrow(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
     left = 0.95 * asked.seconds - (time.monotonic() - start) - MEASURING * len(runs)
     steps = 2 if asked.dry else max(1, int(left / sum(rates.values())))
     result: dict[str, Any] = {"config": ARROW, "steps": steps, "seconds_a_step": rates, "arms": {}, "failed": []}
+    result["images"] = {split: len([*(asked.images / split).rglob("*.png")]) for split in ("train", "test")}
     for run in runs:
         result["arms"][run.cell["arm"]] = trained(asked, run, steps)
         keep(result)

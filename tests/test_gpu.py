@@ -125,7 +125,9 @@ def test_three_arms_train_for_the_same_steps_beside_the_replication(dry):
     beside = {cells[1].partition(", ")[0]: cells[3] for cells in rows(dry[0].stdout, "arrow")}
     for arm, figure in (("clean", "68.3"), ("arrow", "53.2"), ("arrow + lens", "57.1")):
         assert figure in beside[arm]
-    assert "6,400 training images" in dry[0].stdout
+    assert "on images of our own making: 120 training images, of which 20 are trained on" in dry[0].stdout
+    real = gpu_table.table({"arrow": dry[2]["arrow"] | {"dry": False}})
+    assert "on a part of CIFAR-10: 120 training images" in real
 
 
 def test_the_planted_cast_is_trained_and_judged(dry):
@@ -212,9 +214,10 @@ def test_a_part_that_fails_or_overruns_is_told_and_leaves_what_it_had(part, stat
     file = tmp_path / "gpu.json"
     gpu.record(file, "gradients", state="done")
     asked = gpu.Asked(dry=True, seconds=1.0 if part is too_slow else 60.0, images=tmp_path, work=tmp_path)
-    assert not gpu.run_part("resume", asked, file, tmp_path / "gpu.log")
+    assert not gpu.run_part("resume", asked, file, tmp_path / "gpu.log", {"device": "a card"})
     entry = gpu.read(file)["parts"]["resume"]
     assert (entry["state"], entry.get("error"), entry["result"]["found"]) == (state, error, found)
+    assert entry["machine"] == {"device": "a card"}
     assert gpu.read(file)["parts"]["gradients"] == {"state": "done"}
     if part is too_slow:
         deadline = time.monotonic() + 5
