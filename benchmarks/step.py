@@ -36,9 +36,10 @@ import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.nn import functional
 
-from lens import experiment
+from lens import experiment, networks
 from lens.adversary import adversarial_loss, plain_step
 from lens.data import Batch, Images, gather
 from lens.parsing import Parsed, parse
@@ -123,7 +124,9 @@ def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric
     settings = dataclasses.replace(parsed.settings, **MODES[mode])  # type: ignore[arg-type]
     players = experiment.build(dataclasses.replace(parsed, settings=settings), images, fabric)
     if players.lens is not None:
-        nn.init.normal_(players.lens.unet.segmentation_head[0].weight, std=0.01)
+        unet = players.lens.unet
+        last = unet.last if settings.lens_encoder in networks.OWN else unet.segmentation_head[0]
+        nn.init.normal_(last.weight, std=0.01)
     return Trainer(players, total=10**6)
 
 
@@ -150,7 +153,7 @@ def make_parts(trainer: Trainer, batch: Batch) -> dict[str, Prepare]:
 
     def lens_step() -> Callable[[], object]:
         trainer.lens_optimizer.zero_grad()
-        return lambda: lens(views).backward(upstream, inputs=lens_parameters)
+        return lambda: trainer.fabric.backward(lens(views), upstream, inputs=lens_parameters)
 
     def lens_forward() -> Callable[[], object]:
         return lambda: torch.no_grad()(lens)(views)
@@ -219,7 +222,8 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 def examine(trainer: Trainer, step: Callable[[], object], before: int) -> dict[str, Any]:
-    """Peak bytes of the mode's tensors, FLOPs, and the share of operations' time in convolutions and matrix products.
+    """Peak bytes of the mode's tensors, FLOPs, the share of operations' time in convolutions and matrix products, and (on
+    CUDA) the seconds that the device works in a step.
 
     On CUDA the peak is the allocator's, less what other modes held `before`. On a CPU it is what the mode holds between
     steps and the highest sum of what the profiler saw allocated and freed: tensors, not oneDNN's scratch space.
@@ -248,7 +252,27 @@ def examine(trainer: Trainer, step: Callable[[], object], before: int) -> dict[s
             taken = row.self_device_time_total if cuda else row.self_cpu_time_total
             total += taken
             contractions += taken * bool(CONTRACTION.match(row.key))
-    return {"peak_memory": peak, "flops": flops, "contraction_share": contractions / total}
+    found = {"peak_memory": peak, "flops": flops, "contraction_share": contractions / total}
+    return found | {"device_seconds": device_seconds(seen) if cuda else None}
+
+
+def device_seconds(seen: torch.profiler.profile) -> float:
+    """How long the device has worked on kernels and copies of what a profiler has seen."""
+    rows = [row for row in seen.key_averages() if row.device_type != DeviceType.CPU and not row.is_user_annotation]
+    return sum(row.self_device_time_total for row in rows) / 1e6
+
+
+IDLE = 0.2
+"""Share of a step in which a device has nothing to do, from which on the launches count as what bounds it."""
+
+
+def bound_by(contraction_share: float, busy_share: float | None) -> str:
+    """What a step waits for most, in words: the launching of kernels, arithmetic, or (elementwise, norms) memory."""
+    if busy_share is not None and busy_share < 1 - IDLE:
+        return f"launches, device busy {busy_share:.0%}"
+    if contraction_share > 0.5:
+        return f"contractions, {contraction_share:.0%}"
+    return f"elementwise and norms, {1 - contraction_share:.0%}"
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------
@@ -294,6 +318,8 @@ def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
     for mode, counts in FLOORS.items():
         floor = sum(count * median[part] for part, count in counts.items())
         rate = examined[mode]["flops"] / median[mode]
+        working = examined[mode]["device_seconds"]
+        busy = None if working is None else min(1.0, working / median[mode])
         modes[mode] = {
             "seconds": median[mode],
             "spread": spread[mode],
@@ -304,6 +330,8 @@ def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
             **examined[mode],
             "flops_per_second": rate,
             "share_of_bf16_peak": rate / peak if peak and settings.precision == "bf16" else None,
+            "busy_share": busy,
+            "bound_by": bound_by(examined[mode]["contraction_share"], busy),
         }
     return {
         "modes": modes,
@@ -334,30 +362,38 @@ def show(result: dict[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("mode", "bound by") else "right")
     for mode, row in result["modes"].items():
         low, high = row["spread"]
-        share, of_peak = row["contraction_share"], row["share_of_bf16_peak"]
-        kind = f"contractions, {share:.0%}" if share > 0.5 else f"elementwise and norms, {1 - share:.0%}"
+        of_peak = row["share_of_bf16_peak"]
         table.add_row(
             mode, f"{1e3 * row['seconds']:.1f}", f"{1e3 * low:.1f}–{1e3 * high:.1f}", f"{row['images_per_second']:.1f}",
             f"{1e3 * row['floor_seconds']:.1f}", f"{row['ratio_to_floor']:.3f}", f"{row['ratio_to_two_pass']:.3f}",
             f"{row['peak_memory'] / 1e6:.0f}", f"{row['flops_per_second'] / 1e12:.3f}",
-            "–" if of_peak is None else f"{of_peak:.1%}", kind,
+            "–" if of_peak is None else f"{of_peak:.1%}", row["bound_by"],
         )  # fmt: skip
     console.print(table)
     parts = ", ".join(f"{name} {1e3 * part['seconds']:.1f}" for name, part in result["parts"].items())
     console.print(f"parts, ms: {parts}")
+    for mode, ways in result["ways"].items():
+        for way, row in ways.items():
+            told = row.get("error") or f"{row['images_per_second']:.1f} images/s, × {row['speed_up']:.3f}"
+            console.print(f"{mode}, {way}: {told}", markup=False)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, write."""
 
     def run() -> int:
+        from benchmarks import step_ways
+
         parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
         parser.add_argument("--json", type=Path, help="file for every figure")
         parser.add_argument("--rounds", type=int, default=20)
+        parser.add_argument("--ways", nargs="*", default=[], choices=step_ways.WAYS, help="see benchmarks.step_ways")
         arguments, more = parser.parse_known_args(argv)
         base = GPU_DEFAULTS if arguments.device == "cuda" else None
-        result = measure(parse([f"--device={arguments.device}", *more], "lens.train", base), arguments.rounds)
+        parsed = parse([f"--device={arguments.device}", *more], "lens.train", base)
+        result = measure(parsed, arguments.rounds)
+        result["ways"] = step_ways.measure(parsed, [*MODES][:-1], arguments.ways, arguments.rounds)
         show(result)
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")

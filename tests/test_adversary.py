@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import reference
 from lens.adversary import (
     Rules,
     adversarial_loss,
@@ -93,52 +94,6 @@ def run_step(lens, extractor, views, question, adversary, feed, batch_norm, shar
     )
 
 
-# --- the slow reference: plain loops over the formula, one player at a time, no shared graph -------------------------
-
-
-def reference_logits(extractor, pictures):
-    return extractor.head(extractor.backbone(pictures * 2 - 1))
-
-
-def reference_cross_entropy(logits, target):
-    total = 0.0
-    for row, k in zip(logits, target.tolist(), strict=True):
-        total = total - (row[k] - torch.log(torch.exp(row).sum()))
-    return total / len(target)
-
-
-def reference_extractor_loss(lens, extractor, views, target, feed, batch_norm):
-    with torch.no_grad():
-        lensed = lens(views).clamp(0, 1)
-    if feed == "lensed":
-        return reference_cross_entropy(reference_logits(extractor, lensed), target)
-    if batch_norm == "separate":
-        raw = reference_cross_entropy(reference_logits(extractor, views), target)
-        return 0.5 * raw + 0.5 * reference_cross_entropy(reference_logits(extractor, lensed), target)
-    both = reference_logits(extractor, torch.cat([views, lensed]))
-    return reference_cross_entropy(both, torch.cat([target, target]))
-
-
-def reference_lens_loss(lens, extractor, views, target, adversary, feed, batch_norm):
-    for parameter in extractor.parameters():
-        parameter.requires_grad_(False)
-    moved = lens(views)
-    outside = (moved.detach() < 0) | (moved.detach() > 1)
-    shown = torch.where(outside, moved.detach().clamp(0, 1) + (moved - moved.detach()), moved)
-    if feed == "both" and batch_norm == "joint":
-        logits = reference_logits(extractor, torch.cat([views, shown]))[len(views) :]
-    else:
-        logits = reference_logits(extractor, shown)
-    if adversary == "full":
-        fooling = -reference_cross_entropy(logits, target)
-    elif adversary == "least_likely":
-        fooling = reference_cross_entropy(logits, torch.tensor([int(torch.argmin(row)) for row in logits]))
-    else:
-        fooling = sum(reference_cross_entropy(logits, torch.full_like(target, k)) for k in range(4)) / 4
-    error = ((moved - views) ** 2).sum() / views.numel()
-    return fooling + LAMBDA * error
-
-
 @pytest.mark.parametrize("adversary", ADVERSARIES)
 @pytest.mark.parametrize(("feed", "batch_norm"), MODES)
 def test_both_gradients_equal_the_slow_reference(adversary, feed, batch_norm):
@@ -147,9 +102,9 @@ def test_both_gradients_equal_the_slow_reference(adversary, feed, batch_norm):
     run_step(lens, extractor, views, question, adversary, feed, batch_norm)
 
     target = question["target"]
-    reference_extractor_loss(slow_lens, slow_extractor, views, target, feed, batch_norm).backward()
+    reference.extractor_loss(slow_lens, slow_extractor, views, target, feed, batch_norm).backward()
     expected_extractor = gradients(slow_extractor)
-    reference_lens_loss(slow_lens, slow_extractor, views, target, adversary, feed, batch_norm).backward()
+    reference.lens_loss(slow_lens, slow_extractor, views, target, adversary, feed, batch_norm, LAMBDA).backward()
     expected_lens = gradients(slow_lens)
     for got, expected in ((gradients(extractor), expected_extractor), (gradients(lens), expected_lens)):
         assert expected.norm() > 1e-3
@@ -176,7 +131,7 @@ def test_the_plain_step_is_the_extractors_own_loss():
     _, extractor, views, question = players()
     slow = copy.deepcopy(extractor)
     plain_step(extractor, trained(extractor), ROTATION, views, question, backward)
-    reference_cross_entropy(reference_logits(slow, views), question["target"]).backward()
+    reference.cross_entropy(reference.logits(slow, views), question["target"]).backward()
     assert torch.allclose(gradients(extractor), gradients(slow), rtol=1e-9, atol=1e-12)
 
 
