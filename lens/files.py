@@ -1,4 +1,4 @@
-"""Files on disk that are whole or absent, written and read without following anybody's links, pipes or bombs."""
+"""Files on disk that are whole or absent, written, read and listed without following anybody's loops, pipes or bombs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -238,3 +238,33 @@ def reading(file: Path, advice: str) -> Iterator[None]:
     except (*damage, SafetensorError) as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadInput(f"{file} cannot be read ({type(error).__name__}: {what}): {advice}") from error
+
+
+# --- listing ---------------------------------------------------------------------------------------------------------
+
+
+def walk(folder: str) -> Iterator[str]:
+    """All files below `folder`, relative to it; links to folders are followed, each real folder once: a loop ends.
+
+    Raises BadInput for a folder that cannot be read: images would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
+
+    status = os.stat(folder)
+    seen = {(status.st_dev, status.st_ino)}
+    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        kept = []
+        for name in sorted(subfolders):
+            try:
+                status = os.stat(os.path.join(place, name))
+            except OSError as error:
+                refuse(error)
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                kept.append(name)
+        subfolders[:] = kept
+        prefix = "" if place == folder else os.path.relpath(place, folder) + os.sep
+        for name in files:
+            yield prefix + name

@@ -8,7 +8,8 @@ import re
 import stat
 from pathlib import Path
 
-from lens.protocols import BadInput, Source, check_path, find, names, nearest, walk
+from lens.files import walk
+from lens.protocols import BadInput, Source, check_path, find, names, nearest
 
 
 def open_source(

@@ -9,7 +9,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record, walk
+from lens.files import walk
+from lens.protocols import BadInput, Listing, Record
 from lens.sources._files import IMAGES, PLACES205, SPLITS, file_stamps, open_image
 
 if TYPE_CHECKING:

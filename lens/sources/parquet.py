@@ -9,7 +9,8 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.protocols import BadInput, Listing, Record, walk
+from lens.files import walk
+from lens.protocols import BadInput, Listing, Record
 from lens.sources._columns import choose, labelled, numbered, within
 from lens.sources._files import file_stamps, open_image
 from lens.sources._parquet_file import class_names, damage, holds_images, holds_labels, open_parquet

@@ -12,7 +12,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from lens.protocols import Record, walk
+from lens.files import walk
+from lens.protocols import Record
 from lens.sources._files import IMAGES, check_regular, file_stamps
 from lens.sources._hugging_face import HuggingFace
 
