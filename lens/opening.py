@@ -8,7 +8,7 @@ import re
 import stat
 from pathlib import Path
 
-from lens.files import walk
+from lens.files import own_kind, walk
 from lens.protocols import BadInput, Source, check_path, find, names, nearest
 
 
@@ -50,6 +50,8 @@ def open_source(
         raise BadInput(
             f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
         )
+    if path.is_dir() and (kind := own_kind(os.listdir(key))):
+        raise BadInput(f"{key} is one of lens's own folders ({kind}): name a folder of pictures")
     # One walk for all readers: on a network disk a walk takes minutes.
     files = walk(key) if path.is_dir() else [key]
     endings = {os.path.splitext(name)[1].lower() for name in files}

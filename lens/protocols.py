@@ -132,10 +132,14 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a source holds: its records in a fixed order, the class names (empty where there are no labels)."""
+    """What a source holds: its records in a fixed order, the class names (empty where there are no labels).
+
+    `notes` are lines for the person: what was passed over, or has no label.
+    """
 
     records: Sequence[Record]
     classes: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 class Source(Protocol):

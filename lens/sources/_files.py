@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import stat
@@ -14,17 +15,36 @@ from lens.protocols import BadInput
 if TYPE_CHECKING:
     import PIL.Image
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
-"""What these endings stand for, as Pillow calls it; a JPEG may be an MPO, as phones write them.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats of pictures that are read, as Pillow calls them; a JPEG may be an MPO, as phones write them.
 
 Pillow looks at a file's content and not at its name, and reads 40 formats more: it hands PostScript to Ghostscript.
 """
 LARGEST_IMAGE = 1024 * MEBIBYTE
 """Bytes of an image file, at most: Pillow refuses more than 179 million pixels, six bytes each."""
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test",
+}  # fmt: skip
 PLACES205 = "trainvalsplit_places205"
 """The folder of Places205's file lists."""
+
+
+@functools.cache
+def image_endings() -> frozenset[str]:
+    """The endings of files in `FORMATS` that this Pillow can decode, lower case, with the dot."""
+    import PIL.Image
+
+    known = PIL.Image.registered_extensions()
+    return frozenset(ending for ending, form in known.items() if form in (*_formats(), "MPO"))
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with: of others it may know the name, and warns when it meets one."""
+    import PIL.Image
+
+    known = set(PIL.Image.registered_extensions().values())
+    return tuple(form for form in FORMATS if form in known and form in PIL.Image.OPEN)
 
 
 def file_stamps(path: str | os.PathLike[str]) -> tuple[str, str]:
@@ -62,6 +82,6 @@ def open_image(content: bytes | str | Path) -> PIL.Image.Image:
     if not isinstance(content, bytes):
         content = read_bytes(content, LARGEST_IMAGE)
     try:
-        return PIL.Image.open(io.BytesIO(content), formats=FORMATS)
+        return PIL.Image.open(io.BytesIO(content), formats=_formats())
     except PIL.UnidentifiedImageError as error:
-        raise PIL.UnidentifiedImageError(f"it is none of {', '.join(FORMATS)}, or damaged") from error
+        raise PIL.UnidentifiedImageError(f"it is none of {', '.join(_formats())}, or damaged") from error

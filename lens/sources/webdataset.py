@@ -14,7 +14,7 @@ from typing import Any
 
 from lens.files import walk
 from lens.protocols import Record
-from lens.sources._files import IMAGES, check_regular, file_stamps
+from lens.sources._files import check_regular, file_stamps, image_endings
 from lens.sources._hugging_face import HuggingFace
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
@@ -30,7 +30,7 @@ class WebDataset(HuggingFace):
     @staticmethod
     def accepts(path: Path, endings: Set[str]) -> bool:
         """A .tar file, or a folder with .tar files and neither images nor parquet files beside them."""
-        return ".tar" in endings and not endings & (IMAGES | {".parquet"})
+        return ".tar" in endings and not endings & (image_endings() | {".parquet"})
 
     def _load(self) -> tuple[Any, list[Record]]:
         import datasets
