@@ -29,6 +29,32 @@ if TYPE_CHECKING:
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 MEBIBYTE = 2**20
 _TEMPORARY = ".lens-{}.tmp"
+SYSTEM_FAULTS = {
+    errno.EMFILE: "this process has as many files open as it may: allow it more with ulimit -n 4096",
+    errno.ENFILE: "this machine has as many files open as it may: close some programs",
+    errno.ENOMEM: "the memory is full: close some programs",
+    errno.EIO: "the disk or the way to it fails: look into the system's log, and copy what is on it elsewhere",
+    errno.ESTALE: "the network disk has lost it: mount that again",
+}
+"""What a system's errors say, whatever file they are met at."""
+
+
+class SystemFault(BadInput):
+    """An error of the system, which says nothing about the file that it was met at."""
+
+
+def system_fault(error: BaseException | None, place: object = None) -> SystemFault | None:
+    """What to raise where an error, or one that it was raised from, is the system's; None for any other.
+
+    `place` is the file that was asked for, where the error does not name it.
+    """
+    while error is not None and not isinstance(error, SystemFault):
+        if isinstance(error, OSError) and error.errno in SYSTEM_FAULTS:
+            file = place or error.filename
+            at = f" {os.fsdecode(file) if isinstance(file, bytes) else file}" if file else ""
+            return SystemFault(f"cannot open or read{at} ({os.strerror(error.errno)}): {SYSTEM_FAULTS[error.errno]}")
+        error = error.__cause__
+    return error if isinstance(error, SystemFault) else None
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -238,7 +264,9 @@ def reading(file: Path, advice: str) -> Iterator[None]:
         raise
     except (*damage, SafetensorError) as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadInput(f"{file} cannot be read ({type(error).__name__}: {what}): {advice}") from error
+        raise system_fault(error, file) or BadInput(
+            f"{file} cannot be read ({type(error).__name__}: {what}): {advice}"
+        ) from error
 
 
 # --- listing ---------------------------------------------------------------------------------------------------------
@@ -295,7 +323,7 @@ def is_foreign(name: str) -> str | None:
     """What a name is called that is nobody's picture or folder of pictures, whatever it holds; None for any other."""
     if name in OTHER_PROGRAMS:
         return "foreign folder"
-    return "hidden name" if name.startswith(".") else None
+    return "hidden name" if name.startswith(".") and name not in (".", "..") else None
 
 
 def own_kind(entries: Iterable[str]) -> str | None:
@@ -314,7 +342,8 @@ def walk(folder: str, passed: Passed | None = None) -> Iterator[str]:
     passed = Passed() if passed is None else passed
 
     def refuse(error: OSError) -> NoReturn:
-        raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
+        advice = "mend it or move it away"
+        raise system_fault(error) or BadInput(f"cannot read the folder {error.filename} ({error.strerror}): {advice}")
 
     status = os.stat(folder)
     seen = {(status.st_dev, status.st_ino)}

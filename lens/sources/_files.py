@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.files import MEBIBYTE, read_bytes
+from lens.files import MEBIBYTE, read_bytes, system_fault
 from lens.protocols import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def file_stamps(path: str | os.PathLike[str]) -> tuple[str, str]:
     """
     try:
         status = os.stat(path)
-    except OSError:
+    except OSError as error:
+        if fault := system_fault(error, path):
+            raise fault from error
         return "missing", "missing"
     portable = f"{status.st_size}/{status.st_mtime_ns}"
     return f"{portable}/{status.st_ctime_ns}", portable
@@ -66,7 +68,8 @@ def check_regular(path: str | Path) -> None:
     try:
         regular = stat.S_ISREG(os.stat(path).st_mode)
     except OSError as error:
-        raise BadInput(f"cannot read {path} ({error.strerror}): mend it or move it away") from error
+        line = f"cannot read {path} ({error.strerror}): mend it or move it away"
+        raise system_fault(error, path) or BadInput(line) from error
     if not regular:
         raise BadInput(f"{path} is no regular file: move it away")
 
