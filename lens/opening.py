@@ -8,7 +8,7 @@ import re
 import stat
 from pathlib import Path
 
-from lens.files import own_kind, walk
+from lens.files import own_kind, system_fault, walk
 from lens.protocols import BadInput, Source, check_path, find, names, nearest
 
 
@@ -68,7 +68,8 @@ def _exists(key: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise BadInput(f"{key[:80]!r} cannot be opened ({error.strerror}): give a folder or a file") from error
+        line = f"{key[:80]!r} cannot be opened ({error.strerror}): give a folder or a file"
+        raise system_fault(error, key) or BadInput(line) from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise BadInput(f"{key} is a pipe, a socket or a device: give a folder or a file")
     return True
