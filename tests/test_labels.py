@@ -195,6 +195,12 @@ def test_the_order_of_columns_and_others_beside_them_do_not_matter(tmp_path):
     assert (redder(images) == (images.label == 1)).all()
 
 
+def test_a_file_without_the_images_of_the_others_is_named(tmp_path):
+    place = parquet(tmp_path / "p", {"image": PICTURES, "label": LABELS}, {"image": ["a.png"] * N, "label": LABELS})
+    with pytest.raises(BadInput, match=r"1\.parquet: column 'image' holds no images"):
+        load([place], tmp_path)
+
+
 def test_floats_with_names_are_those_names(tmp_path):
     feature = {"label": {"_type": "ClassLabel", "names": ["blue", "red"]}}
     table = pyarrow.table({"image": PICTURES, "label": [float(k) if i else math.nan for i, k in enumerate(LABELS)]})

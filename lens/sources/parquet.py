@@ -118,8 +118,10 @@ class Parquet:
 
     @functools.cached_property
     def _image_column(self) -> str:
-        found = self._common(holds_images)
-        column = choose(self.path, "image", self.image_column, found, list(self._footers[0].columns))
+        first = self._footers[0].columns
+        # Where the files share none, the first file's are meant, and the line names the file that differs.
+        found = self._common(holds_images) or [name for name, kind in first.items() if holds_images(kind)]
+        column = choose(self.path, "image", self.image_column, found, list(first))
         for footer in self._footers:
             footer.refuse_twins(column)
             if column not in footer.columns or not holds_images(footer.columns[column]):
