@@ -132,7 +132,7 @@ def _numbered(where: str, values: list[Any], mend: str) -> tuple[list[int | None
     """Labels of one kind as numbers, and their names, sorted. Raises BadInput for labels of several kinds."""
     kinds = sorted({_kind(value) for value in values if value is not None})
     if len(kinds) > 1:
-        raise BadInput(f"{where}: the labels are of several kinds ({', '.join(kinds)}): write them alike, or {mend}")
+        raise BadInput(f"{where}: the labels are of several kinds ({', '.join(kinds)}): {mend}")
     known = sorted({value for value in values if value is not None})
     number = {value: position for position, value in enumerate(known)}
     return [None if value is None else number[value] for value in values], [str(value) for value in known]

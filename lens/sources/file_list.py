@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,9 +63,10 @@ class FileList:
                 labels.append(label)
         if not records:
             raise BadInput(f"{self.path} names no image: its lines are `path label`, as in `a/abbey/1.jpg 0`")
-        known = {os.path.abspath(os.path.join(self._root, record.name)) for record in records}
-        if len(known) < len(records):
-            raise BadInput(f"{self.path} names {len(records) - len(known)} images twice: name each of them once")
+        places = Counter(os.path.abspath(os.path.join(self._root, record.name)) for record in records)
+        if again := len(records) - len(places):
+            first = places.most_common(1)[0][0]
+            raise BadInput(f"{self.path} names {again} images twice, such as {first!r}: name each of them once")
         column = Column("label", labels, mend="mend the list")
         listing, _ = labelled(self.path, records, column)
         if Path(self.path).is_dir():
