@@ -180,6 +180,15 @@ def test_a_name_stands_as_it_is_where_such_a_file_is_there(tmp_path):
     assert images.names == [*odd, *names[1:]]
 
 
+def test_a_first_line_of_titles_is_one_only_where_no_such_file_is(tmp_path):
+    (tmp_path / "list.csv").write_text("image,label\na.png,cat\n")
+    before = opening.open_source(f"{tmp_path}/list.csv").listing().records
+    (tmp_path / "image").touch()
+    after = opening.open_source(f"{tmp_path}/list.csv").listing().records
+    assert [record.name for record in before] == ["a.png"]
+    assert [record.name for record in after] == ["image", "a.png"]
+
+
 def test_listed_copies_that_programs_have_made_are_passed_over(tmp_path):
     names = pets(tmp_path)
     more = ["im/class0/._000.png", "__MACOSX/im/000.png", "im/class1/.ipynb_checkpoints/000-checkpoint.png"]
