@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import pickle
 import resource
 
 import numpy as np
@@ -140,6 +141,13 @@ def test_a_cache_that_cannot_be_opened_now_is_neither_damaged_nor_anothers(tmp_p
     with no_more_files(), pytest.raises(SystemFault, match="Too many open files"):
         cache_folder.opened(folder, 10, 16, lambda *told: None)
     assert np.array_equal(images.fetch(np.arange(10)), load([place], tmp_path).fetch(np.arange(10)))
+
+
+def test_squares_that_a_reader_of_batches_cannot_open_now_are_not_damaged(tmp_path):
+    images = load([write_folder(tmp_path / "a", 5)], tmp_path)
+    in_a_worker = pickle.loads(pickle.dumps(images.arrays[0]))  # without the descriptor
+    with no_more_files(), pytest.raises(SystemFault, match=r"images\.npy \(Too many open files\)"):
+        in_a_worker[np.arange(3)]
 
 
 # --- one line --------------------------------------------------------------------------------------------------------
