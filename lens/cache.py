@@ -26,7 +26,7 @@ import PIL.ImageOps
 from lens import cache_folder
 from lens.cache_folder import IMAGES, LONGEST_REASON, META, TICK, Meta, Progress
 from lens.content import DIGEST, content_of
-from lens.files import is_own_folder
+from lens.files import is_own_folder, system_fault
 from lens.protocols import BadInput, Listing, Source
 from lens.squares_file import Damaged, Square, SquaresFile, header
 from lens.terminal import say
@@ -203,7 +203,7 @@ def _build_cache(place: Path, source: Source, listing: Listing, size: int, progr
             if not (place / META).exists():
                 raise
     except OSError as error:
-        raise BadInput(
+        raise system_fault(error, place.parent) or BadInput(
             f"cannot write the image cache in {place.parent} ({error.strerror}): choose another --cache_dir"
         ) from error
     finally:
@@ -238,6 +238,8 @@ def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: P
             with source.read(position) as image:
                 return content_of(image), to_square(image, size)
         except Exception as error:
+            if fault := system_fault(error, listing.records[position].name):
+                raise fault from error
             return reason(error)
 
     # Threads: decoding, resizing and hashing release the interpreter's lock.
@@ -335,7 +337,7 @@ class Uncached:
             try:
                 rows[row] = read_square(self.source, position, self.size)
             except Exception as error:
-                raise BadInput(
+                raise system_fault(error, self.listing.records[position].name) or BadInput(
                     f"image {self.listing.records[position].name!r} of {self.key} cannot be read ({reason(error)}): remove "
                     "it, or use --cache disk, which skips and counts such images"
                 ) from error

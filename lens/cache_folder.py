@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lens.files import checksum, is_own_folder, read_bytes, write_atomically
+from lens.files import checksum, is_own_folder, read_bytes, system_fault, write_atomically
 from lens.protocols import BadInput
 from lens.squares_file import Damaged, SquaresFile, state_of
 
@@ -117,7 +117,7 @@ def opened(place: Path, count: int, size: int, progress: Progress) -> tuple[Squa
         squares = SquaresFile.of(place / IMAGES, count, size)
     except OSError as error:
         # Somebody else's perhaps: what cannot be read is not thrown away.
-        raise BadInput(
+        raise system_fault(error, place) or BadInput(
             f"the image cache {place} cannot be read ({error.strerror}): mend its permissions, or choose another --cache_dir"
         ) from error
     if _remembered(place) != _memory(squares, meta):

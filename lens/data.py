@@ -21,7 +21,7 @@ from lens.opening import open_source
 from lens.protocols import BadInput, Listing
 from lens.splits import FRESH, SPLITS, gives, groups_of, split_of, together
 from lens.squares_file import Square, SquaresFile
-from lens.terminal import printable
+from lens.terminal import printable, say
 
 # --- the images of a run ---------------------------------------------------------------------------------------------
 
@@ -157,6 +157,9 @@ def load(
     found_groups: set[tuple[int, str]] = set()
     opened = [open_source(key, image_column, label_column, root, cache_dir) for key in keys]
     listings = [source.listing() for source in opened]
+    for key, listing in zip(keys, listings, strict=True):
+        for note in listing.notes:
+            say(f"{key}: {note}")
     check(keys, listings)
     for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
         if cache == "none":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lens.files import DISK_FULL
+from lens.files import DISK_FULL, system_fault
 from lens.protocols import BadInput
 
 
@@ -22,6 +22,8 @@ def refusal(error: BaseException | None, directory: Path, again: str, kept: str 
         place = directory if inside or file is None else file
         whole = f"; {kept}" if kept else ""
         return BadInput(f"no space is left on the disk of {place}{whole}: free some space, then {again}")
+    if fault := system_fault(error, file or directory):
+        return BadInput(f"{fault}; then {again}")
     if file is not None and inside and not directory.is_dir():
         return moved(directory)
     if file is not None and inside:

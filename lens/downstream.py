@@ -95,17 +95,19 @@ def cache_folder(settings: Settings) -> Path:
 def probe_splits(
     images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int
 ) -> dict[str, Array]:
-    """The indices of a labelled source's splits, cut at random: train to `limit` images, val and test to `test_limit` each.
+    """The indices of a source's labelled images, cut at random: train to `limit` images, val and test to `test_limit` each.
 
-    Raises BadInput where a probe has nothing to learn: no labels, one class, an empty split.
+    Raises BadInput where a probe has nothing to learn: no labels, one class, a split without a labelled image.
     """
     if not images.classes[source]:
         raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
-    splits = {split: images.indices(split, source) for split in SPLITS}
+    every = {split: images.indices(split, source) for split in SPLITS}
+    splits = {split: index[images.label[index] >= 0] for split, index in every.items()}
     for split, index in splits.items():
         present = len(np.unique(images.label[index]))
         if len(index) == 0 or (split == "train" and present < 2):
-            what = "no images" if len(index) == 0 else "one class"
+            none = "no labelled images" if len(every[split]) else "no images"
+            what = none if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
     names = {"train": "probe", "val": "probe val", "test": "probe test"}
     return {

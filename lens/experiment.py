@@ -387,7 +387,7 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         missing = int((label < 0).sum())
         if missing:
             raise BadInput(
-                f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders"
+                f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders, or take those images away"
             )
         if len(classes) < 2:
             raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")

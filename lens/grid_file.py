@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lens import words, yaml_text
+from lens.files import system_fault
 from lens.grid import FIELDS, Grid, merge
 from lens.protocols import BadInput, names, nearest
 
@@ -33,7 +34,7 @@ def read(file: Path, overrides: Sequence[tuple[str, Any]] = ()) -> Grid:
     try:
         plain = yaml_text.read(file)
     except OSError as error:
-        raise BadInput(f"cannot read the grid {file} ({error.strerror}): give a YAML file, such as those of configs/ablations") from error  # fmt: skip
+        raise system_fault(error, file) or BadInput(f"cannot read the grid {file} ({error.strerror}): give a YAML file, such as those of configs/ablations") from error  # fmt: skip
     except ValueError as error:
         raise BadInput(f"{file} is no YAML of a grid: {error}") from error
     words.refuse_classes(str(file), plain)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import Draws
-from lens.files import MEBIBYTE, read_bytes
+from lens.files import MEBIBYTE, read_bytes, system_fault
 from lens.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
 from lens.grey import keep_grey, without_colour
 from lens.protocols import BadInput, Question, Task, nearest, trait
@@ -348,7 +348,7 @@ def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
         state = load(read_bytes(file, 8 * sum(x.numel() for x in own.values()) + 64 * MEBIBYTE))
     except (SafetensorError, OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
-        raise BadInput(f"{flag} {file} is no safetensors file ({what})") from error
+        raise system_fault(error, file) or BadInput(f"{flag} {file} is no safetensors file ({what})") from error
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
     wrong += [key for key in state if key not in own]
     if wrong:

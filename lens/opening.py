@@ -8,7 +8,8 @@ import re
 import stat
 from pathlib import Path
 
-from lens.protocols import BadInput, Source, check_path, find, names, nearest, walk
+from lens.files import own_kind, system_fault, walk
+from lens.protocols import BadInput, Source, check_path, find, names, nearest
 
 
 def open_source(
@@ -49,6 +50,8 @@ def open_source(
         raise BadInput(
             f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
         )
+    if path.is_dir() and (kind := own_kind(os.listdir(key))):
+        raise BadInput(f"{key} is one of lens's own folders ({kind}): name a folder of pictures")
     # One walk for all readers: on a network disk a walk takes minutes.
     files = walk(key) if path.is_dir() else [key]
     endings = {os.path.splitext(name)[1].lower() for name in files}
@@ -65,7 +68,8 @@ def _exists(key: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise BadInput(f"{key[:80]!r} cannot be opened ({error.strerror}): give a folder or a file") from error
+        line = f"{key[:80]!r} cannot be opened ({error.strerror}): give a folder or a file"
+        raise system_fault(error, key) or BadInput(line) from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise BadInput(f"{key} is a pipe, a socket or a device: give a folder or a file")
     return True

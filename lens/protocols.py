@@ -20,11 +20,10 @@ import importlib
 import importlib.util
 import inspect
 import math
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -133,10 +132,14 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a source holds: its records in a fixed order, the class names (empty where there are no labels)."""
+    """What a source holds: its records in a fixed order, the class names (empty where there are no labels).
+
+    `notes` are lines for the person: what was passed over, or has no label.
+    """
 
     records: Sequence[Record]
     classes: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 class Source(Protocol):
@@ -155,33 +158,6 @@ class Source(Protocol):
 
 
 KINDS = {"task": "tasks", "shortcut": "shortcuts", "source": "sources"}
-
-
-def walk(folder: str) -> Iterator[str]:
-    """All files below `folder`, relative to it; links to folders are followed, each real folder once: a loop ends.
-
-    Raises BadInput for a folder that cannot be read: images would be missing without a word.
-    """
-
-    def refuse(error: OSError) -> NoReturn:
-        raise BadInput(f"cannot read the folder {error.filename} ({error.strerror}): mend it or move it away")
-
-    stat = os.stat(folder)
-    seen = {(stat.st_dev, stat.st_ino)}
-    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        kept = []
-        for name in sorted(subfolders):
-            try:
-                stat = os.stat(os.path.join(place, name))
-            except OSError as error:
-                refuse(error)
-            if (stat.st_dev, stat.st_ino) not in seen:
-                seen.add((stat.st_dev, stat.st_ino))
-                kept.append(name)
-        subfolders[:] = kept
-        prefix = "" if place == folder else os.path.relpath(place, folder) + os.sep
-        for name in files:
-            yield prefix + name
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -36,6 +36,7 @@ from lens.files import (
     remove,
     sweep,
     sync_directory,
+    system_fault,
     temporary_beside,
     write_atomically,
     write_tensors,
@@ -145,7 +146,8 @@ class Run:
             raise BadInput(f"{self.directory} is in use by {owner}: wait until it ends, or stop it") from error
         except OSError as error:
             self.release()
-            raise BadInput(f"cannot write {place} ({error.strerror}): a run's directory must be writable") from error
+            line = f"cannot write {place} ({error.strerror}): a run's directory must be writable"
+            raise system_fault(error, place) or BadInput(line) from error
         try:
             for name in SUBFOLDERS:
                 if os.path.lexists(self.directory / name):
@@ -216,7 +218,7 @@ class Run:
                         directory.rmdir()
                 raise
         except OSError as error:
-            raise BadInput(
+            raise system_fault(error, directory) or BadInput(
                 f"cannot write the run directory {directory} ({error.strerror}): choose another --out"
             ) from error
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.files import open_regular
+from lens.files import open_regular, system_fault
 from lens.protocols import BadInput
 
 Square = np.ndarray[Any, np.dtype[np.uint8]]
@@ -83,7 +83,7 @@ class SquaresFile:
         try:
             descriptor = open_regular(self.file)
         except OSError as error:
-            raise self._changed(error.strerror or "it cannot be opened") from error
+            raise system_fault(error, self.file) or self._changed(error.strerror or "it cannot be opened") from error
         weakref.finalize(self, os.close, descriptor)
         if state_of(os.fstat(descriptor)) != self.state:
             raise self._changed("it is another file by now")
@@ -131,7 +131,7 @@ class SquaresFile:
                     raise self._changed("it ends too early")
                 into, place = into[count:], place + count
         except OSError as error:
-            raise self._changed(error.strerror or "it cannot be read") from error
+            raise system_fault(error, self.file) or self._changed(error.strerror or "it cannot be read") from error
 
     def _changed(self, what: str) -> BadInput:
         return BadInput(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
+from lens.files import system_fault
 from lens.protocols import BadInput
 from lens.ranks import launched, let_the_other_speak, own_rank
 from lens.stopping import follow_parent, interrupt_on_signals
@@ -298,6 +299,10 @@ def _told(body: Callable[[], int]) -> int:
         _tell(error)
         return 2
     except RuntimeError as error:
+        if any(words in str(error) for words in ("ancdata", os.strerror(errno.EMFILE))):
+            # How torch tells of it where a reader hands over a batch.
+            _tell(system_fault(OSError(errno.EMFILE, "")) or BadInput(str(error)))
+            return 2
         if not _tells_of_a_killed_reader(error):
             raise
         _to_stderr(
@@ -313,6 +318,12 @@ def _told(body: Callable[[], int]) -> int:
         return 2
     except StdoutLost as error:
         return _unwritten(error)
+    except OSError as error:
+        fault = system_fault(error)
+        if fault is None:
+            raise
+        _tell(fault)
+        return 2
     except KeyboardInterrupt:
         _to_stderr("lens: interrupted")
         return 130

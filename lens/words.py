@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from lens import yaml_text
+from lens.files import system_fault
 from lens.protocols import BadInput, check_path, check_text
 
 CLASSES = ("class_path", "init_args")
@@ -130,7 +131,7 @@ def of_file(file: str) -> dict[str, Any]:
         found = yaml_text.read(Path(file))
     except OSError as error:
         what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise BadInput(f"--config {file} {what}: give a YAML file of settings") from error
+        raise system_fault(error, file) or BadInput(f"--config {file} {what}: give a YAML file of settings") from error
     except ValueError as error:
         raise BadInput(f"--config {file} is no YAML of settings: {error}") from error
     if found is None:

@@ -21,6 +21,7 @@ from test_data import write_parquet
 
 from lens import ablate, grid_summary, grid_table, train
 from lens.compare_arms import holm, mean_sem, paired
+from lens.files import own_kind
 from lens.grid_file import read
 
 ROOT = Path(__file__).parent.parent
@@ -163,6 +164,7 @@ def test_all_runs_are_made_seed_by_seed_and_share_a_group_where_wandb_is_on(stub
         told = (stub / "out" / row["directory"] / "told.txt").read_text()
         assert "--wandb_group=arms" in told
         assert "--device=cpu" in told
+    assert own_kind(os.listdir(stub / "out")) == "grid directory"  # so that its pictures are nobody's data
     off = read(write_grid(stub, "off")).runs()
     assert not any("wandb_group" in word for run in off for word in run.words)
 

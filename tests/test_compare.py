@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
     assert code == 0
     numbers = json.loads((out / "maps.json").read_text())
     arrays = np.load(out / "maps.npz")
+    assert files.own_kind(os.listdir(out)) == "comparison"  # so that its pictures are nobody's data
     for n, run in enumerate(runs):
         edits = np.load(run / "figures" / "edits.npz")
         summary = json.loads((run / "summary.json").read_text())
@@ -187,6 +189,7 @@ def test_the_diagonal_is_each_runs_own_figure(runs, tmp_path, capsys):
         low, high = cell["lensed_ci"]
         assert low <= cell["lensed"] <= high
     markdown = (out / "transfer.md").read_text()
+    assert files.own_kind(os.listdir(out)) == "transfer table"
     assert markdown.startswith("| images | task 1: rotation (accuracy, chance 25 %)")
     assert "fresh classifier" in markdown
     assert "fresh classifier" in " ".join(shown.out.split())

@@ -235,12 +235,14 @@ def test_plain_parquet_labels_of_any_kind_are_classes(tmp_path, kind):
     assert images.label[:2].tolist() == ([1, 0] if kind == "bool" else [0, 1])
 
 
-def test_parquet_files_with_other_columns_are_refused(tmp_path):
+def test_parquet_files_need_only_share_image_and_label(tmp_path):
     (tmp_path / "p").mkdir()
     write_parquet(tmp_path / "p" / "a.parquet", 4)
-    write_parquet(tmp_path / "p" / "b.parquet", 4, extra={"other": [1, 2, 3, 4]})
-    with pytest.raises(BadInput, match="has other columns than"):
-        load([tmp_path / "p"], tmp_path)
+    write_parquet(tmp_path / "p" / "b.parquet", 4, extra={"other": [1, 2, 3, 4]}, start=1)
+    images = load([tmp_path / "p"], tmp_path)
+    assert images.classes == [["blue", "red"]]
+    pixels = images.fetch(np.arange(8)).float()
+    assert ((pixels[:, 0] > pixels[:, 2]).float().mean(dim=(1, 2)).round().numpy() == images.label).all()
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

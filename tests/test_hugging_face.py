@@ -15,7 +15,8 @@ from conftest import TINY, picture, write_folder
 from test_data import load
 
 from lens import opening, splits, train
-from lens.protocols import BadInput, find, names, walk
+from lens.files import walk
+from lens.protocols import BadInput, find, names
 
 
 def encoded(label, seed=0):
@@ -173,10 +174,49 @@ def test_labels_that_are_kept_back_make_val_the_test_split(tmp_path, hub):
     assert (redder(images) == (images.label == 1)).all()
 
 
-def test_a_missing_label_in_training_is_refused(tmp_path, hub):
+def test_a_row_without_a_label_is_kept_and_told(tmp_path, hub, capsys):
     hub["me/pictures"] = {"train": rows(4, labels=[0, 1, -1, 1])}
-    with pytest.raises(BadInput, match="hub:me/pictures has 1 rows without a label"):
-        load(["hub:me/pictures"], tmp_path)
+    images = load(["hub:me/pictures"], tmp_path)
+    assert images.label.tolist() == [0, 1, -1, 1]
+    assert "hub:me/pictures: 1 of 4 images have no label (null, NaN or -1)" in capsys.readouterr().err
+
+
+def test_splits_that_are_left_out_are_told(hub):
+    hub["me/pictures"] = {"train": rows(4), "extra": rows(2)}
+    notes = opening.open_source("hub:me/pictures").listing().notes
+    assert notes == ["left out its splits extra: they are neither train, validation nor test"]
+
+
+@pytest.mark.parametrize(("form", "ending"), [("JPEG", "jfif"), ("AVIF", "avif"), ("TIFF", "TIF"), ("PNG", "apng"), ("JPEG2000", "jpx")])  # fmt: skip
+def test_shards_hold_pictures_of_any_ending_that_folders_may(tmp_path, form, ending):
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        for i in range(12):
+            buffer = io.BytesIO()
+            picture(np.random.default_rng(i), i % 2, (20, 20)).save(buffer, form)
+            for field, content in ((ending, buffer.getvalue()), ("cls", b"%d" % (i % 2))):
+                member = tarfile.TarInfo(f"./{i:05d}.{field}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    images = load([tmp_path / "all.tar"], tmp_path, bad=0)
+    assert len(images) == 12
+    assert (redder(images) == (images.label == 1)).all()
+
+
+def test_hidden_copies_in_a_shard_and_files_beside_it_are_passed_over(tmp_path):
+    write_shard(tmp_path / "s" / "a.tar", 6)
+    with tarfile.open(tmp_path / "s" / "a.tar", "a") as archive:
+        for name in ("im/.ipynb_checkpoints/x.png", "im/.ipynb_checkpoints/x.txt", "im/.ipynb_checkpoints/x.cls"):
+            content = {"png": encoded(0), "txt": b"a", "cls": b"0"}[name[-3:]]
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    (tmp_path / "s" / "._a.tar").write_bytes(b"no shard")
+    (tmp_path / "s" / "sizes.json").write_text("{}")
+    source = opening.open_source(f"{tmp_path}/s", cache_dir=tmp_path / "cache")
+    listing = source.listing()
+    assert len(listing.records) == 6
+    assert listing.notes == ["passed over 1 file (1 .json), 2 hidden names (._a.tar, a.tar:im/.ipynb_checkpoints/x)"]
+    assert source.read(5).size == (20, 20)
 
 
 def test_a_hub_data_set_with_one_split_of_another_name_is_split_by_hash(tmp_path, hub):

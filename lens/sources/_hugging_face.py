@@ -7,9 +7,10 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
+from lens.files import system_fault
 from lens.protocols import BadInput, Listing, Record
-from lens.sources._columns import choose, labelled, numbered, within
-from lens.sources._files import open_image
+from lens.sources._columns import Column, choose, labelled
+from lens.sources._files import image_endings, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -37,6 +38,8 @@ class HuggingFace:
         value = rows[kept[position]][self._image_column]
         if value is None:
             raise ValueError("its row holds no image")
+        if isinstance(value, bytes):
+            return open_image(value)
         return open_image(value["bytes"] if value["bytes"] is not None else self._own_file(value["path"]))
 
     def _own_file(self, path: Any) -> str:
@@ -53,8 +56,8 @@ class HuggingFace:
                 return real
         raise ValueError("its row holds no image, only the path of a file that is not below the folders of `datasets`")
 
-    def _load(self) -> tuple[Any, list[Record]]:
-        """The rows and a record without a label for each. Any exception means that there is nothing to read."""
+    def _load(self) -> tuple[Any, list[Record], list[str]]:
+        """The rows, a record without a label for each, lines for the person. Any exception means that there is nothing to read."""
         raise NotImplementedError
 
     @property
@@ -63,31 +66,28 @@ class HuggingFace:
         return self.path
 
     @functools.cached_property
-    def _loaded(self) -> tuple[Any, list[Record]]:
+    def _loaded(self) -> tuple[Any, list[Record], list[str]]:
         import datasets
 
         try:
-            rows, records = self._load()
+            rows, records, notes = self._load()
         except BadInput:
             raise
         except Exception as error:
             # The outermost error of a failed build only says that it failed.
             cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
             cause = cause or error
-            raise BadInput(
-                f"{self._key} cannot be loaded ({type(cause).__name__}: {' '.join(str(cause).split())})"
-            ) from error
+            line = f"{self._key} cannot be loaded ({type(cause).__name__}: {' '.join(str(cause).split())})"
+            raise system_fault(error, self._key) or BadInput(line) from error
         for name, feature in rows.features.items():
             if isinstance(feature, datasets.Image):
                 rows = rows.cast_column(name, datasets.Image(decode=False))
-        return rows, records
+        return rows, records, notes
 
     @functools.cached_property
     def _image_column(self) -> str:
-        import datasets
-
         features = self._loaded[0].features
-        found = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        found = [name for name, feature in features.items() if _is_image(name, feature)]
         if self.image_column in features and self.image_column not in found:
             raise BadInput(
                 f"{self._key}: column {self.image_column!r} holds no images ({', '.join(found) or 'none'} do)"
@@ -96,18 +96,18 @@ class HuggingFace:
 
     @functools.cached_property
     def _listing(self) -> tuple[Listing, Any, list[int]]:
-        rows, records = self._loaded
+        rows, records, notes = self._loaded
         images = rows.select_columns([self._image_column])
-        labels, classes = self._labels(rows)
+        column = self._labels(rows)
         if not records:
             raise BadInput(f"{self._key} holds no rows")
-        kept = list(range(len(records)))
-        if classes:
-            records, kept = labelled(self._key, records, labels)
-        return Listing(records, classes), images, kept
+        listing, kept = Listing(records, []), list(range(len(records)))
+        if column is not None:
+            listing, kept = labelled(self._key, records, column)
+        return dataclasses.replace(listing, notes=[*notes, *listing.notes]), images, kept
 
-    def _labels(self, rows: Any) -> tuple[list[int | None], list[str]]:
-        """Each row's class, None where it has none, and the class names: empty where nothing says what a label is."""
+    def _labels(self, rows: Any) -> Column | None:
+        """The column of the labels, with its class names where it has some; None where nothing says what a label is."""
         import datasets
 
         columns = {}
@@ -118,13 +118,22 @@ class HuggingFace:
         found = [name for name, feature in columns.items() if isinstance(feature, datasets.ClassLabel)]
         found = found or [name for name in LABELS if name in columns][:1]
         if not found and not self.label_column:
-            return [None] * len(rows), []
+            return None
         column = choose(self._key, "label", self.label_column, found, list(columns))
         outer, _, inner = column.partition(".") if column not in rows.features else (column, "", "")
         values = rows.select_columns([outer]).with_format("arrow")[:].column(outer).to_pylist()
         if inner:
             values = [value and value[inner] for value in values]
         feature = columns[column]
-        if isinstance(feature, datasets.ClassLabel):
-            return within(self._key, column, values, list(feature.names)), list(feature.names)
-        return numbered(values)
+        names = list(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+        return Column(column, values, names, bool(self.label_column))
+
+
+def _is_image(name: str, feature: Any) -> bool:
+    """Whether a column holds images: by its type, or as the bytes of a file whose ending `datasets` does not know (.avif)."""
+    import datasets
+
+    ending = "." + name.rpartition(".")[2].lower()
+    return isinstance(feature, datasets.Image) or (
+        isinstance(feature, datasets.Value) and feature.dtype == "binary" and ending in image_endings()
+    )

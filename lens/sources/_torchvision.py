@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens.files import system_fault
 from lens.protocols import BadInput, Listing, Record
+from lens.sources._columns import Column, labelled
 from lens.sources._files import file_stamps, open_image
 
 if TYPE_CHECKING:
     import PIL.Image
 
+MEND = "get torchvision's files again"
 Part = tuple[str, str | None, Any]
 """Name of the part, its split, and torchvision's data set."""
 Files = tuple[Path, list[tuple[str, int, str | None]], Sequence[str]]
@@ -37,9 +40,11 @@ class _Torchvision:
         try:
             place = place.expanduser()
             return self._load(place)
+        except BadInput:
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise BadInput(f"{self._advice(place)} ({reason})") from error
+            raise system_fault(error) or BadInput(f"{self._advice(place)} ({reason})") from error
 
     def _load(self, place: Path) -> tuple[Listing, list[Any]]:
         """The listing, and what `read` needs of it. Any exception means that the data set cannot be had."""
@@ -67,16 +72,19 @@ class ArraySource(_Torchvision):
         return image
 
     def _load(self, place: Path) -> tuple[Listing, list[Any]]:
-        records, rows = [], []
+        records, rows, labels = [], [], []
         for part, split, data in self.parts(place):
             stamp = "/".join(md5 for _, md5 in [*data.train_list, *data.test_list])
-            labels = data.targets if hasattr(data, "targets") else data.labels
-            for row, label in enumerate(labels):
-                known = int(label) if label >= 0 else None
-                records.append(Record(f"{part}/{row:06d}", known, split, stamp=stamp))
+            given = data.targets if hasattr(data, "targets") else data.labels
+            for row, label in enumerate(given):
+                records.append(Record(f"{part}/{row:06d}", split=split, stamp=stamp))
+                labels.append(int(label))
                 rows.append((data, row))
             classes = data.classes
-        return Listing(records, classes if any(record.label is not None for record in records) else []), rows
+        if all(label < 0 for label in labels):
+            return Listing(records, []), rows  # made to have none
+        listing, kept = labelled(type(self).__name__, records, Column("label", labels, classes, mend=MEND))
+        return listing, [rows[row] for row in kept]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +103,9 @@ class FileSource(_Torchvision):
         folder, found, classes = self.files(place)
         paths = [os.path.join(folder, name) for name, _, _ in found]
         records = []
-        for (name, label, split), path in zip(found, paths, strict=True):
+        for (name, _, split), path in zip(found, paths, strict=True):
             stamp, portable = file_stamps(path)
-            records.append(Record(name, label, split, stamp=stamp, portable_stamp=portable))
-        return Listing(records, classes), paths
+            records.append(Record(name, split=split, stamp=stamp, portable_stamp=portable))
+        column = Column("label", [label for _, label, _ in found], classes, mend=MEND)
+        listing, kept = labelled(type(self).__name__, records, column)
+        return listing, [paths[row] for row in kept]

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import os
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.files import MEBIBYTE, read_bytes
-from lens.protocols import LONGEST_PATH, BadInput, Listing, Record
-from lens.sources._columns import numbered
+from lens.files import OTHER_PROGRAMS, Passed
+from lens.protocols import BadInput, Listing, Record
+from lens.sources._columns import Column, labelled
 from lens.sources._files import PLACES205, file_stamps, open_image
+from lens.sources._lines import lines_of
 
 if TYPE_CHECKING:
     import PIL.Image
 
-LARGEST = 1024 * MEBIBYTE
-"""Bytes of a list, at most: ImageNet-21k's 14 million lines have half of that."""
-LONGEST_LABEL = 18
-"""Digits of a label, at most."""
 _PLACES205_IMAGES = "data/vision/torralba/deeplearning/images256"
 
 
 @dataclasses.dataclass(frozen=True)
 class FileList:
-    """Lines `path label`, parted by a space, a comma or a tab; a path is relative to the list's folder.
+    """Lines `path label`, parted by a space, a comma, a semicolon or a tab; a path is relative to the list's folder.
 
     Places205 as its two archives leave it, and as mmselfsup, VirTex and others read it: the folder holds
     `trainvalsplit_places205/train_places205.csv` and `val_places205.csv` (`a/abbey/gsun_….jpg 0`) beside
@@ -52,22 +49,31 @@ class FileList:
         if self.image_column or self.label_column:
             raise BadInput(f"{self.path} is a file list: --image_column and --label_column belong to parquet files")
         records: list[Record] = []
+        labels: list[int | float | str] = []
+        passed, notes = Passed(), list[str]()
         for split, file in self._lists:
-            for name, label in _lines(file):
+            lines, told = lines_of(file, lambda name: os.path.lexists(os.path.join(self._root, name)))
+            notes += told
+            for name, label in lines:
+                if kind := _copied_by_a_program(name):
+                    passed.add(kind, name)
+                    continue
                 stamp, portable = file_stamps(os.path.join(self._root, name))
-                records.append(Record(name, label, split, stamp=stamp, portable_stamp=portable))
+                records.append(Record(name, split=split, stamp=stamp, portable_stamp=portable))
+                labels.append(label)
         if not records:
             raise BadInput(f"{self.path} names no image: its lines are `path label`, as in `a/abbey/1.jpg 0`")
-        known = {record.name for record in records}
-        if len(known) < len(records):
-            raise BadInput(f"{self.path} names {len(records) - len(known)} images twice: name each of them once")
-        labels, classes = numbered([record.label for record in records])
-        records = [dataclasses.replace(record, label=label) for record, label in zip(records, labels, strict=True)]
+        places = Counter(os.path.abspath(os.path.join(self._root, record.name)) for record in records)
+        if again := len(records) - len(places):
+            first = places.most_common(1)[0][0]
+            raise BadInput(f"{self.path} names {again} images twice, such as {first!r}: name each of them once")
+        column = Column("label", labels, mend="mend the list")
+        listing, _ = labelled(self.path, records, column)
         if Path(self.path).is_dir():
-            for record in records:
-                # The first letter's folder is left out: a/abbey → abbey, f/field/wild → field/wild.
-                classes[record.label or 0] = os.path.dirname(record.name).partition("/")[2]
-        return Listing(records, classes)
+            # The first letter's folder is left out: a/abbey → abbey, f/field/wild → field/wild.
+            folders = {r.label: os.path.dirname(r.name).partition("/")[2] for r in listing.records}
+            listing = dataclasses.replace(listing, classes=[folders[number] for number in range(len(listing.classes))])
+        return dataclasses.replace(listing, notes=[*passed.note(), *notes, *listing.notes])
 
     def read(self, position: int) -> PIL.Image.Image:
         """Open image `position` of the listing."""
@@ -86,36 +92,12 @@ class FileList:
         return [(split, path / PLACES205 / f"{split}_places205.csv") for split in ("train", "val")]
 
 
-def _lines(file: Path) -> list[tuple[str, int]]:
-    """The path and the label of each line that is not empty. Raises BadInput, with the line's number, for other lines."""
-    try:
-        content = read_bytes(file, LARGEST)
-    except OSError as error:
-        raise BadInput(f"cannot read the file list {file} ({error.strerror})") from error
-    found = []
-    # As files are read: lines may end in \r\n or \r, and names keep bytes that are no UTF-8.
-    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="surrogateescape")
-    for number, line in enumerate(map(str.strip, text), start=1):
-        if line:
-            path, label = _parts(line)
-            if not path or not label:
-                wrong = "is not `path label`, as in `a/abbey/1.jpg 0`"
-            elif "\0" in path or len(os.fsencode(path)) > LONGEST_PATH:
-                wrong = f"names no file: a path has no NUL character and at most {LONGEST_PATH:,} bytes"
-            elif len(label) > LONGEST_LABEL:
-                wrong = f"has a label of {len(label):,} digits: it may have {LONGEST_LABEL}"
-            else:
-                found.append((path, int(label)))
-                continue
-            raise BadInput(f"{file}, line {number}: {line[:80]!r} {wrong}")
-    return found
+def _copied_by_a_program(name: str) -> str | None:
+    """What of a listed path no person has listed: macOS's ._ files, and what lies in a program's own folder; else None.
 
-
-def _parts(line: str) -> tuple[str, str]:
-    """The path and the label of a line, both empty where nothing parts them.
-
-    By hand: a regular expression would take the square of a long line's length.
+    Other hidden folders may lie on the way to somebody's images.
     """
-    rest = line.rstrip("0123456789")
-    path = rest.rstrip(" ,\t")
-    return (path, line[len(rest) :]) if path != rest else ("", "")
+    *folders, file = name.split("/")
+    if any(folder in OTHER_PROGRAMS or folder == ".ipynb_checkpoints" for folder in folders):
+        return "foreign folder's file"
+    return "hidden name" if file.startswith("._") else None

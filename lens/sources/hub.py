@@ -22,7 +22,7 @@ class Hub(HuggingFace):
     def _key(self) -> str:
         return f"hub:{self.path}"
 
-    def _load(self) -> tuple[Any, list[Record]]:
+    def _load(self) -> tuple[Any, list[Record], list[str]]:
         import datasets
 
         name, _, config = self.path.partition(":")
@@ -37,4 +37,6 @@ class Hub(HuggingFace):
             for split, rows in parts.items()
             for row in range(len(rows))
         ]
-        return datasets.concatenate_datasets(list(parts.values())), records
+        left = [split for split in found if split not in parts]
+        notes = [f"left out its splits {', '.join(left)}: they are neither train, validation nor test"] if left else []
+        return datasets.concatenate_datasets(list(parts.values())), records, notes

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import os
 import re
 from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.protocols import BadInput, Listing, Record, walk
-from lens.sources._columns import choose, labelled, numbered, within
+from lens.files import Passed, SystemFault, walk
+from lens.protocols import BadInput, Listing, Record
+from lens.sources._columns import Column, choose, doubt, labelled, plain_values
 from lens.sources._files import file_stamps, open_image
-from lens.sources._parquet_file import class_names, damage, holds_images, holds_labels, open_parquet
+from lens.sources._parquet_file import (
+    Footer,
+    class_names,
+    damage,
+    holds_fractions,
+    holds_images,
+    holds_labels,
+    read_footer,
+)
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -39,8 +50,8 @@ class Parquet:
     def listing(self) -> Listing:
         """Rows in the order of the files, a test split without labels left out where there is another to test on.
 
-        Raises BadInput for files that are no parquet or damaged, columns that are unclear, and labels that are missing, no
-        single word or number, or outside of their class names.
+        Only the image and the label column must agree between the files. Raises BadInput for files that are no parquet or
+        damaged, columns that are unclear, and labels that `labelled` refuses.
         """
         return self._listing[0]
 
@@ -63,103 +74,117 @@ class Parquet:
     def _listing(self) -> tuple[Listing, list[int]]:
         """The listing and, for each of its positions, the row in the files."""
         records: list[Record] = []
-        for file, reader in zip(self._files, self._readers, strict=True):
+        for footer in self._footers:
+            file = footer.file
             name = file.name if file == Path(self.path) else file.relative_to(self.path).as_posix()
             split = _SPLIT.search(name)
             stamp, portable = (f"{stamp}/{self._image_column}" for stamp in file_stamps(file))
             belongs = split[1].lower() if split else None
             records += [
                 Record(f"{name}:{row}", split=belongs, stamp=stamp, portable_stamp=portable)
-                for row in range(reader.metadata.num_rows)
+                for row in range(sum(footer.groups))
             ]
         if not records:
             raise BadInput(f"{self.path} holds no rows")
-        column, names = self._label_column
-        if column is None:
-            return Listing(records, []), list(range(len(records)))
-        values = self._values(column)
-        labels, names = numbered(values) if names is None else (within(self.path, column, values, names), names)
-        records, kept = labelled(self.path, records, labels)
-        return Listing(records, names), kept
-
-    def _values(self, column: str) -> list[Any]:
-        """A column's values, of all rows."""
-        values: list[Any] = []
-        for file, reader in zip(self._files, self._readers, strict=True):
-            with damage(file):
-                found = reader.read(columns=[column]).column(column).to_pylist()
-            if len(found) != reader.metadata.num_rows:
-                raise BadInput(f"{file} is damaged: it has {len(found):,} labels for {reader.metadata.num_rows:,} rows")
-            values += found
-        return values
+        column, notes = self._label_column()
+        listing, rows = Listing(records, []), list(range(len(records)))
+        if column is not None:
+            listing, rows = labelled(self.path, records, column)
+        return dataclasses.replace(listing, notes=[*self._found[1], *notes, *listing.notes]), rows
 
     @functools.cached_property
-    def _files(self) -> list[Path]:
+    def _found(self) -> tuple[list[Path], list[str]]:
+        """The files, in order, and a line about what is passed over beside them."""
         path = Path(self.path)
         if path.is_file():
-            return [path]
-        return sorted(path / name for name in walk(self.path) if name.lower().endswith(".parquet"))
+            return [path], []
+        passed, files = Passed(), []
+        for name in walk(self.path, passed):
+            ending = os.path.splitext(name)[1].lower()
+            if ending == ".parquet":
+                files.append(path / name)
+            else:
+                passed.add(ending, name)
+        return sorted(files), passed.note()
 
     @functools.cached_property
-    def _readers(self) -> list[Any]:
-        readers = [open_parquet(file) for file in self._files]
-        for file, reader in zip(self._files, readers, strict=True):
-            if reader.schema_arrow.names != readers[0].schema_arrow.names:
-                raise BadInput(f"{file} has other columns than {self._files[0]}: one source, one set of columns")
-        return readers
+    def _footers(self) -> list[Footer]:
+        return [read_footer(file) for file in self._found[0]]
 
-    @functools.cached_property
-    def _columns(self) -> dict[str, Any]:
-        """The type of each column, by its name."""
-        schema = self._readers[0].schema_arrow
-        return dict(zip(schema.names, schema.types, strict=True))
-
-    def _chosen(self, kind: str, wanted: str | None, found: list[str]) -> str:
-        """The column that is `wanted`, else the only one `found`; there must be one of that name."""
-        column = choose(self.path, kind, wanted, found, list(self._columns))
-        if self._readers[0].schema_arrow.names.count(column) > 1:
-            raise BadInput(f"{self.path} has several columns that are called {column!r}: give them names of their own")
-        return column
+    def _common(self, holds: Callable[[Any], bool]) -> list[str]:
+        """The columns that every file has and that may hold what is asked, in the first file's order."""
+        every = [{name for name, kind in footer.columns.items() if holds(kind)} for footer in self._footers]
+        return [name for name in self._footers[0].columns if all(name in found for found in every)]
 
     @functools.cached_property
     def _image_column(self) -> str:
-        found = [name for name, kind in self._columns.items() if holds_images(kind)]
-        column = self._chosen("image", self.image_column, found)
-        for file, reader in zip(self._files, self._readers, strict=True):
-            if not holds_images(reader.schema_arrow.field(column).type):
-                raise BadInput(f"{file}: column {column!r} holds no images ({', '.join(found) or 'none'} could)")
+        first = self._footers[0].columns
+        # Where the files share none, the first file's are meant, and the line names the file that differs.
+        found = self._common(holds_images) or [name for name, kind in first.items() if holds_images(kind)]
+        column = choose(self.path, "image", self.image_column, found, list(first))
+        for footer in self._footers:
+            footer.refuse_twins(column)
+            if column not in footer.columns or not holds_images(footer.columns[column]):
+                raise BadInput(f"{footer.file}: column {column!r} holds no images ({', '.join(found) or 'none'} could)")
         return column
 
-    @functools.cached_property
-    def _label_column(self) -> tuple[str | None, list[str] | None]:
-        """The label column, if there is one, and the class names that its files carry for it, None where they carry none."""
-        every = [class_names(file, r.schema_arrow) for file, r in zip(self._files, self._readers, strict=True)]
-        found = list(every[0])
-        others = [name for name, kind in self._columns.items() if name != self._image_column and holds_labels(kind)]
-        found = found or others
-        if not found and not self.label_column:
-            return None, None
-        column = self._chosen("label", self.label_column, found)
-        for file, names in zip(self._files, every, strict=True):
-            if names.get(column) != every[0].get(column):
+    def _label_column(self) -> tuple[Column | None, list[str]]:
+        """The labels, where there are some, with the class names that the files carry for them; lines for the person."""
+        every = [class_names(footer.file, footer.schema) for footer in self._footers]
+        found, notes = list(every[0]), list[str]()
+        if not self.label_column and not found:
+            found, notes = self._likely()
+            if not found:
+                return None, notes
+        name = choose(self.path, "label", self.label_column, found, list(self._footers[0].columns))
+        for footer, names in zip(self._footers, every, strict=True):
+            footer.refuse_twins(name)
+            if name not in footer.columns:
                 raise BadInput(
-                    f"{file} has other class names in column {column!r} than {self._files[0]}: number them alike"
+                    f"{footer.file} has no column {name!r}, which holds the labels of {self._footers[0].file}: give it one"
                 )
-        return column, every[0].get(column)
+            if names.get(name) != every[0].get(name):
+                raise BadInput(
+                    f"{footer.file} has other class names in column {name!r} than {self._footers[0].file}: number them alike"
+                )
+        return Column(name, self._values(name), every[0].get(name), bool(self.label_column)), notes
+
+    def _likely(self) -> tuple[list[str], list[str]]:
+        """The columns that may hold labels by their types, and of several those by whose values they may; a line about others.
+
+        Fractions come last: beside a label they are a score.
+        """
+        found = [name for name in self._common(holds_labels) if name != self._image_column]
+        if len(found) < 2:
+            return found, []
+        fractions = [name for name in self._common(holds_fractions) if name in found]
+        told = []
+        for names in ([name for name in found if name not in fractions], fractions):
+            doubted = {name: self._doubt(name) for name in names}
+            told += [f"column {name!r} is taken for no label, since {why}" for name, why in doubted.items() if why]
+            if left := [name for name, why in doubted.items() if not why]:
+                return left, told
+        return [], told
+
+    def _doubt(self, column: str) -> str | None:
+        try:
+            return doubt(plain_values(self.path, column, self._values(column)))
+        except BadInput:  # nobody has asked for this one
+            return "not all of its values are words or numbers"
+
+    def _values(self, column: str) -> list[Any]:
+        return [value for footer in self._footers for value in footer.values(column)]
 
     @functools.cached_property
     def _groups(self) -> list[tuple[int, int]]:
         """All row groups: (number of the file, number of the row group in it)."""
-        return [(f, g) for f, reader in enumerate(self._readers) for g in range(reader.metadata.num_row_groups)]
+        return [(f, g) for f, footer in enumerate(self._footers) for g in range(len(footer.groups))]
 
     @functools.cached_property
     def _starts(self) -> list[int]:
         """The position at which each row group starts."""
-        starts, position = [], 0
-        for file, group in self._groups:
-            starts.append(position)
-            position += self._readers[file].metadata.row_group(group).num_rows
-        return starts
+        sizes = [rows for footer in self._footers for rows in footer.groups]
+        return [0, *itertools.accumulate(sizes[:-1])]
 
     @functools.cached_property
     def _images(self) -> Callable[[int], Any]:
@@ -173,10 +198,13 @@ class Parquet:
         """The images of a row group, or in a word why it cannot be read: kept too, or each of its rows would try again."""
         import pyarrow.parquet
 
-        file, number = self._groups[group]
+        number, inner = self._groups[group]
+        file = self._footers[number].file
         # A reader of its own: ParquetFile is not safe to share between threads.
         try:
-            with damage(self._files[file]), pyarrow.parquet.ParquetFile(self._files[file]) as reader:
-                return reader.read_row_group(number, columns=[self._image_column]).column(self._image_column)
+            with damage(file), pyarrow.parquet.ParquetFile(file) as reader:
+                return reader.read_row_group(inner, columns=[self._image_column]).column(self._image_column)
+        except SystemFault:
+            raise
         except BadInput as error:
             return str(error)

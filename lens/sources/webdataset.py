@@ -12,8 +12,9 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from lens.protocols import Record, walk
-from lens.sources._files import IMAGES, check_regular, file_stamps
+from lens.files import Passed, is_foreign, walk
+from lens.protocols import Record
+from lens.sources._files import check_regular, file_stamps, image_endings
 from lens.sources._hugging_face import HuggingFace
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
@@ -29,16 +30,22 @@ class WebDataset(HuggingFace):
     @staticmethod
     def accepts(path: Path, endings: Set[str]) -> bool:
         """A .tar file, or a folder with .tar files and neither images nor parquet files beside them."""
-        return ".tar" in endings and not endings & (IMAGES | {".parquet"})
+        return ".tar" in endings and not endings & (image_endings() | {".parquet"})
 
-    def _load(self) -> tuple[Any, list[Record]]:
+    def _load(self) -> tuple[Any, list[Record], list[str]]:
         import datasets
 
-        root = os.path.abspath(self.path)
+        root, passed = os.path.abspath(self.path), Passed()
         shards = {root: os.path.basename(root)}
         if os.path.isdir(root):
-            found = sorted(name for name in walk(root) if name.lower().endswith(".tar"))
-            shards = {os.path.join(root, name): name for name in found}
+            found = []
+            for name in walk(root, passed):
+                ending = os.path.splitext(name)[1].lower()
+                if ending == ".tar":
+                    found.append(name)
+                else:
+                    passed.add(ending, name)
+            shards = {os.path.join(root, name): name for name in sorted(found)}
         for shard in shards:
             check_regular(shard)
         stamps = {shard: [f"{stamp}/{self.image_column}" for stamp in file_stamps(shard)] for shard in shards}
@@ -47,14 +54,18 @@ class WebDataset(HuggingFace):
             "webdataset", data_files={"train": files}, split="train", cache_dir=self._rows_folder(stamps)
         )
         where = rows.select_columns(["__url__", "__key__"]).with_format("arrow")[:].to_pydict()
-        records = []
-        for shard, sample in zip(where["__url__"], where["__key__"], strict=True):
-            split = _SPLIT.search(shards[shard])
+        records, kept = [], []
+        for row, (shard, sample) in enumerate(zip(where["__url__"], where["__key__"], strict=True)):
             name = f"{shards[shard]}:{sample}"
+            if kind := next(filter(None, map(is_foreign, sample.split("/"))), None):
+                passed.add(kind, name)
+                continue
+            split = _SPLIT.search(shards[shard])
             stamp, portable = stamps[shard]
             belongs = split[1].lower() if split else None
             records.append(Record(name, split=belongs, stamp=stamp, portable_stamp=portable))
-        return rows, records
+            kept.append(row)
+        return rows if len(kept) == len(rows) else rows.select(kept), records, passed.note()
 
     def _rows_folder(self, stamps: dict[str, list[str]]) -> str | None:
         """Where `datasets` keeps these shards' rows: it would know them again by name and time alone, another size or not."""
