@@ -120,7 +120,9 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     for name, values in lists.items():
         if not values:
             raise BadInput(f"--{name} needs a value")
-        rest.append(f"--{name}={json.dumps(values, ensure_ascii=False)}")
+        # One word for a list of numbers is none of them (`auto`).
+        alone = len(values) == 1 and not types[name].startswith("list[str]")
+        rest.append(f"--{name}={values[0] if alone else json.dumps(values, ensure_ascii=False)}")
     return rest
 
 
@@ -322,7 +324,8 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
         text = text if equals else following
         if flag in numbers and re.fullmatch(r"[-+\d_.]{40,}", text):
             raise BadInput(f"{flag} is a number of {len(text)} characters: no setting is")
-        is_time = re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", text) is not None
+        parts = re.findall(r'[^\s"\[\],]+', text)  # of a list, as it is written
+        is_time = any(re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", part) for part in parts)
         if flag in numbers and (is_time or ("str" not in numbers[flag] and re.search(r"\d:\d", text))):
             raise BadInput(
                 f"{flag} is {text!r}: it must be {numbers[flag].replace('None', 'null').replace(' |', ' or')}"
