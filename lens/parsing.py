@@ -433,6 +433,11 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     if unknown := sorted(theirs - ours):
         raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")
     if missing := sorted(ours - theirs - set(ADDED)):
+        if writer == __version__:
+            raise BadInput(
+                f"{directory}/settings.yaml is damaged: it lacks the setting {missing[0]!r}, which lens {writer} wrote; bring "
+                "it back from a copy, or start a new run with another --out"
+            )
         raise BadInput(
             f"{both}, whose setting {missing[0]!r} it lacks, so what it did there is not known: use lens {writer}"
         )

@@ -300,6 +300,8 @@ class Settings:
         for flag in ("test_images", "probe_images", "probe_test_images", "removal_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
+        if self.wandb != "disabled":
+            _check_wandb_names(self.wandb_project, self.wandb_group, self.wandb_tags)
         if self.pretrained and self.extractor_weights:
             raise BadInput("--pretrained and --extractor_weights contradict each other: give one of them")
         if not self.sources:
@@ -390,4 +392,22 @@ def _check_range(value: list[float] | str) -> None:
         raise BadInput(
             f"--intensity_range is {given!r}: it must be auto, or two numbers, what is shown as black and what as white, the "
             "lower one first, such as 0 4095"
+        )
+
+
+def _check_wandb_names(project: str, group: str | None, tags: list[str]) -> None:
+    """Raise BadInput for names that Weights & Biases refuses: some at the start, some when an offline run is uploaded."""
+    named = [("project", project, 128), *(("tags", tag, 64) for tag in tags)]
+    named += [("group", group, 128)] if group is not None else []
+    for what, name, most in named:
+        if not 1 <= len(name) <= most:
+            shown = f"{name[:20]}…" if name else "empty"
+            raise BadInput(
+                f"--wandb_{what} {shown} has {len(name)} characters: Weights & Biases takes 1 to {most}; shorten it, or leave "
+                "it out"
+            )
+    if found := sorted(set(project) & set("/\\#?%:")):
+        raise BadInput(
+            f"--wandb_project {project!r} has {' and '.join(found)} in it, and Weights & Biases takes no / \\ # ? % : there: "
+            "write - instead (the entity stands in WANDB_ENTITY)"
         )
