@@ -32,7 +32,7 @@ def mode_of(profile: Any, mode: str) -> str | None:
     if not isinstance(profile, bytes):  # Pillow gives None for one that it could not put together
         raise Unfit("it cannot be read")
     wanted, transform = _transform(profile)
-    has = "L" if mode in ("1", "L", "LA", "La") else "CMYK" if mode == "CMYK" else "RGB"
+    has = "L" if mode in ("1", "L", "LA", "La") else mode if mode in ("CMYK", "LAB") else "RGB"
     # Grey numbers are equal parts of red, green and blue too.
     if wanted is None or (has != wanted and (has, wanted) != ("L", "RGB")):
         raise Unfit("it does not fit")

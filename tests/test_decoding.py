@@ -68,17 +68,32 @@ SWAPPED = SRGB.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"...
 LAB = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("LAB")).tobytes()
 
 
+def xyz(*value):
+    return b"XYZ " + bytes(4) + b"".join(struct.pack(">i", round(x * 65536)) for x in value)
+
+
 def gamma_profile(gamma, space=b"GRAY"):
-    """A grey profile whose light is number^gamma, as ICC.1:2001-04 describes one."""
+    """A grey profile whose light is number^gamma."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    return own_profile(space, b"mntr", b"XYZ ", {b"kTRC": curve})
 
-    def xyz(*value):
-        return b"XYZ " + bytes(4) + b"".join(struct.pack(">i", round(x * 65536)) for x in value)
 
+def ink_profile():
+    """A printer whose black ink alone is seen: lightness falls with K, and cyan, magenta and yellow leave no trace."""
+    straight = bytes(range(256))
+    lab = b"".join(bytes([255 * (1 - k), 128, 128]) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1))
+    matrix = b"".join(struct.pack(">i", 65536 * (row == column)) for row in range(3) for column in range(3))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + straight * 4 + lab + straight * 3
+    return own_profile(b"CMYK", b"prtr", b"Lab ", {b"A2B0": table})
+
+
+def own_profile(space, device, connection, more):
+    """A profile of our own with these tags, as ICC.1:2001-04 describes one."""
     parts = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78),
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"ours\0" + bytes(78),
         b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2),
         b"cprt": b"text" + bytes(4) + b"none" + bytes(1),
+        **more,
     }
     table, body = struct.pack(">I", len(parts)), b""
     start = 128 + 4 + 12 * len(parts)
@@ -86,7 +101,7 @@ def gamma_profile(gamma, space=b"GRAY"):
         content += bytes(-len(content) % 4)
         table += name + struct.pack(">II", start + len(body), len(content))
         body += content
-    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), b"none", 0x02100000, b"mntr", space, b"XYZ ", b"acsp")
+    head = struct.pack(">I4sI4s4s4s12x4s", start + len(body), b"none", 0x02100000, device, space, connection, b"acsp")
     head = head.ljust(68, b"\0") + xyz(0.9642, 1.0, 0.8249)[8:]
     return head.ljust(128, b"\0") + table + body
 
@@ -141,6 +156,14 @@ def test_grey_and_palettes_with_a_profile_of_colours_are_read_by_it():
     assert told == "profile converted"
 
 
+def test_inks_are_read_by_their_profile():
+    for inks, seen in {(0, 0, 0, 0): 255, (255, 255, 0, 0): 255, (0, 0, 0, 255): 0, (99, 0, 9, 255): 0}.items():
+        image = PIL.Image.new("CMYK", (8, 8), inks)
+        square, told = decoding.squared(stored(image, ink_profile(), "TIFF"), 8, {})
+        assert np.abs(square.astype(int) - seen).max() <= 2
+        assert told == "profile converted"
+
+
 def test_transparent_pixels_of_a_profiled_image_are_white():
     image = PIL.Image.new("RGBA", (8, 8), (200, 40, 90, 255))
     image.paste((200, 40, 90, 0), (0, 0, 8, 4))
@@ -160,6 +183,14 @@ def test_a_profile_that_cannot_be_used_is_told_and_the_numbers_stay(kind):
     square, told = decoding.squared(stored(PICTURE, UNFIT[kind]), 32, {})
     assert (square == UPRIGHT).all()
     assert told == "profile unfit"
+
+
+def test_numbers_of_lab_and_of_inks_are_none_of_a_profile_of_colours():
+    for mode in ("LAB", "CMYK"):
+        image = PIL.Image.new(mode, (8, 8), (120, 20, 230, 0)[: PIL.Image.getmodebands(mode)])
+        square, told = decoding.squared(stored(image, SWAPPED, "TIFF"), 8, {})
+        assert told == "profile unfit"
+        assert (square == np.asarray(image.convert("RGB"))).all()
 
 
 def test_profiles_are_counted(tmp_path):
