@@ -4,7 +4,7 @@
     python -m benchmarks.data --data ./photos/ --json data.json   # your own images
 
 Every figure is images a second, the median over interleaved rounds with its range; divide what a training step needs by
-it. *decode* is `lens.cache.to_square` on one core, against PIL's shortest way to a square of that size; *cache* is
+it. *decode* is `lens.decoding.to_square` on one core, against PIL's shortest way to a square of that size; *cache* is
 training batches from the disk cache, against a plain index into an array in memory; *uncached* is training batches under
 `--cache none` in all cores' threads. Files are in the operating system's cache after the first round, which is not
 counted: a slow disk is slower than this.
@@ -26,7 +26,7 @@ import numpy as np
 import PIL.Image
 
 from lens import data, opening
-from lens.cache import read_square
+from lens.decoding import read_square
 from lens.terminal import guard
 
 

@@ -1,4 +1,4 @@
-"""Any image becomes a square: once, in an uint8 cache on disk that is whole or built anew, or whenever it is read."""
+"""The squares of a source's images: decoded once, into a cache on disk that is whole or built anew, or whenever they are read."""
 
 from __future__ import annotations
 
@@ -14,72 +14,25 @@ import secrets
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
-from lens import cache_folder
-from lens.cache_folder import IMAGES, LONGEST_REASON, META, TICK, Meta, Progress
+from lens import cache_folder, intensity
+from lens.cache_folder import IMAGES, META, TICK, Meta, Progress
 from lens.content import DIGEST, content_of
+from lens.decoding import NO_RANGES, levels, read_square, reason, squared, without_warnings
 from lens.files import is_own_folder, system_fault
 from lens.protocols import BadInput, Listing, Source
 from lens.squares_file import Damaged, Square, SquaresFile, header
 from lens.terminal import say
+from lens.threads import usable_cores
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 ABANDONED = 3600
 """Seconds after which a build that has not shown that it is alive was killed."""
-
-
-# --- one image -------------------------------------------------------------------------------------------------------
-
-
-def to_square(image: PIL.Image.Image, size: int) -> Square:
-    """Any PIL image → (size, size, 3) uint8: upright by EXIF, RGB, centre square, antialiased resize.
-
-    Square comes before everything else, so that no later turn can grow bars. 16-bit images keep their top 8 bits,
-    transparent pixels are laid on white.
-    """
-    image = PIL.ImageOps.exif_transpose(image)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))
-    if image.mode.startswith("I"):
-        image = PIL.Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        values = np.asarray(image)
-        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
-        image = PIL.Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB").resize((size, size), PIL.Image.Resampling.BICUBIC)
-    return np.asarray(image)
-
-
-def read_square(source: Source, position: int, size: int) -> Square:
-    """Image `position` of a source as a square; any exception means that it cannot be read."""
-    with source.read(position) as image:
-        return to_square(image, size)
-
-
-def reason(error: Exception) -> str:
-    """Why an image cannot be read, in one line that is not too long."""
-    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
-
-
-@contextlib.contextmanager
-def large_images_without_warning() -> Iterator[None]:
-    """Read images of up to 179 million pixels without PIL's warning; PIL refuses larger ones before it decodes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        yield
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -104,24 +57,33 @@ class Held:
     """The squares of a source's images, and which they are.
 
     `kept` are the positions in the listing that the squares belong to; `content` a hash of each one's content, or empty
-    where nothing was hashed.
+    where nothing was hashed; `read_as` tells how numbers were read that are not taken as they are: the positions of each way.
     """
 
     squares: SquaresFile | Uncached
     kept: list[int]
     skipped: list[Skipped]
     content: list[str]
+    read_as: dict[str, list[int]]
 
 
-def cached(key: str, source: Source, listing: Listing, size: int, folder: Path, progress: Progress) -> Held:
+def cached(
+    key: str,
+    source: Source,
+    listing: Listing,
+    size: int,
+    folder: Path,
+    progress: Progress,
+    ranges: intensity.Ranges = NO_RANGES,
+) -> Held:
     """The squares of a source, (N, size, size, 3) uint8 on disk, decoded once.
 
     The cache is a new directory renamed into place when complete, so an interrupted build leaves nothing that counts. A
-    damaged one is built anew, with a line that says so.
+    damaged one is built anew, with a line that says so. Deep images show `ranges`, or what the whole source decides.
     Raises BadInput where the disk is too small or cannot be written.
     """
     name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
-    place = folder / f"{name}-{size}-{_digest(key, listing, size)}"
+    place = folder / f"{name}-{size}-{_digest(key, listing, size, ranges)}"
     count = len(listing.records)
     try:
         found = cache_folder.opened(place, count, size, progress)
@@ -129,7 +91,7 @@ def cached(key: str, source: Source, listing: Listing, size: int, folder: Path, 
         say(f"the image cache {place} is damaged ({damage}): {_clear(place, damage)}it is built anew")
         found = None
     if found is None:
-        _build_cache(place, source, listing, size, progress)
+        _build_cache(place, source, listing, size, progress, ranges)
         try:
             found = cache_folder.opened(place, count, size, progress)
         except Damaged as damage:
@@ -141,14 +103,14 @@ def cached(key: str, source: Source, listing: Listing, size: int, folder: Path, 
         raise BadInput(f"the image cache {place} was removed while it was opened: start again")
     squares, meta = found
     skipped = [Skipped(listing.records[position].name, reason) for position, reason in meta.skipped]
-    return Held(squares, meta.kept, skipped, meta.content)
+    return Held(squares, meta.kept, skipped, meta.content, meta.read_as)
 
 
-def _digest(key: str, listing: Listing, size: int) -> str:
+def _digest(key: str, listing: Listing, size: int, ranges: intensity.Ranges) -> str:
     """What changes if anything does that the squares depend on."""
     stamp = hashlib.blake2b(digest_size=16)
     identity = str(Path(key).resolve()) if "/" in key and Path(key).exists() else key
-    stamp.update(json.dumps([CACHE_VERSION, identity, size]).encode())
+    stamp.update(json.dumps([CACHE_VERSION, identity, size, dict(ranges)]).encode())
     for record in listing.records:
         stamp.update(f"{record.name}\0{record.stamp}\n".encode("utf-8", "surrogateescape"))
     return stamp.hexdigest()
@@ -181,7 +143,9 @@ def key_name(key: str) -> str:
     return Path(key).resolve().stem if "/" in key else key
 
 
-def _build_cache(place: Path, source: Source, listing: Listing, size: int, progress: Progress) -> None:
+def _build_cache(
+    place: Path, source: Source, listing: Listing, size: int, progress: Progress, ranges: intensity.Ranges
+) -> None:
     count = len(listing.records)
     need = count * size * size * 3
     temporary: Path | None = None
@@ -195,7 +159,7 @@ def _build_cache(place: Path, source: Source, listing: Listing, size: int, progr
             )
         _sweep(place.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))
-        _fill(temporary, source, listing, size, progress)
+        _fill(temporary, source, listing, size, progress, ranges)
         try:
             temporary.rename(place)
         except OSError:
@@ -225,28 +189,44 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: Progress) -> None:
+def _fill(
+    folder: Path, source: Source, listing: Listing, size: int, progress: Progress, ranges: intensity.Ranges
+) -> None:
     """Write images.npy and meta.json into an empty folder. Raises OSError where the disk is full."""
     count = len(listing.records)
     file = folder / IMAGES
     skipped: list[tuple[int, str]] = []
     kept: list[int] = []
     content: list[str] = []
+    read_as: dict[str, list[int]] = {}
+    is_decided = bool(ranges)
 
-    def decode(position: int) -> tuple[str, Square] | str:
+    def decode(position: int) -> tuple[str, Square, str] | str | None:
         try:
             with source.read(position) as image:
-                return content_of(image), to_square(image, size)
+                return content_of(image), *squared(image, size, ranges)
+        except intensity.Undecided as error:
+            return reason(error) if is_decided else None
         except Exception as error:
             if fault := system_fault(error, listing.records[position].name):
                 raise fault from error
             return reason(error)
 
+    def decoded(positions: range) -> Iterator[tuple[int, tuple[str, Square, str] | str]]:
+        """What `decode` gives; at the first deep image all of the source are looked at: without one none is read twice."""
+        nonlocal ranges, is_decided
+        for position, result in zip(positions, pool.map(decode, positions), strict=True):
+            if result is None:
+                ranges, is_decided = intensity.decided(intensity.survey(source, count, progress).values()), True
+                yield from decoded(range(position, positions.stop))
+                return
+            yield position, result
+
     # Threads: decoding, resizing and hashing release the interpreter's lock.
     with (
         open(file, "xb") as stream,
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
-        large_images_without_warning(),
+        concurrent.futures.ThreadPoolExecutor(usable_cores()) as pool,
+        without_warnings(),
     ):
         digest = hashlib.blake2b(digest_size=DIGEST)
 
@@ -261,13 +241,15 @@ def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: P
         write(start_of_file)
         for start in range(0, count, 1024):
             chunk = range(start, min(start + 1024, count))
-            for position, result in zip(chunk, pool.map(decode, chunk), strict=True):
+            for position, result in decoded(chunk):
                 if isinstance(result, str):
                     skipped.append((position, result))
                 else:
                     content.append(result[0])
                     write(result[1].tobytes())
                     kept.append(position)
+                    if result[2]:
+                        read_as.setdefault(result[2], []).append(position)
             progress(chunk.stop, count)
             os.utime(folder)
         for _ in skipped:
@@ -275,7 +257,7 @@ def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: P
         stream.flush()
         os.fsync(stream.fileno())  # what is noted as compared must be what the disk holds after a power cut
     time.sleep(TICK)
-    meta = Meta(kept, skipped, content, digest.hexdigest())
+    meta = Meta(kept, skipped, content, digest.hexdigest(), read_as)
     with open(folder / META, "x", encoding="utf-8") as text:
         text.write(meta.text())
         text.flush()
@@ -286,14 +268,29 @@ def _fill(folder: Path, source: Source, listing: Listing, size: int, progress: P
 # --- without a cache -------------------------------------------------------------------------------------------------
 
 
-def uncached(key: str, source: Source, listing: Listing, size: int) -> Held:
+def uncached(
+    key: str,
+    source: Source,
+    listing: Listing,
+    size: int,
+    progress: Progress,
+    ranges: intensity.Ranges = NO_RANGES,
+) -> Held:
     """What `cached` gives, with nothing written: all positions, none skipped, no content hashed.
 
-    Raises BadInput where one of the images that the rate is measured on cannot be read.
+    Where `ranges` are not given and there is a deep image among those that the rate is measured on, all deep images are
+    decoded once to decide them. Raises BadInput where one of those images cannot be read.
     """
-    squares = Uncached(key, source, listing, size)
+    squares = Uncached(key, source, listing, size, ranges)
+    read_as: dict[str, list[int]] = {}
+    if not ranges and squares.has_deep_images:
+        with without_warnings():
+            extents = intensity.survey(source, len(listing.records), progress)
+        squares = dataclasses.replace(squares, ranges=intensity.decided(extents.values()))
+        for position, extent in extents.items():
+            read_as.setdefault(levels(squares.ranges[extent.kind]), []).append(position)
     _ = squares.rate  # measured before training
-    return Held(squares, list(range(len(listing.records))), [], [])
+    return Held(squares, list(range(len(listing.records))), [], [], read_as)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,6 +301,7 @@ class Uncached:
     source: Source
     listing: Listing
     size: int
+    ranges: intensity.Ranges = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -317,32 +315,53 @@ class Uncached:
         """
         from torch.utils.data import get_worker_info
 
-        threads = 1 if get_worker_info() else os.cpu_count()
+        threads = 1 if get_worker_info() else usable_cores()
         return self._decode(index, threads)
 
     @functools.cached_property
     def rate(self) -> float:
-        """Images that one core reads and decodes in a second, measured on up to 256 from all over the source."""
-        count = len(self.listing.records)
-        sample = np.unique(np.linspace(0, count - 1, min(count, 256)).astype(np.int64))
+        """Images that one core reads and decodes in a second, measured on the sample."""
         start = time.perf_counter()
-        self._decode(sample, 1)
-        return len(sample) / (time.perf_counter() - start)
+        self._decode(self.sample, 1)
+        return len(self.sample) / (time.perf_counter() - start)
+
+    @property
+    def sample(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Up to 256 positions from all over the source."""
+        count = len(self.listing.records)
+        return np.unique(np.linspace(0, count - 1, min(count, 256)).astype(np.int64))
+
+    @property
+    def has_deep_images(self) -> bool:
+        """Whether there is a deep image in the sample, by the headers alone."""
+
+        def is_deep(position: int) -> bool:
+            with contextlib.suppress(Exception), self.source.read(position) as image:
+                return intensity.kind_of(image) is not None
+            return False
+
+        return any(map(is_deep, self.sample.tolist()))
 
     def _decode(self, index: np.ndarray[Any, np.dtype[np.int64]], threads: int | None) -> Square:
         rows = np.empty((len(index), *self.shape[1:]), np.uint8)
 
         def decode(row: int) -> None:
             position = int(index[row])
+            name = self.listing.records[position].name
             try:
-                rows[row] = read_square(self.source, position, self.size)
+                rows[row] = read_square(self.source, position, self.size, self.ranges)
+            except intensity.Undecided as error:
+                raise BadInput(
+                    f"image {name!r} of {self.key} holds deep levels, and none of the {len(self.sample)} that were looked at at "
+                    "the start does: give --intensity_range LOW HIGH, or use --cache disk, which looks at all of them"
+                ) from error
             except Exception as error:
-                raise system_fault(error, self.listing.records[position].name) or BadInput(
-                    f"image {self.listing.records[position].name!r} of {self.key} cannot be read ({reason(error)}): remove "
+                raise system_fault(error, name) or BadInput(
+                    f"image {name!r} of {self.key} cannot be read ({reason(error)}): remove "
                     "it, or use --cache disk, which skips and counts such images"
                 ) from error
 
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool, large_images_without_warning():
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool, without_warnings():
             for _ in pool.map(decode, range(len(index))):
                 pass
         return rows

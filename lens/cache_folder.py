@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import re
@@ -39,13 +40,15 @@ class Meta:
     """What stands in meta.json.
 
     `kept` are the positions in the source's listing that the squares belong to, in order; `skipped` those that could not
-    be read, and why; `content` a hash of each kept image's content; `squares` the checksum of images.npy.
+    be read, and why; `content` a hash of each kept image's content; `squares` the checksum of images.npy; `read_as` how
+    numbers were read that are not taken as they are (`decoding`), with the positions of each way.
     """
 
     kept: list[int]
     skipped: list[tuple[int, str]]
     content: list[str]
     squares: str
+    read_as: dict[str, list[int]]
 
     def text(self) -> str:
         """As JSON, with a checksum of everything else in it."""
@@ -99,6 +102,10 @@ def _is_meta(found: Any, count: int) -> bool:
         and sorted(kept + positions) == list(range(count))
         and len(content) == len(kept)
         and all(isinstance(value, str) and _HASH.fullmatch(value) for value in [*content, found["squares"]])
+        and isinstance(found["read_as"], dict)
+        and all(isinstance(places, list) for places in found["read_as"].values())
+        and all(type(position) is int for places in found["read_as"].values() for position in places)
+        and set(itertools.chain.from_iterable(found["read_as"].values())) <= set(kept)
     )
 
 

@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lens.cache import Skipped, Uncached, cached, uncached
 from lens.cache_folder import Progress
+from lens.decoding import levels_of, told, unlike
 from lens.draws import Draws, generator
+from lens.intensity import Range, fixed
 from lens.opening import open_source
 from lens.protocols import BadInput, Listing
 from lens.splits import FRESH, SPLITS, gives, groups_of, split_of, together
@@ -34,7 +36,8 @@ class Images:
     `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
     names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself.
     `duplicates` are pairs across sources, None where none were sought. `content` is a hash of each image's content (n);
-    where nothing was hashed it is empty, and `stamps` (n) are sizes and times.
+    where nothing was hashed it is empty, and `stamps` (n) are sizes and times. `read_as` (n) tells how each image's numbers were
+    read, as far as that is known: empty where they were taken as they are.
     """
 
     keys: list[str]
@@ -56,6 +59,7 @@ class Images:
     notes: tuple[str, ...] = ()
     content: Sequence[str] = ()
     stamps: Sequence[str] = ()
+    read_as: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,7 +95,18 @@ class Images:
         if self.grouped is not None:
             groups = len(np.unique(self.group))
             lines.append(f"--group_by finds a group in {self.grouped:,} of {len(self):,} names: {groups:,} groups")
-        return "\n".join(map(printable, [*lines, *self.notes]))
+        return "\n".join(map(printable, [*lines, *self.notes, *self.reading()]))
+
+    def reading(self) -> list[str]:
+        """Lines that say how numbers were read that are not 8 bits of sRGB: deep images, colour profiles."""
+        if not any(self.read_as):
+            return []
+        own = {
+            key: [self.read_as[i] for i in np.flatnonzero(self.store == n).tolist()]
+            for n, key in enumerate(self.stores)
+        }
+        lines = [line for key, how in own.items() for line in told(key, how)]
+        return lines + unlike({key: levels_of(how) for key, how in own.items()})
 
     def whole(self) -> Images:
         """The same images with pseudo-sources put together again: each source is one that was named."""
@@ -101,7 +116,7 @@ class Images:
         return dataclasses.replace(self, keys=self.stores, source=self.store, classes=classes)
 
     def splits(self, stamps: bool = True) -> bytes:
-        """Every image's source, name, split, label and content, one JSON object a line.
+        """Every image's source, name, split, label and content, and how its numbers were read, one JSON object a line.
 
         Where nothing was hashed, its size and time stand for the content, unless they are left out: two machines' copies
         may differ in them.
@@ -120,6 +135,8 @@ class Images:
                 "label": label,
             }
             entry |= {key: values[i] for key, values in content.items()}
+            if self.read_as and self.read_as[i]:
+                entry["read_as"] = self.read_as[i]
             lines.append(json.dumps(entry) + "\n")
         return "".join(lines).encode()
 
@@ -136,10 +153,12 @@ def load(
     cache: str = "disk",
     group_by: str | None = None,
     check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
+    intensity_range: Range | None = None,
 ) -> Images:
     """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
 
-    `check` may refuse what is listed before anything is decoded. Raises BadInput for sources that cannot be read, or of
+    `check` may refuse what is listed before anything is decoded. Of deep images `intensity_range` is shown as 0 to 255, by
+    default what each source as a whole decides. Raises BadInput for sources that cannot be read, or of
     which more than `max_bad_fraction` of the images cannot.
     """
     arrays: list[Square | SquaresFile | Uncached] = []
@@ -152,6 +171,7 @@ def load(
     skipped: list[Skipped] = []
     content: list[str] = []
     stamps: list[str] = []
+    read_as: list[str] = []
     group_number: dict[str, int] = {}
     grouped = 0
     found_groups: set[tuple[int, str]] = set()
@@ -163,10 +183,10 @@ def load(
     check(keys, listings)
     for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
         if cache == "none":
-            held = uncached(key, source, listing, size)
+            held = uncached(key, source, listing, size, progress, fixed(intensity_range))
             stamps += [record.portable_stamp or record.stamp for record in listing.records]
         else:
-            held = cached(key, source, listing, size, cache_dir, progress)
+            held = cached(key, source, listing, size, cache_dir, progress, fixed(intensity_range))
             content += held.content
         kept, bad = held.kept, held.skipped
         if len(bad) > max_bad_fraction * len(listing.records) or not kept:
@@ -178,6 +198,7 @@ def load(
             )
         names, found = groups_of(listing.records, group_by)
         split = split_of(listing, names)
+        how = {position: way for way, positions in held.read_as.items() for position in positions}
         offsets.append(len(all_names))
         arrays.append(held.squares)
         skipped += bad
@@ -189,6 +210,7 @@ def load(
             if found[position]:
                 grouped += 1
                 found_groups.add((number, names[position]))
+            read_as.append(how.get(position, ""))
             stores.append(number)
             splits.append(split[position])
     group, store = np.array(groups), np.array(stores)
@@ -202,7 +224,7 @@ def load(
         keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
         [list(listing.classes) for listing in listings], skipped, store, keys,
         [name.partition("/")[2] for name in group_number], given, None if group_by is None else grouped, notes=tuple(notes),
-        content=content, stamps=stamps,
+        content=content, stamps=stamps, read_as=read_as,
     )  # fmt: skip
 
 

@@ -17,12 +17,13 @@ from lens import data, feature_store, layers, linear, measure, networks
 from lens.augment import centre
 from lens.cache import default_cache_dir
 from lens.data import some
+from lens.decoding import levels_of, unlike
 from lens.experiment import Experiment, load_images, new_extractor
 from lens.phases import Phases
 from lens.protocols import BadInput
 from lens.settings import Settings
 from lens.splits import SPLITS
-from lens.terminal import Bar, say
+from lens.terminal import Bar, printable, say
 
 Array = np.ndarray[Any, Any]
 DEFAULT = linear.How()
@@ -271,6 +272,12 @@ def load_probes(
         asked = image_column or label_column
         known = images.keys.index(key) if key in images.keys and not asked else None
         where = images if known is not None else load_images(settings, [key], image_column, label_column)
+        if known is None:
+            for line in (
+                *where.reading(),
+                *unlike({"the training images": levels_of(images.read_as), key: levels_of(where.read_as)}),
+            ):
+                say(printable(line))
         probes.append(Probe(key, where, known or 0))
         probe_splits(where, known or 0, key, None, None, 0)
     return probes

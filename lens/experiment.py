@@ -242,6 +242,7 @@ def load_images(
             settings.cache,
             settings.group_by,
             check,
+            settings.shown_range,
         )
     finally:
         if bar is not None:

@@ -19,6 +19,9 @@ KEYS: dict[str, type | tuple[type, ...]] = {"source": str, "name": str, "split":
 PIXELS = ("content", "stamp")
 """What may stand for an image's pixels: a hash of them, or size and time of the file. Versions up to 0.3 had neither."""
 
+READ_AS = "read_as"
+"""How an image's numbers were read, where they are not taken as they are: the range of deep ones, a colour profile."""
+
 Image = tuple[str, str]
 """An image's source and its name."""
 Entry = dict[str, Any]
@@ -50,6 +53,11 @@ def refuse_others(directory: Path, splits: bytes) -> None:
     kinds = [_pixels(entries) for entries in (then, now)]
     if kinds[0] != kinds[1]:
         say(f"{file} does not tell whether the images' pixels have changed since: {_why(kinds[0])}")
+    elif not any(READ_AS in entry for entry in then.values()) and (other := [i for i in now if READ_AS in now[i]]):
+        say(
+            f"{directory} was trained by a version that scaled each deep image by itself and took no notice of colour profiles: "
+            f"{len(other):,} images, the first {other[0][1]!r}, are read in another way now ({now[other[0]][READ_AS]})"
+        )
     found = differences(then, now)
     if found:
         advice = ""
@@ -71,11 +79,16 @@ def differences(then: dict[Image, Entry], now: dict[Image, Entry]) -> str:
     def other(key: str) -> list[Image]:
         return [i for i in kept if key in then[i] and key in now[i] and then[i][key] != now[i][key]]
 
+    # A record of a version that told of no image how it was read is compared without that.
+    tells = _pixels(then) == _pixels(now) and any(READ_AS in entry for entry in then.values())
     found = {
         "gone": [image for image in then if image not in now],
         "new": [image for image in now if image not in then],
         "with other content": other("content"),
         "with another size or time": other("stamp"),
+        "with another range or colour profile": [
+            i for i in kept if tells and then[i].get(READ_AS) != now[i].get(READ_AS)
+        ],
         "with another label": other("label"),
         "in another split": other("split"),
     }
@@ -109,14 +122,14 @@ def _entries(content: bytes) -> dict[Image, Entry]:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number} is no JSON") from error
-        known = KEYS | {key: str for key in PIXELS}
+        known = KEYS | {key: str for key in (*PIXELS, READ_AS)}
         if (
             not isinstance(entry, dict)
             or not set(KEYS) <= set(entry) <= set(known)
             or not all(isinstance(value, known[key]) for key, value in entry.items())
         ):
             raise ValueError(f"line {number} tells of no image")
-        kind = set(entry) - set(KEYS)
+        kind = set(entry) - set(KEYS) - {READ_AS}
         if len(kind) > 1 or pixels not in (None, kind):
             raise ValueError(f"line {number} tells of its image otherwise than those before")
         pixels = kind

@@ -12,11 +12,13 @@ from typing import Any
 
 from lens.files import MEBIBYTE, own_folder, read_bytes, read_text, reading, write_atomically
 from lens.protocols import BadInput
-from lens.terminal import say
+from lens.terminal import printable, say
 
 PICTURES = ("edits", "edit_map", "curves", "removal")
 """What a run draws into its figures/."""
 PNG = b"\x89PNG\r\n\x1a\n"
+LONGEST_NAME = 128
+"""Characters of a run's name in W&B, at most."""
 LARGEST_PICTURE = 64 * MEBIBYTE
 
 
@@ -36,16 +38,18 @@ class Mirror:
         try:
             self.run: Any = wandb.init(
                 mode=plain["wandb"], project=plain["wandb_project"], group=plain["wandb_group"],
-                tags=plain["wandb_tags"], name=self.directory.resolve().name, id=identity, resume="allow",
+                tags=plain["wandb_tags"], name=printable(self.directory.resolve().name)[:LONGEST_NAME], id=identity, resume="allow",
                 dir=str(self.directory), config=plain, allow_val_change=True, reinit="create_new",
                 settings=wandb.Settings(
                     silent=True, console="off", save_code=False, disable_git=True, init_timeout=60, finish_timeout=120,
                     finish_timeout_raises=True,
                 ),
             )  # fmt: skip
-        except (wandb.Error, OSError) as error:
+        except (wandb.Error, OSError, ValueError) as error:  # its settings raise pydantic's ValueError
+            other = "offline" if plain["wandb"] == "online" else "disabled"
             raise BadInput(
-                f"--wandb {plain['wandb']} does not start ({error}): continue with --resume {self.directory} --wandb offline"
+                f"--wandb {plain['wandb']} does not start ({' '.join(str(error).split())}): continue with --resume "
+                f"{self.directory} --wandb {other}"
             ) from error
         if not self.resumed:
             write_atomically(file, json.dumps({"id": identity}) + "\n")
@@ -58,15 +62,17 @@ class Mirror:
         import wandb
 
         advice = "or try --wandb offline, which needs neither and can be uploaded later with wandb sync"
-        session = wandb.setup(wandb.Settings(silent=True, mode="online"))
         try:
+            session = wandb.setup(wandb.Settings(silent=True, mode="online"))
             logged_in = wandb.login(prompt=False, verify=False)
             if logged_in:
                 # First by ourselves: W&B goes on trying for minutes, also after it has given up and the process wants to end.
                 _reach(session.settings.base_url)
                 wandb.login(prompt=False, verify=True)
-        except (wandb.Error, OSError) as error:
-            raise BadInput(f"--wandb online: {error}; check the login and the network, {advice}") from error
+        except (wandb.Error, OSError, ValueError) as error:
+            raise BadInput(
+                f"--wandb online: {' '.join(str(error).split())}; check the login and the network, {advice}"
+            ) from error
         if not logged_in:
             raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
 

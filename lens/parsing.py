@@ -120,7 +120,9 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     for name, values in lists.items():
         if not values:
             raise BadInput(f"--{name} needs a value")
-        rest.append(f"--{name}={json.dumps(values, ensure_ascii=False)}")
+        # One word for a list of numbers is none of them (`auto`).
+        alone = len(values) == 1 and not types[name].startswith("list[str]")
+        rest.append(f"--{name}={values[0] if alone else json.dumps(values, ensure_ascii=False)}")
     return rest
 
 
@@ -322,7 +324,8 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
         text = text if equals else following
         if flag in numbers and re.fullmatch(r"[-+\d_.]{40,}", text):
             raise BadInput(f"{flag} is a number of {len(text)} characters: no setting is")
-        is_time = re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", text) is not None
+        parts = re.findall(r'[^\s"\[\],]+', text)  # of a list, as it is written
+        is_time = any(re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", part) for part in parts)
         if flag in numbers and (is_time or ("str" not in numbers[flag] and re.search(r"\d:\d", text))):
             raise BadInput(
                 f"{flag} is {text!r}: it must be {numbers[flag].replace('None', 'null').replace(' |', ' or')}"
@@ -430,6 +433,11 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     if unknown := sorted(theirs - ours):
         raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")
     if missing := sorted(ours - theirs - set(ADDED)):
+        if writer == __version__:
+            raise BadInput(
+                f"{directory}/settings.yaml is damaged: it lacks the setting {missing[0]!r}, which lens {writer} wrote; bring "
+                "it back from a copy, or start a new run with another --out"
+            )
         raise BadInput(
             f"{both}, whose setting {missing[0]!r} it lacks, so what it did there is not known: use lens {writer}"
         )

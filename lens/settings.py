@@ -28,7 +28,7 @@ ADDED = (
     "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
     "probe_test_images", "split_sources", "fresh_fraction", "group_by",
     "lens_every", "lr_schedule", "beta1", "lens_average", "lens_noise", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
-    "rand_augment", "mixup", "cutmix", "label_smoothing",
+    "rand_augment", "mixup", "cutmix", "label_smoothing", "intensity_range",
 )  # fmt: skip
 """The settings younger than 0.1.0 of which it is known what versions without them did: what a field's `before` says, else
 what its own default says, whatever the task prefers. A run that lacks them takes that."""
@@ -72,6 +72,9 @@ class Settings:
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
     max_bad_fraction: float = setting(0.01, needs="disk cache")
     """Share of unreadable images, 0 to 1, beyond which a source is refused."""
+    intensity_range: list[float] | str = setting("auto")
+    """Which numbers of deep images (16 or 32 bits, floats) are shown as black and as white, LOW HIGH; auto: decided once for a
+    source, from its lowest and highest number. Images of 8 bits are taken as they are."""
     split_sources: int | None = None
     """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
     group_by: str | None = None
@@ -250,6 +253,7 @@ class Settings:
         check_number("colour_jitter", self.colour_jitter, low=0, high=1.25)
         check_number("blur", self.blur, low=0, high=self.image_size / 3)
         check_number("max_bad_fraction", self.max_bad_fraction, low=0, high=1)
+        _check_range(self.intensity_range)
         check_number("lens_depth", self.lens_depth, low=3, high=5)
         if self.recon_weight is not None:
             check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
@@ -300,6 +304,8 @@ class Settings:
         for flag in ("test_images", "probe_images", "probe_test_images", "removal_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
+        if self.wandb != "disabled":
+            _check_wandb_names(self.wandb_project, self.wandb_group, self.wandb_tags)
         if self.pretrained and self.extractor_weights:
             raise BadInput("--pretrained and --extractor_weights contradict each other: give one of them")
         if not self.sources:
@@ -331,6 +337,14 @@ class Settings:
     def source_count(self) -> int:
         """How many sources there are, pseudo-sources where one is cut."""
         return self.split_sources or len(self.sources)
+
+    @property
+    def shown_range(self) -> tuple[float, float] | None:
+        """What deep images show as 0 and as 255, or None where each source decides."""
+        if isinstance(self.intensity_range, str):
+            return None
+        low, high = self.intensity_range
+        return float(low), float(high)
 
     @property
     def probes(self) -> list[str]:
@@ -371,3 +385,33 @@ class Settings:
 
 def as_list(value: list[str] | str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+def _check_range(value: list[float] | str) -> None:
+    """Raise BadInput where a range is neither auto nor two finite numbers, the lower one first."""
+    if value == "auto":
+        return
+    if isinstance(value, str) or len(value) != 2 or not all(map(math.isfinite, value)) or not value[0] < value[1]:
+        given = value if isinstance(value, str) else " ".join(f"{x:g}" for x in value)
+        raise BadInput(
+            f"--intensity_range is {given!r}: it must be auto, or two numbers, what is shown as black and what as white, the "
+            "lower one first, such as 0 4095"
+        )
+
+
+def _check_wandb_names(project: str, group: str | None, tags: list[str]) -> None:
+    """Raise BadInput for names that Weights & Biases refuses: some at the start, some when an offline run is uploaded."""
+    named = [("project", project, 128), *(("tags", tag, 64) for tag in tags)]
+    named += [("group", group, 128)] if group is not None else []
+    for what, name, most in named:
+        if not 1 <= len(name) <= most:
+            shown = f"{name[:20]}…" if name else "empty"
+            raise BadInput(
+                f"--wandb_{what} {shown} has {len(name)} characters: Weights & Biases takes 1 to {most}; shorten it, or leave "
+                "it out"
+            )
+    if found := sorted(set(project) & set("/\\#?%:")):
+        raise BadInput(
+            f"--wandb_project {project!r} has {' and '.join(found)} in it, and Weights & Biases takes no / \\ # ? % : there: "
+            "write - instead (the entity stands in WANDB_ENTITY)"
+        )

@@ -76,6 +76,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     from lens import data, evaluate, experiment, figures, figures_removal, proof
     from lens.downstream import load_probes
+    from lens.rehearsal import rehearse
     from lens.shown import examples
     from lens.trainer import Trainer
 
@@ -99,6 +100,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
         if settings.removal:
             proof.check(players)
+        rehearse(players)
         trainer = Trainer(players, total)
         with ranks.together():
             prepare(run, parsed, trainer, splits, command, resumed)

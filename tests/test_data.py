@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import picture, write_folder
 
-from lens import cache, data, opening, splits
+from lens import cache, data, decoding, opening, splits
 from lens.draws import generator
 from lens.protocols import BadInput, Listing, Record
 
@@ -37,27 +37,28 @@ def red(mode):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr"])
 def test_colour_modes_become_the_same_rgb(mode):
-    square = cache.to_square(red(mode), 8)
+    square = decoding.to_square(red(mode), 8)
     assert square.shape == (8, 8, 3)
     assert np.abs(square.astype(int) - [200, 40, 40]).max() < 40  # palette and CMYK round
 
 
 def test_grey_bilevel_16_bit_and_float_images_keep_their_brightness():
     ramp = np.tile(np.linspace(0, 1, 16), (16, 1))
-    expected = cache.to_square(PIL.Image.fromarray((ramp * 255).astype(np.uint8)), 16)
+    expected = decoding.to_square(PIL.Image.fromarray((ramp * 255).astype(np.uint8)), 16)
     sixteen = PIL.Image.fromarray((ramp * 65535).astype(np.uint16))
     buffer = io.BytesIO()
     sixteen.save(buffer, "PNG")
+    ranges = {"whole": (0, 65535), "float": (0, 1)}
     for image in (sixteen, PIL.Image.open(buffer), PIL.Image.fromarray(ramp.astype(np.float32))):
-        assert np.abs(cache.to_square(image, 16).astype(int) - expected).max() <= 2
-    assert set(np.unique(cache.to_square(PIL.Image.fromarray(ramp > 0.5), 16))) == {0, 255}
+        assert np.abs(decoding.to_square(image, 16, ranges).astype(int) - expected).max() <= 1
+    assert set(np.unique(decoding.to_square(PIL.Image.fromarray(ramp > 0.5), 16))) == {0, 255}
 
 
 def test_transparent_pixels_are_laid_on_white():
-    assert (cache.to_square(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 8) == 255).all()
+    assert (decoding.to_square(PIL.Image.new("RGBA", (8, 8), (0, 0, 0, 0)), 8) == 255).all()
     palette = PIL.Image.new("P", (8, 8), 0)
     palette.info["transparency"] = 0
-    assert (cache.to_square(palette, 8) == 255).all()
+    assert (decoding.to_square(palette, 8) == 255).all()
 
 
 def test_exif_orientation_is_applied():
@@ -67,7 +68,7 @@ def test_exif_orientation_is_applied():
     exif[0x0112] = 6  # the camera was turned: the top is stored at the left
     buffer = io.BytesIO()
     image.rotate(90).save(buffer, "PNG", exif=exif)
-    square = cache.to_square(PIL.Image.open(buffer), 20)
+    square = decoding.to_square(PIL.Image.open(buffer), 20)
     assert square[2].mean() > 250
     assert square[-3].mean() < 5
 
@@ -75,7 +76,7 @@ def test_exif_orientation_is_applied():
 def test_a_photo_is_cut_square_before_anything_else():
     wide = PIL.Image.new("RGB", (30, 10), (0, 0, 255))
     wide.paste((255, 0, 0), (10, 0, 20, 10))
-    assert (cache.to_square(wide, 10) == [255, 0, 0]).all()
+    assert (decoding.to_square(wide, 10) == [255, 0, 0]).all()
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ def test_unreadable_images_are_skipped_counted_and_never_replaced(tmp_path):
     assert [entry.name for entry in images.skipped] == [f"class0/{name}" for name in names]
     assert len(images) == 57
     last = np.flatnonzero(np.array(images.names) == "class1/029.png")
-    expected = cache.to_square(PIL.Image.open(folder / "class1" / "029.png"), 16)
+    expected = decoding.to_square(PIL.Image.open(folder / "class1" / "029.png"), 16)
     assert np.array_equal(images.fetch(last)[0].permute(1, 2, 0).numpy(), expected)
 
 

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from lens import duplicates
-from lens.cache import to_square
+from lens.decoding import to_square
 
 
 def photos(count, seed=0, side=64):

@@ -21,7 +21,7 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, divide, opening, patterns, probe, splits, train
+from lens import decoding, divide, opening, patterns, probe, splits, train
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._files import FORMATS, open_image
 
@@ -87,8 +87,8 @@ def test_formats_of_photos_are_read_by_content(tmp_path, form):
     for content in (file, str(file), file.read_bytes()):
         with open_image(content) as image:
             assert image.fp.getvalue() == file.read_bytes()
-            square = cache.to_square(image, 40).astype(int)
-        assert np.abs(square - cache.to_square(shown, 40)).mean() < (
+            square = decoding.to_square(image, 40).astype(int)
+        assert np.abs(square - decoding.to_square(shown, 40)).mean() < (
             20 if form in ("GIF", "JPEG", "MPO", "AVIF") else 5
         )
 

@@ -274,6 +274,12 @@ def test_a_run_of_another_version_is_refused_where_its_settings_are_not_ours(
     assert message in error
 
 
+def test_settings_that_were_cut_short_are_told_as_damaged(copied, capsys):
+    change(copied / "settings.yaml", lens_lr=GONE)
+    assert train.main(["--resume", str(copied)]) == 2
+    assert "settings.yaml is damaged: it lacks the setting 'lens_lr'" in one_line(capsys)
+
+
 def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     (copied / "origin.json").unlink()
     change(copied / "settings.yaml", **dict.fromkeys(ADDED, GONE))

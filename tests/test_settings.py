@@ -113,6 +113,18 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--config", "./nothing.yaml"], "does not exist"),
         (["--data"], "--data needs a value"),
         (["--lr"], "expected one argument"),
+        (
+            ["--wandb", "offline", "--wandb_tags", "good", "t" * 80],
+            "--wandb_tags tttttttttttttttttttt… has 80 characters",
+        ),
+        (["--wandb", "online", "--wandb_tags", ""], "--wandb_tags empty has 0 characters"),
+        (
+            ["--wandb", "offline", "--wandb_project", "p" * 129],
+            "--wandb_project pppppppppppppppppppp… has 129 characters",
+        ),
+        (["--wandb", "offline", "--wandb_project", ""], "--wandb_project empty"),
+        (["--wandb", "offline", "--wandb_project", "runs/first#"], "'runs/first#' has # and / in it"),
+        (["--wandb", "offline", "--wandb_group", "g" * 200], "--wandb_group gggggggggggggggggggg… has 200 characters"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(argv, message):
@@ -120,6 +132,11 @@ def test_a_mistake_is_one_line_that_says_what_to_do(argv, message):
         settings(*argv)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_longest_names_that_wandb_takes_are_taken():
+    names = ["--wandb_tags", "t" * 64, "u", "--wandb_project", "p" * 128, "--wandb_group", "g" * 128]
+    assert settings("--wandb", "offline", *names).wandb_tags == ["t" * 64, "u"]
 
 
 def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path):

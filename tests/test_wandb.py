@@ -12,6 +12,7 @@ from conftest import TINY
 
 from lens import mirror, train
 from lens.mirror import Mirror
+from lens.parsing import parse
 from lens.protocols import BadInput
 from lens.run import Run
 from lens.trainer import Trainer
@@ -177,6 +178,32 @@ def test_a_failing_mirror_is_said_once_and_the_run_goes_on(tmp_path, photos, mon
     assert len(Run.open(out).metrics()) == 6
     assert (out / "summary.json").exists()
     calls[0].finish()
+
+
+@pytest.mark.parametrize("error", ["ValueError", "UsageError", "OSError"])
+def test_what_wandb_refuses_at_the_start_is_one_line(tmp_path, monkeypatch, error):
+    import wandb
+
+    def fails(**given):
+        raise {"ValueError": ValueError, "UsageError": wandb.errors.UsageError, "OSError": OSError}[error]("no\ngood")
+
+    monkeypatch.setattr(wandb, "init", fails)
+    plain = vars(parse([*TINY, "--wandb", "offline"], "lens.train").settings)
+    with pytest.raises(BadInput, match=r"does not start \(no good\): continue with --resume .* --wandb disabled"):
+        Mirror(tmp_path, plain)
+
+
+def test_a_run_is_called_what_wandb_takes_and_its_files_lie_in_its_directory(tmp_path, monkeypatch):
+    import wandb
+
+    given = {}
+    monkeypatch.setattr(wandb, "init", lambda **words: given.update(words))
+    monkeypatch.setenv("WANDB_DIR", "/proc/nowhere")
+    directory = tmp_path / ("d" * 200)
+    directory.mkdir()
+    Mirror(directory, vars(parse([*TINY, "--wandb", "offline"], "lens.train").settings))
+    assert given["name"] == "d" * 128
+    assert given["dir"] == str(directory)
 
 
 @pytest.mark.parametrize(
