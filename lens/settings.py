@@ -158,7 +158,7 @@ class Settings:
     """Training steps; default 150 (dataset_classification: 1000), or as many as --epochs need."""
     epochs: float | None = None
     """Passes over the training split, instead of --steps."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Images a step, of all ranks together (rotation shows each of them in four views)."""
     accumulate: int = 1
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""

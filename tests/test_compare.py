@@ -135,7 +135,7 @@ def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
         below, above = ordered[math.floor(position)], ordered[math.ceil(position)]
         assert entry["map_95th_percentile"] == pytest.approx(below + (position % 1) * (above - below))
         assert entry["psnr"] == summary["reconstruction"]["psnr"]
-        assert entry["map_images"] == 12
+        assert entry["map_images"] == 8
         assert (entry["task"], entry["shortcut"]) == ("rotation", "none" if n else "arrow")
         assert numbers["rank_correlation"][n][n] == pytest.approx(1)
     expected = spearmanr(*(np.load(run / "figures" / "edits.npz")["map"].ravel() for run in runs[:2])).statistic
@@ -205,7 +205,7 @@ def slow_accuracy(run, lens, images, index, lensed_statistics):
         for i, norm in enumerate(m for m in backbone.modules() if hasattr(m, "running_mean")):
             norm.running_mean.copy_(rest[f"lensed_statistics.{i}.running_mean"])
             norm.running_var.copy_(rest[f"lensed_statistics.{i}.running_var"])
-    editor = networks.Lens("tu-tf_mobilenetv3_small_minimal_100", 3)
+    editor = networks.Lens("full", 3)
     editor.load_state_dict(load_file(lens / "lens.safetensors"))
     backbone.eval()
     editor.eval()
@@ -225,7 +225,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     head = load_file(copied / "head.safetensors")
     for name, values in head.items():
         if name.endswith("running_var"):
-            values *= torch.linspace(0.1, 10, len(values))
+            values *= torch.linspace(0.01, 1, len(values))  # the features then differ from image to image
     save_file(head, copied / "head.safetensors")
     assert called(capsys, runs[0], copied, "--transfer", "--out", tmp_path / "t")[0] == 0
     cells = json.loads((tmp_path / "t" / "transfer.json").read_text())["cells"]
@@ -243,7 +243,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
 def test_an_identity_lens_leaves_a_foreign_task_as_it_is(runs, copied, tmp_path, capsys, photos, batch_norm):
     """A lens that edits nothing, and an extractor that it was not trained against: exactly the raw figure."""
     torch.manual_seed(5)
-    save_file(networks.Lens("tu-tf_mobilenetv3_small_minimal_100", 3).state_dict(), copied / "lens.safetensors")
+    save_file(networks.Lens("full", 3).state_dict(), copied / "lens.safetensors")
     asked = runs[1]
     if batch_norm == "joint":
         asked = trained(tmp_path / "joint", photos, "--batch_norm", "joint")

@@ -21,7 +21,7 @@ from lens.trainer import Trainer
 
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
 STUB = """
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 from lens.run import Run
 from lens.stopping import stop_signals
 from lens.terminal import guard
@@ -39,7 +39,7 @@ def body():
         for _ in range(600):
             time.sleep(0.1)
             if stops:
-                time.sleep(1.5)
+                time.sleep(float(os.environ.get("SAVING", 1.5)))
                 (place / "saved").write_text(str(stops))
                 return 128 + stops[0]
     return 0
@@ -78,7 +78,8 @@ def started(grid):
 # --- a parent that is gone, a terminal that is closed ----------------------------------------------------------------
 
 
-def test_the_runs_of_a_killed_grid_save_and_the_next_call_waits_for_them_and_finishes(grid, capsys):
+def test_the_runs_of_a_killed_grid_save_and_the_next_call_waits_for_them_and_finishes(grid, capsys, monkeypatch):
+    monkeypatch.setenv("SAVING", "5")  # longer than the next call takes to come, also on a busy machine
     out = grid.parent / "out"
     process = started(grid)
     process.kill()

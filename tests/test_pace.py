@@ -61,7 +61,7 @@ def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, wo
 def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, monkeypatch):
     made, batches = trainer(photos, "--lens_every", "2", "--feed", "lensed")
     with torch.no_grad():
-        made.players.lens.unet.segmentation_head[0].bias.fill_(0.3)
+        made.players.lens.unet.last.bias.fill_(0.3)
     losses = made.train_step(next(batches))
     assert losses.clamped_mse.item() > 1e-3
 

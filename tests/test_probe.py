@@ -415,7 +415,7 @@ def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.01}, "has lr 0.01 and .* 0.0003: a control differs in its seed alone"),
+        ({"lr": 0.01}, "has lr 0.01 and .* 0.001: a control differs in its seed alone"),
         ({"image_size": 16}, "has image_size 16 and"),
         ({"data": "./elsewhere/"}, "of the same images at the same size"),
         ({"seed": 0}, "has the seed of"),

@@ -98,7 +98,7 @@ def test_an_image_that_the_system_cannot_read_is_not_skipped(tmp_path, monkeypat
     listing = source.listing()
     look = {
         "disk": lambda: cache.cached(str(place), source, listing, 8, tmp_path / "cache", lambda *told: None),
-        "none": lambda: cache.uncached(str(place), source, listing, 8),
+        "none": lambda: cache.uncached(str(place), source, listing, 8, lambda *told: None),
     }[way]
     with pytest.raises(SystemFault, match=r"003\.png"):
         look()

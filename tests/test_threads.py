@@ -27,23 +27,26 @@ def test_the_usable_cores_are_those_of_the_affinity():
 
 
 def test_a_person_s_own_waiting_policy_stays(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     threads.wait_without_spinning()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     threads.wait_without_spinning()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
 def test_an_entry_point_decides_before_torch_is_there():
     code = (
         "import sys; from lens.terminal import guard\n"
-        "def body():\n    import os; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules); return 0\n"
+        "def body():\n    import os; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules); return 0\n"
         "guard(body)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert found.stdout.split() == ["PASSIVE", "False"]
+    assert found.stdout.split() == [str(threads.SPINS), "False"]
 
 
 @pytest.mark.parametrize(

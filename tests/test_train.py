@@ -328,7 +328,7 @@ def test_a_signal_during_an_evaluation_is_not_lost(tmp_path, photos, monkeypatch
 def test_a_resumed_run_may_train_longer_but_not_otherwise(tmp_path, photos, capsys):
     assert run(tmp_path / "r", photos) == 0
     assert train.main(["--resume", str(tmp_path / "r"), "--lr", "0.5"]) == 2
-    assert "lr was 0.0003 and is now 0.5" in capsys.readouterr().err
+    assert "lr was 0.001 and is now 0.5" in capsys.readouterr().err
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "3"]) == 2
     assert "already trained 6 steps" in capsys.readouterr().err
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 0

@@ -25,5 +25,5 @@ class DatasetClassification(OfData):
     defaults: ClassVar[dict[str, Any]] = {
         "extractor": "all_conv", "lens_encoder": "full", "lens_depth": 3, "feed": "lensed", "lens_every": 2,
         "lr_schedule": "constant", "beta1": 0.5, "lens_average": 0.99, "lr": 2e-3, "lens_lr": 1e-3, "steps": 1000,
-        "lens_noise": 0.03,
+        "lens_noise": 0.03, "batch_size": 16,
     }  # fmt: skip
