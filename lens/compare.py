@@ -171,7 +171,9 @@ def maps(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) -> tup
             | {"map_95th_percentile": edit_maps.clip(mean_edit), "strongest_5_percent": edit_maps.top_share(mean_edit)}
         )
     every = [arrays[f"map_{number}"] for number in range(len(runs))]
-    correlation = [[edit_maps.rank_correlation(first, second) for second in every] for first in every]
+    # Always the earlier run first: the two orders of a pair round differently.
+    pairs = [[sorted((n, m)) for m in range(len(every))] for n in range(len(every))]
+    correlation = [[edit_maps.rank_correlation(every[n], every[m]) for n, m in row] for row in pairs]
     notes = [ABOUT_MAPS]
     if len({mean_edit.shape for mean_edit in every}) > 1:
         notes.append("Maps of different sizes are averaged over areas to the smaller one before they are correlated.")
