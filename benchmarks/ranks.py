@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lens.settings import Settings
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 WAYS = {
     "1 process, 1 thread": ([sys.executable], "1"),
@@ -75,19 +77,22 @@ def main() -> None:
                 summary = train(way, Path(folder) / f"{way}-rate-{number}", "--steps", str(asked.steps), *few)
                 rates[way].append(summary["images_per_second"])
                 print(f"round {number}: {way}: {rates[way][-1]:.2f} images/s", flush=True)
+    usual = Settings()
     first = statistics.median(rates["1 process, 1 thread"])
     lines = [
         "# Two processes against one",
         "",
         f"`python -m benchmarks.ranks --rounds {asked.rounds} --steps {asked.steps}`, {os.cpu_count()} CPU cores.",
         "",
-        "The same updates in float64 (`resnet18`, 32 px, global batch of 16 images in four views, batch norm over all ranks):",
+        f"The same updates in float64 (`{usual.extractor}`, 32 px, global batch of {usual.batch_size} images in four views, batch norm "
+        "over all ranks):",
         "",
         "| after update | largest difference of any tensor | largest value of that tensor |",
         "|---|---|---|",
         *(f"| {step} | {gap:.1e} | {value:.1e} |" for step, gap, value in apart),
         "",
-        "Images per second of training at the default settings (`resnet18`, 96 px, 16 images), median and range over rounds:",
+        f"Images per second of training at the default settings (`{usual.extractor}`, {usual.image_size} px, {usual.batch_size} images), "
+        "median and range over rounds:",
         "",
         "| way | images/s | range | of one process with one thread |",
         "|---|---|---|---|",
