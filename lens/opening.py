@@ -8,8 +8,9 @@ import re
 import stat
 from pathlib import Path
 
-from lens.files import own_kind, system_fault, walk
+from lens.files import system_fault
 from lens.protocols import BadInput, Source, check_path, find, names, nearest
+from lens.walk import own_kind, walk
 
 
 def open_source(

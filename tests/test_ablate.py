@@ -21,8 +21,8 @@ from test_data import write_parquet
 
 from lens import ablate, grid_summary, grid_table, train
 from lens.compare_arms import holm, mean_sem, paired
-from lens.files import own_kind
 from lens.grid_file import read
+from lens.walk import own_kind
 
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))

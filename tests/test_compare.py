@@ -14,7 +14,7 @@ from conftest import TINY, fit
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
-from lens import edit_maps, experiment, figures_compare, files, networks, probe, train
+from lens import edit_maps, experiment, figures_compare, files, networks, probe, train, walk
 from lens.data import some
 from lens.edit_maps import Region
 from lens.finished import Finished
@@ -127,7 +127,7 @@ def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
     assert code == 0
     numbers = json.loads((out / "maps.json").read_text())
     arrays = np.load(out / "maps.npz")
-    assert files.own_kind(os.listdir(out)) == "comparison"  # so that its pictures are nobody's data
+    assert walk.own_kind(os.listdir(out)) == "comparison"  # so that its pictures are nobody's data
     for n, run in enumerate(runs):
         edits = np.load(run / "figures" / "edits.npz")
         summary = json.loads((run / "summary.json").read_text())
@@ -193,7 +193,7 @@ def test_the_diagonal_is_each_runs_own_figure(runs, tmp_path, capsys):
         low, high = cell["lensed_ci"]
         assert low <= cell["lensed"] <= high
     markdown = (out / "transfer.md").read_text()
-    assert files.own_kind(os.listdir(out)) == "transfer table"
+    assert walk.own_kind(os.listdir(out)) == "transfer table"
     assert markdown.startswith("| images | task 1: rotation (accuracy, chance 25 %)")
     assert "fresh classifier" in markdown
     assert "fresh classifier" in " ".join(shown.out.split())

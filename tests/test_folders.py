@@ -10,10 +10,10 @@ from conftest import picture, write_folder
 from test_data import load
 
 from lens import data, opening
-from lens.files import walk
 from lens.protocols import BadInput
 from lens.run import Run
 from lens.sources._files import image_endings
+from lens.walk import walk
 
 
 def touch(root, *names):

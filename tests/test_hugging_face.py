@@ -15,8 +15,8 @@ from conftest import TINY, picture, write_folder
 from test_data import load
 
 from lens import opening, splits, train
-from lens.files import walk
 from lens.protocols import BadInput, find, names
+from lens.walk import walk
 
 
 def encoded(label, seed=0):

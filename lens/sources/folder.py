@@ -9,10 +9,10 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.files import Passed, walk
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._files import PLACES205, file_stamps, image_endings, open_image
 from lens.sources._layout import layout_of
+from lens.walk import Passed, files_ending_in
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -42,13 +42,7 @@ class Folder:
         if self.image_column or self.label_column:
             raise BadInput(f"{self.path} is an image folder: --image_column and --label_column belong to parquet files")
         passed = Passed()
-        files: list[str] = []
-        for file in walk(self.path, passed):
-            ending = os.path.splitext(file)[1].lower()
-            if ending in image_endings():
-                files.append(file)
-            else:
-                passed.add(ending, file)
+        files = files_ending_in(image_endings(), self.path, passed)
         files.sort(key=lambda file: file.replace(os.sep, "\0"))
         notes = passed.note()
         if not files:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import os
 import re
 from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.files import Passed, SystemFault, walk
+from lens.files import SystemFault
 from lens.protocols import BadInput, Listing, Record
 from lens.sources._columns import Column, choose, doubt, labelled, plain_values
 from lens.sources._files import file_stamps, open_image
@@ -24,6 +23,7 @@ from lens.sources._parquet_file import (
     holds_labels,
     read_footer,
 )
+from lens.walk import Passed, files_ending_in
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -98,13 +98,8 @@ class Parquet:
         path = Path(self.path)
         if path.is_file():
             return [path], []
-        passed, files = Passed(), []
-        for name in walk(self.path, passed):
-            ending = os.path.splitext(name)[1].lower()
-            if ending == ".parquet":
-                files.append(path / name)
-            else:
-                passed.add(ending, name)
+        passed = Passed()
+        files = [path / name for name in files_ending_in((".parquet",), self.path, passed)]
         return sorted(files), passed.note()
 
     @functools.cached_property

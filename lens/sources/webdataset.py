@@ -12,10 +12,10 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from lens.files import Passed, is_foreign, walk
 from lens.protocols import Record
 from lens.sources._files import check_regular, file_stamps, image_endings
 from lens.sources._hugging_face import HuggingFace
+from lens.walk import Passed, files_ending_in, is_foreign
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
 
@@ -38,14 +38,8 @@ class WebDataset(HuggingFace):
         root, passed = os.path.abspath(self.path), Passed()
         shards = {root: os.path.basename(root)}
         if os.path.isdir(root):
-            found = []
-            for name in walk(root, passed):
-                ending = os.path.splitext(name)[1].lower()
-                if ending == ".tar":
-                    found.append(name)
-                else:
-                    passed.add(ending, name)
-            shards = {os.path.join(root, name): name for name in sorted(found)}
+            found = sorted(files_ending_in((".tar",), root, passed))
+            shards = {os.path.join(root, name): name for name in found}
         for shard in shards:
             check_regular(shard)
         stamps = {shard: [f"{stamp}/{self.image_column}" for stamp in file_stamps(shard)] for shard in shards}
