@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,23 +60,21 @@ def features(
     readers: Mapping[str, Reader],
     images: data.Images,
     index: Array,
-    advance: Callable[[int], None] = lambda done: None,
+    read: Callable[[int], None] = lambda more: None,
 ) -> dict[str, Array]:
     """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
 
     One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
-    them all, in the index's order, and the others nothing (0, 0). `advance` is told how many images are read.
+    them all, in the index's order, and the others nothing (0, 0). `read` is told how many more images are read.
     """
     kind = next(experiment.extractor.parameters()).dtype
 
     def batches() -> Iterator[dict[str, Array]]:
-        done = 0
         for batch in experiment.batches(experiment.ranks.share(index), 128, images):
             centred = centre(batch.images, experiment.settings.image_size)
             inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
-            yield {name: read(centred, inputs).cpu().numpy() for name, read in readers.items()}
-            done += len(batch.index)
-            advance(done * experiment.ranks.world)
+            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
+            read(len(batch.index) * experiment.ranks.world)
 
     if experiment.ranks.world == 1:
         return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
@@ -158,19 +155,16 @@ def downstream(
             readers[name] = of_extractor(experiment, extractor, read=inner[-1])
     found: dict[str, dict[str, Array]] = {name: {} for name in readers}
     with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
-        before = 0
         for split, index in splits.items():
-            rows = features(experiment, readers, images, index, functools.partial(_further, bar, before))
-            before += len(index)
-            for name, x in rows.items():
-                found[name][split] = x
+            for name, rows in features(experiment, readers, images, index, bar.add).items():
+                found[name][split] = rows
     # Every rank takes its share of the features; the probes are fitted on rank 0.
     if not experiment.ranks.writes:
         return {}
     result: dict[str, Any] = {}
 
     def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(rows, labels, settings.seed, how, lambda: bar.advance(bar.done + 1))
+        fits = linear.fit(rows, labels, settings.seed, how, bar.add)
         for method, (correct, _) in fits.items():
             key = linear.keyed(name, method)
             into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
@@ -192,10 +186,6 @@ def downstream(
             result.setdefault("layers", {})[name] = part
     result["chance"] = measure.chance(labels["test"])
     return result | sizes | fit
-
-
-def _further(bar: Bar, before: int, done: int) -> None:
-    bar.advance(before + done)
 
 
 def untrained_extractor(experiment: Experiment) -> networks.Extractor:

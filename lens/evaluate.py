@@ -76,14 +76,14 @@ def pretext(
     lensed_statistics: bool = True,
     other_statistics: bool = False,
     edits: Edits | None = None,
-    advance: Callable[[int], None] = lambda done: None,
+    asked: Callable[[int], None] = lambda more: None,
 ) -> Pretext:
     """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
 
     Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
     run's players, where they are given; `lensed_statistics` tells which set of batch-norm statistics is asked about
     lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
-    `edits` collects what the lens does to those of the images that it wants; `advance` is told how many are done.
+    `edits` collects what the lens does to those of the images that it wants; `asked` is told how many more images were asked about.
     """
     by = by or experiment
     parts: list[dict[str, Tensor]] = []
@@ -95,7 +95,6 @@ def pretext(
     # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
     share = experiment.ranks.share(index, size if task.classes is None or trait(task, "couples") else 1)
-    done = 0
     for batch in experiment.batches(share, size):
         count = len(batch.index)
 
@@ -138,11 +137,9 @@ def pretext(
             if with_ssim:
                 part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
             if edits is not None:
-                first = (x[:: task.views] for x in (clean_views, views, lensed, measure.to_8_bits(quiet)))
-                edits.add(batch.index, *first)
+                edits.add(batch.index, clean_views, views, exact, quiet)
         parts.append({name: value.cpu() for name, value in part.items()})
-        done += count
-        advance(done * experiment.ranks.world)
+        asked(count * experiment.ranks.world)
 
     # In the ranks' order, which is the index's; a rank without images has no parts.
     every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
@@ -247,10 +244,12 @@ class Edits:
         self.pictures: dict[int, dict[str, Array]] = {}
 
     def add(self, index: Tensor, clean: Tensor, planted: Tensor, lensed: Tensor, quiet: Tensor) -> None:
-        """Add those of a batch's images at `index` (B,) that were chosen: their first views, (B, C, H, W) in [0, 1].
+        """Add the first views of those images of a batch (B,) that were chosen; all views are (V, C, H, W) in [0, 1].
 
-        `lensed` and `quiet` (without noise) are at 8 bits.
+        What was lensed, and the same without noise (`quiet`), is taken at 8 bits.
         """
+        clean, planted, lensed, quiet = (x[:: self.experiment.task.views] for x in (clean, planted, lensed, quiet))
+        lensed, quiet = measure.to_8_bits(lensed), measure.to_8_bits(quiet)
         numbers = index.cpu().numpy()
         mine = torch.from_numpy(np.flatnonzero(np.isin(numbers, self.chosen))).to(planted.device)
         if not len(mine):
@@ -291,13 +290,10 @@ def edits(experiment: Experiment) -> dict[str, Array]:
     experiment.lens.eval()
     experiment.extractor.eval()
     found = Edits(experiment, experiment.held_out("test"))
-    every = experiment.task.views
-    for batch in experiment.batches(np.sort(found.chosen), max(1, 128 // every)):
+    for batch in experiment.batches(np.sort(found.chosen), max(1, 128 // experiment.task.views)):
         clean, _, _ = experiment.views(batch, training=False, planted=False)
         views, question, _ = experiment.views(batch, training=False)
-        lensed, quiet = experiment.lensed_and_quiet(views, question, experiment.draws(batch))
-        first = (x[::every] for x in (clean, views, measure.to_8_bits(lensed), measure.to_8_bits(quiet)))
-        found.add(batch.index, *first)
+        found.add(batch.index, clean, views, *experiment.lensed_and_quiet(views, question, experiment.draws(batch)))
     return found.arrays()
 
 
@@ -319,7 +315,7 @@ def everything(
     with phases.timed("asking the task"), Bar("asking the task", len(index), "images") as bar:
         # Where training only ever updated the lensed set of statistics, what unlensed images give with it stands beside.
         other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-        result = pretext(experiment, index, other_statistics=other, edits=edits, advance=bar.advance)
+        result = pretext(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
         found = {
             "pretext": pretext_summary(result, settings.seed),
             "reconstruction": reconstruction_summary(result, settings.seed),

@@ -384,6 +384,10 @@ class Bar:
         elif time.monotonic() - self.last_line > 10:
             self._line()
 
+    def add(self, count: int = 1) -> None:
+        """Show that `count` more are done."""
+        self.advance(self.done + count)
+
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self.start, 1e-6)
         return f"{(self.done - self.first) / seconds:.2f} {self.unit}/s"
