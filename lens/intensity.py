@@ -31,6 +31,7 @@ import numpy as np
 import PIL.Image
 
 from lens.cache_folder import Progress
+from lens.files import system_fault
 from lens.protocols import Source
 from lens.threads import usable_cores
 
@@ -143,14 +144,16 @@ def shown(image: PIL.Image.Image, ranges: Ranges, inverted: bool = False) -> tup
 def survey(source: Source, count: int, progress: Progress) -> dict[int, Extent]:
     """The extents of a source's deep images, by their positions; of all other images the headers alone are read.
 
-    What cannot be read is left out: whoever decodes it says why.
+    What cannot be read is left out: whoever decodes it says why. Raises SystemFault where the system is at fault.
     """
 
     def look(position: int) -> Extent | None:
         try:
             with source.read(position) as image:
                 return extent(image)
-        except Exception:
+        except Exception as error:
+            if fault := system_fault(error):  # without this image another range might be decided
+                raise fault from error
             return None
 
     found: dict[int, Extent] = {}

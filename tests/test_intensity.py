@@ -1,6 +1,8 @@
 """Deep images: one range for a whole source, said, recorded, and the same with a cache and without one."""
 
+import errno
 import json
+import os
 import struct
 import zlib
 
@@ -11,6 +13,7 @@ from conftest import TINY, picture, write_folder
 
 from lens import cache, data, experiment, image_record, intensity
 from lens.downstream import load_probes
+from lens.files import SystemFault
 from lens.intensity import Extent
 from lens.parsing import parse
 from lens.protocols import BadInput
@@ -311,3 +314,14 @@ def test_16_bit_colours_are_told_of(tmp_path):
     assert images.reading() == [
         f"1 of 2 images of {tmp_path}/a have 16 bits a colour: the upper 8 are read (numbers of 12 bits come out dark)"
     ]
+
+
+def test_an_image_that_the_system_cannot_read_decides_no_range_by_its_absence():
+    class Busy:
+        def read(self, position):
+            if position == 2:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return PIL.Image.fromarray(np.full((4, 4), 100 * position, np.uint16))
+
+    with pytest.raises(SystemFault, match="ulimit"):
+        intensity.survey(Busy(), 4, lambda *told: None)
