@@ -108,6 +108,12 @@ def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass
         assert np.allclose(found.loss[kind + evaluate.OTHER], slow.loss[kind])
         assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
     assert not np.allclose(found.loss["raw"], found.loss["raw" + evaluate.OTHER])
+    readers = {own: downstream.of_extractor(players, players.extractor, own) for own in (False, True)}
+    both = downstream.features(players, readers, players.images, index)
+    with players.extractor.statistics(True):
+        swapped = downstream.features(players, {"": readers[False]}, players.images, index)[""]
+    assert np.array_equal(both[True], swapped)
+    assert not np.allclose(both[False], both[True])
 
 
 def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_many_images(photos, tmp_path, capsys):
@@ -138,6 +144,17 @@ def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_
     assert "seconds in all" in shown.out
     for title in ("training 6/6", "asking the task 4/4", "features 24/24", "fitting probes 21/21"):
         assert title in shown.err
+
+
+@pytest.mark.parametrize("theirs", ["free", "keep"])
+def test_a_lens_that_was_trained_to_do_otherwise_with_grey_is_told(photos, tmp_path, capsys, theirs):
+    assert (
+        train.main([*TINY, "--steps", "1", "--lens_grey", theirs, "--data", str(photos), "--out", str(tmp_path / "r")])
+        == 0
+    )
+    capsys.readouterr()
+    built(photos, "--lens_weights", str(tmp_path / "r" / "lens.safetensors"))
+    assert ("was trained with --lens_grey free and this run has keep" in capsys.readouterr().err) == (theirs == "free")
 
 
 def test_phases_add_up_and_keep_their_order():
