@@ -346,13 +346,15 @@ def _tell(error: BadInput) -> None:
 
 
 class Bar:
-    """A live bar with rate and time left on a terminal; elsewhere a plain line every ten seconds."""
+    """A live bar with rate and time left on a terminal; elsewhere a plain line after three seconds, then every ten."""
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
         from rich.console import Console
 
         self.title, self.total, self.unit, self.first, self.done = printable(title), total, unit, done, done
         self.start = self.last_line = time.monotonic()
+        self.told: int | None = None
+        """What was done when the last plain line was written."""
         self.note = ""
         self.console = Console(file=cast(IO[str], _Outlet(sys.stderr)), quiet=own_rank() != 0)
         self.live: Any = None
@@ -373,7 +375,7 @@ class Bar:
     def __exit__(self, *error: object) -> None:
         if self.live is not None:
             self.live.stop()
-        elif self.done > self.first:
+        elif self.first < self.done != self.told:
             self._line()
 
     def advance(self, done: int, note: str = "") -> None:
@@ -381,7 +383,7 @@ class Bar:
         self.done, self.note = done, printable(note) or self.note
         if self.live is not None:
             self.live.update(self.row, completed=done, rate=self._rate(), left=self._left(), note=self.note)
-        elif time.monotonic() - self.last_line > 10:
+        elif time.monotonic() - self.last_line > (3 if self.told is None else 10):
             self._line()
 
     def add(self, count: int = 1) -> None:
@@ -393,7 +395,7 @@ class Bar:
         return f"{(self.done - self.first) / seconds:.2f} {self.unit}/s"
 
     def _line(self) -> None:
-        self.last_line = time.monotonic()
+        self.last_line, self.told = time.monotonic(), self.done
         line = f"{self.title} {self.done}/{self.total}, {self._rate()}, {self._left()}  {self.note}"
         say(line.rstrip())
 

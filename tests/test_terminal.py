@@ -102,6 +102,21 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+def test_a_plain_bar_tells_its_first_figure_soon_and_the_last_once(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    with terminal.Bar("training", 20, "steps") as bar:
+        for second in range(1, 19):
+            clock[0] = float(second)
+            bar.advance(second, f"loss {second}")
+    told = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["training 4/20", "training 15/20", "training 18/20"]
+    with terminal.Bar("training", 20, "steps") as bar:
+        clock[0] += 4
+        bar.advance(20, "loss 1")
+    assert capsys.readouterr().err.count("training 20/20") == 1
+
+
 def test_names_are_drawn_as_they_are_and_warn_of_nothing(tmp_path):
     grid, rows = hostile_grid(tmp_path)
     assert len(figures_grid.files(grid, rows)) == len(grid.measures)
