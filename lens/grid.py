@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lens import idle, words, yaml_text
+from lens import agreement, idle, words, yaml_text
 from lens.parsing import parse
 from lens.protocols import BadInput, is_file_key, key_name
 from lens.settings import Settings
 
-MACHINE = ("device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project")
-"""Settings that may differ between two calls of one grid: they say where it runs, not what."""
+MACHINE = agreement.may_change_in_a_grid()
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
 LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
 OPENED = words.open_fields(Settings)

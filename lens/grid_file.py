@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lens import words, yaml_text
+from lens import agreement, words, yaml_text
 from lens.files import system_fault
 from lens.grid import FIELDS, Grid, merge
 from lens.protocols import BadInput, names, nearest
@@ -17,13 +17,7 @@ from lens.protocols import BadInput, names, nearest
 KEYS = ("name", "settings", "axes", "seeds", "rules", "exclude", "baseline", "measures")
 MOST_CELLS = 10_000
 """Combinations of the axes' values, at most, those that are excluded included."""
-OWN = {
-    "seed": "seeds: lists them",
-    "out": "each run has its own directory in the grid's --out",
-    "resume": "unfinished runs are resumed without being asked",
-    "config": "settings: holds them",
-}
-"""Settings of a run that a grid sets itself, and what stands for them in its file."""
+OWN = agreement.without_a_place_in_a_grid() | {"config": "settings: holds them"}
 
 
 def read(file: Path, overrides: Sequence[tuple[str, Any]] = ()) -> Grid:

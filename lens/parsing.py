@@ -14,9 +14,9 @@ from typing import Any, NoReturn, TypeVar
 import jsonargparse
 from jsonargparse import ArgumentParser
 
-from lens import idle, protocols, words, yaml_text
+from lens import agreement, idle, protocols, words, yaml_text
 from lens.protocols import BadInput, find, key_name, names, nearest
-from lens.settings import ADDED, RESUMABLE, Settings, as_list
+from lens.settings import Settings, as_list, default_of
 from lens.terminal import fitting, only_stdout_fails
 
 T = TypeVar("T")
@@ -238,7 +238,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
     made = {kind: _made(plugin, instances.get(key_name(chosen[kind]))) for kind, plugin in plugins.items()}
-    default = {field.name: preferred.get(field.name, _default(field)) for field in dataclasses.fields(Settings)}
+    default = {field.name: preferred.get(field.name, default_of(field)) for field in dataclasses.fields(Settings)}
     in_files = {words.key_of(word) for one in own[bool(base) :] for word in one}
     given = {word for word in in_files if word in known and _differs(fields[word], default[word])}
     given |= {name for word in flags if (name := words.key_of(word)) in known and fields[name] is not None}
@@ -272,13 +272,9 @@ def _add_settings(parser: _Parser, settings: type[Any], section: str | None) -> 
     for field in dataclasses.fields(settings):
         if field.name in opened:
             parser.add_argument(
-                f"--{prefix}{field.name}", type=words.mapping, default=_default(field), help="a mapping"
+                f"--{prefix}{field.name}", type=words.mapping, default=default_of(field), help="a mapping"
             )
     return [prefix + name for name in opened]
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _differs(value: Any, default: Any) -> bool:
@@ -406,14 +402,14 @@ def differing(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
     lists = ("data", "probe")  # one source may be written as a word or as a list of one
     stored, given = ({k: as_list(v) if k in lists else v for k, v in plain.items()} for plain in (stored, given))
     keys = set(stored) | set(given)
-    return sorted(key for key in keys - set(RESUMABLE) if stored.get(key) != given.get(key))
+    return sorted(key for key in keys - set(agreement.may_change()) if stored.get(key) != given.get(key))
 
 
 def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dict[str, Any]:
     """A run's settings with the keys of this version, where it can be known what they meant to the run.
 
-    Raises BadInput, naming both versions and the key, where the version `writer` knew another set of settings (but for
-    those in ADDED), and where it is newer: the same settings may then mean something else.
+    Raises BadInput, naming both versions and the key, where the run lacks a setting that the version `writer` had, or has one
+    that this version has not, and where `writer` is newer: the same settings may then mean something else.
     """
     from lens import __version__
 
@@ -432,7 +428,8 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     )
     if unknown := sorted(theirs - ours):
         raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")
-    if missing := sorted(ours - theirs - set(ADDED)):
+    without = agreement.unknown_to(writer)
+    if missing := sorted(ours - theirs - set(without)):
         if writer == __version__:
             raise BadInput(
                 f"{directory}/settings.yaml is damaged: it lacks the setting {missing[0]!r}, which lens {writer} wrote; bring "
@@ -441,15 +438,9 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
         raise BadInput(
             f"{both}, whose setting {missing[0]!r} it lacks, so what it did there is not known: use lens {writer}"
         )
-    if _numbers(writer) > _numbers(__version__):
+    if agreement.numbers(writer) > agreement.numbers(__version__):
         raise BadInput(f"{both}, which is older and may read its settings otherwise: use lens {writer}")
-    fields = (field for field in dataclasses.fields(Settings) if field.name in ADDED)
-    without = {field.name: field.metadata.get("before", _default(field)) for field in fields}
     return defaults | without | stored
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path) -> None:

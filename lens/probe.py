@@ -9,23 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lens import agreement
 from lens.files import json_text
 from lens.finished import Finished
 from lens.parsing import parse_simple
 from lens.protocols import BadInput, check_number, names, short_names
 from lens.ranks import launched
 from lens.run import Run
-from lens.settings import MOST_THREADS, as_list, setting
+from lens.settings import MOST_THREADS, as_list, default_of, setting
 from lens.terminal import guard, say
 
 if TYPE_CHECKING:
     from lens.data import Images
     from lens.downstream import Probe
 
-COMPARED = ("run", "maps", "transfer", "out", "device", "threads", "task", "shortcut")
-"""The settings that have a meaning where runs are compared."""
-PROOF = ("removal_classifiers", "removal_seeds", "removal_steps", "removal_images")
-"""The settings that have a meaning with --removal."""
+MODES = {
+    "fuse": "--fuse measures the last weights' pooled features",
+    "removal": "--removal measures the last weights' lens by classifiers of its own",
+}
+"""What the verb does where it does not measure one run (probe) or compare several (compare): a setting has `modes`."""
+PROOF = tuple(name for name in agreement.names({"proof"}) if name != "removal")
+"""The settings of a run's proof that may be given anew."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,45 +38,45 @@ class ProbeSettings:
 
     run: list[str] = setting(dataclasses.MISSING, path=True)
     """Run directory; several with --maps or --transfer."""
-    probe: list[str] | str = setting([], path=True)
+    probe: list[str] | str = setting([], modes="probe fuse removal", path=True)
     """Labelled sources; default: the training sources that have labels (with --removal: none)."""
-    method: Literal["logistic", "sgd", "both"] = "logistic"
+    method: Literal["logistic", "sgd", "both"] = setting("logistic", modes="probe fuse")
     """Linear probe: logistic (penalty chosen on validation), sgd (the protocol of Kolesnikov et al. 2019), or both."""
-    probe_epochs: int = 70
+    probe_epochs: int = setting(70, modes="probe fuse")
     """Epochs of the sgd probe; its rate falls at 3/7 and 5/7 of them."""
-    layer: list[str] | str = dataclasses.field(default_factory=list)
+    layer: list[str] | str = setting([], modes="probe")
     """Inner layers of the extractor to probe too, by timm's names (layer3, stages.2), or all."""
-    fuse: str | None = setting(None, path=True)
+    fuse: str | None = setting(None, modes="fuse", path=True)
     """Another run whose features are put beside this one's: their accuracy together, instead of all other figures."""
-    fuse_control: str | None = setting(None, path=True)
+    fuse_control: str | None = setting(None, modes="fuse", path=True)
     """A run as the --fuse one with another seed: the two together have as many features and no removal to tell of."""
-    weights: str = "last"
+    weights: str = setting("last", modes="probe")
     """last, or best (by validation accuracy on clean images during training)."""
-    image_column: str | None = None
+    image_column: str | None = setting(None, modes="probe fuse removal")
     """Column of the probe's images, where a parquet file leaves it open."""
-    label_column: str | None = None
+    label_column: str | None = setting(None, modes="probe fuse removal")
     """Column of the probe's labels, where a parquet file leaves it open."""
-    probe_images: int | None = None
+    probe_images: int | None = setting(None, modes="probe fuse removal")
     """Training images that a probe is fitted on, at most; default as the run."""
     device: str | None = None
     """Device; default as the run."""
     threads: int | None = None
     """CPU threads; default as the run."""
-    removal: bool = False
+    removal: bool = setting(False, modes="removal")
     """Prove the removal: fresh classifiers try to tell the sources apart on raw and on lensed images (removal.json)."""
-    removal_classifiers: list[str] | str = dataclasses.field(default_factory=list)
+    removal_classifiers: list[str] | str = setting([], modes="removal")
     """Architectures of the fresh classifiers; default as the run (its extractor's, and all_conv or resnet18)."""
-    removal_seeds: int | None = None
+    removal_seeds: int | None = setting(None, modes="removal")
     """Classifiers of each architecture; default as the run (3)."""
-    removal_steps: int | None = None
+    removal_steps: int | None = setting(None, modes="removal")
     """Training steps of a fresh classifier, at most; default as the run (2000)."""
-    removal_images: int | None = None
+    removal_images: int | None = setting(None, modes="removal")
     """Images of each split that the proof looks at, at most; default as the run (all)."""
-    maps: bool = False
+    maps: bool = setting(False, modes="compare")
     """Compare runs: where their lenses edit, on average, side by side."""
-    transfer: bool = False
+    transfer: bool = setting(False, modes="compare")
     """Compare runs: how hard each one's task is on images that each one's lens has edited."""
-    out: str | None = setting(None, path=True)
+    out: str | None = setting(None, modes="compare", path=True)
     """Folder of a comparison; default runs/compare-<time>."""
     task: str | None = setting(None, path=True)
     """The task file of the run, named again where the run's task is a file."""
@@ -90,39 +94,41 @@ class ProbeSettings:
             )
         if self.fuse_control and not self.fuse:
             raise BadInput(f"--fuse_control {self.fuse_control} has no meaning without --fuse")
-        if self.fuse and (self.layers or self.weights != "last"):
-            raise BadInput("--fuse measures the last weights' pooled features: leave --layer and --weights out")
         check_number("probe_epochs", self.probe_epochs, low=1)
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
-        self._refuse_unread()
         for flag in ("probe_images", *PROOF):
             if isinstance(value := getattr(self, flag), int):
                 check_number(flag, value, low=1)
-            if flag in PROOF and value and not self.removal:
-                raise BadInput(f"--{flag} has no meaning without --removal")
-        if self.removal:
-            given = {
-                "fuse": self.fuse, "layer": self.layers, "weights": self.weights != "last",
-                "method": self.method != "logistic", "probe_epochs": self.probe_epochs != 70,
-            }  # fmt: skip
-            if wrong := [f"--{flag}" for flag, value in given.items() if value]:
-                raise BadInput(
-                    f"--removal measures the last weights' lens by classifiers of its own: leave {' and '.join(wrong)} out"
-                )
-        comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
-        if not comparison:
-            if len(self.run) > 1:
-                raise BadInput(f"a probe measures one run and {len(self.run)} are given: add --maps or --transfer")
-            if self.out is not None:
-                raise BadInput("--out is the folder of a comparison: add --maps or --transfer, or drop it")
+        self._refuse_other_modes()
+        self._refuse_unread()
+        if self.mode != "compare" and len(self.run) > 1:
+            raise BadInput(f"a probe measures one run and {len(self.run)} are given: add --maps or --transfer")
+
+    @property
+    def mode(self) -> str:
+        """What is asked for: "probe", "fuse", "removal" or "compare"."""
+        if self.maps or self.transfer:
+            return "compare"
+        return "removal" if self.removal else "fuse" if self.fuse else "probe"
+
+    def _refuse_other_modes(self) -> None:
+        """Raise BadInput for settings that belong to something else than what is asked for."""
+        elsewhere = {
+            f"--{field.name}": modes
+            for field in dataclasses.fields(self)
+            if (modes := field.metadata.get("modes")) and self.mode not in modes.split()
+            if getattr(self, field.name) != default_of(field)
+        }
+        if not elsewhere:
             return
-        for field in dataclasses.fields(self):
-            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            if field.name not in COMPARED and getattr(self, field.name) != default:
-                raise BadInput(
-                    f"--{field.name} has no meaning with {comparison}, which compares runs: drop one of them"
-                )
+        first, of = next(iter(elsewhere.items()))
+        if self.mode == "compare":
+            comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
+            raise BadInput(f"{first} has no meaning with {comparison}, which compares runs: drop one of them")
+        if self.mode == "probe":
+            raise BadInput(f"{first} has no meaning without {'--maps or --transfer' if of == 'compare' else f'--{of}'}")
+        raise BadInput(f"{MODES[self.mode]}: leave {' and '.join(elsewhere)} out")
 
     def _refuse_unread(self) -> None:
         """Raise BadInput for settings that this probe would not read."""
@@ -243,11 +249,17 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
         from lens import experiment, figures, fusion, linear
         from lens.downstream import merge_downstream
+        from lens.unseen import without_learnt
 
         fusion.check(first, second, third)
         summary = first.summary
         fabric = experiment.make_fabric(first.parsed.settings)
         images, probes = labelled(asked, first)
+        for one in (second, third):
+            trained, where = one.images(), str(one.run.directory)
+            probes = [
+                dataclasses.replace(probe, images=without_learnt(probe.images, trained, where)) for probe in probes
+            ]
         trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
         how = linear.How(asked.method, asked.probe_epochs, fabric.device)
         found = {

@@ -17,30 +17,50 @@ MOST_PROCESSES = 256
 """Processes that read batches, or runs at a time, at most: a thousand take all memory before they do anything."""
 MOST_THREADS = 1024
 """CPU threads, at most: torch and the kernel end a process that asks for many more."""
-RESUMABLE = (
-    "steps", "epochs", "device", "workers", "wandb", "wandb_group", "wandb_tags", "wandb_project",
-    "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
-)  # fmt: skip
-"""The settings that may differ when a run is resumed."""
-ADDED = (
-    "lens_grey",
-    "wandb", "wandb_group", "wandb_tags", "wandb_project", "match_mse", "norm_sync", "data_root", "cache",
-    "grey", "colour_jitter", "blur", "standardise", "shuffle_targets",
-    "probe_test_images", "split_sources", "fresh_fraction", "group_by",
-    "lens_every", "lr_schedule", "beta1", "lens_average", "lens_noise", "removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images",
-    "rand_augment", "mixup", "cutmix", "label_smoothing", "intensity_range",
-)  # fmt: skip
-"""The settings younger than 0.1.0 of which it is known what versions without them did: what a field's `before` says, else
-what its own default says, whatever the task prefers. A run that lacks them takes that."""
+Role = Literal[
+    "images", "division", "reading", "views", "question", "players", "game", "optimisation", "precision", "length", "seed",
+    "validation", "record", "measuring", "proof", "machine", "tracking", "place",
+]  # fmt: skip
+"""What a setting decides: which images there are and how large; how they are divided; how they are come by; how they are shown
+in training; what is asked; what the two players are; what the lens is after; how both learn, in which numbers and for how
+long; what is drawn; what is looked at on the way, and what is written down; what is measured at the end, and what is proved;
+where it runs; who is told; where it is kept."""
 
 
-def setting(default: Any, *, needs: str | None = None, path: bool = False, before: Any = dataclasses.MISSING) -> Any:
-    """A field with its default and what is to be known of it.
+FIRST = "0.1.0"
+"""The version of the settings that no `since` names."""
 
-    `needs` names what a run must have for anybody to read the setting (`idle`); a `path` may begin with ~, and must be one
-    that a file system can hold. `before` is what versions without the setting did, where its default is something else.
+
+def setting(
+    default: Any,
+    *,
+    role: Role | None = None,
+    since: str = FIRST,
+    resume: bool = False,
+    needs: str | None = None,
+    path: bool = False,
+    before: Any = dataclasses.MISSING,
+    grid: str | None = None,
+    modes: str | None = None,
+) -> Any:
+    """A field with its default and all that is to be known of it: `lens.agreement` derives from here which settings runs share.
+
+    `role` is what it decides. `since` is the version that brought it: runs of earlier ones did what `before` says, else what
+    the default says, whatever the task prefers. `resume`: it may differ when a run is resumed. `needs` names what a run must
+    have for anybody to read the setting (`idle`); a `path` may begin with ~, and must be one that a file system can hold.
+    `grid` is what stands for it in a grid's file, where it has no place itself. `modes` are those of a verb that has several
+    in which the setting is read (None: all).
     """
-    metadata = {"needs": needs, "path": path} | ({} if before is dataclasses.MISSING else {"before": before})
+    metadata = {
+        "role": role,
+        "since": since,
+        "resume": resume,
+        "needs": needs,
+        "path": path,
+        "grid": grid,
+        "modes": modes,
+    }
+    metadata |= {} if before is dataclasses.MISSING else {"before": before}
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     if isinstance(default, list | dict):
@@ -48,195 +68,204 @@ def setting(default: Any, *, needs: str | None = None, path: bool = False, befor
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """A field's default, a new one each time."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Settings of a training run; every one is a flag and a key of the YAML file."""
 
-    task: str = setting("rotation", path=True)
+    task: str = setting("rotation", role="question", path=True)
     """Pretext task: a name, or a path to a .py file."""
-    data: list[str] | str = setting("chest_xray", path=True)
+    data: list[str] | str = setting("chest_xray", role="images", path=True)
     """Where images come from: a built-in name, a path (with a slash), or hub:owner/name; several are pooled."""
-    data_root: str | None = setting(None, needs="data set", path=True)
+    data_root: str | None = setting(None, role="reading", since="0.2.0", needs="data set", path=True)
     """Folder of the data sets that are called by name (cifar10, imagenet, …); default $LENS_DATA, else ./data."""
-    image_column: str | None = setting(None, needs="table")
+    image_column: str | None = setting(None, role="images", needs="table")
     """Column of the images, where a table (parquet, shards, hub) leaves it open."""
-    label_column: str | None = setting(None, needs="table")
+    label_column: str | None = setting(None, role="images", needs="table")
     """Column of the labels, where a table (parquet, shards, hub) leaves it open."""
-    image_size: int = 64
+    image_size: int = setting(64, role="images")
     """Side of the square images in pixels, 8 or more."""
-    cache: Literal["disk", "none"] = "disk"
+    cache: Literal["disk", "none"] = setting("disk", role="reading", since="0.2.0")
     """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
-    cache_size: int | None = None
+    cache_size: int | None = setting(None, role="images")
     """Side of the cached squares, which random crops are cut from; default 8/7 of the image size."""
-    cache_dir: str | None = setting(None, path=True)
+    cache_dir: str | None = setting(None, role="reading", path=True)
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
-    max_bad_fraction: float = setting(0.01, needs="disk cache")
+    max_bad_fraction: float = setting(0.01, role="reading", needs="disk cache")
     """Share of unreadable images, 0 to 1, beyond which a source is refused."""
-    intensity_range: list[float] | str = setting("auto")
+    intensity_range: list[float] | str = setting("auto", role="images", since="0.4.0")
     """Which numbers of deep images (16 or 32 bits, floats) are shown as black and as white, LOW HIGH; auto: decided once for a
     source, from its lowest and highest number. Images of 8 bits are taken as they are."""
-    split_sources: int | None = None
+    split_sources: int | None = setting(None, role="division", since="0.4.0")
     """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
-    group_by: str | None = None
+    group_by: str | None = setting(None, role="division", since="0.4.0")
     """Regular expression that finds an image's group (a patient) in its name, which begins with its folders below the source's;
     a group falls into one split as a whole."""
-    fresh_fraction: float | None = None
+    fresh_fraction: float | None = setting(None, role="division", since="0.4.0")
     """Share of the training split, 0 to 0.9, that is kept from the lens for fresh classifiers that judge it later; default
     0.5 for dataset_classification, else 0."""
-    augment: Literal["none", "crop", "inception", "resized"] = "crop"
+    augment: Literal["none", "crop", "inception", "resized"] = setting("crop", role="views")
     """Training crops: none (centre), crop (random crop and flip), inception (area 0.05-1, flip, colour jitter), resized
     (area 0.08-1, aspect 3/4-4/3, flip)."""
-    rand_augment: float = 0.0
+    rand_augment: float = setting(0.0, role="views", since="0.4.0")
     """Magnitude, 0 (off) to 10, of two random operations on each training image, before a shortcut is planted."""
-    mixup: float = 0.0
+    mixup: float = setting(0.0, role="views", since="0.4.0")
     """Alpha of the Beta law by which views of two images are mixed, answers too; 0: off. For tasks with one class a view."""
-    cutmix: float = 0.0
+    cutmix: float = setting(0.0, role="views", since="0.4.0")
     """Alpha of the Beta law of the share that a box from another image takes; 0: off. With --mixup: one of the two."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = setting(0.0, role="views", since="0.4.0")
     """Share of each training answer, 0 to below 1, that is spread over all classes."""
 
-    grey: float | None = None
+    grey: float | None = setting(None, role="views", since="0.3.0")
     """Removal by hand: probability of showing a view in grey, 0 to 1; default as the task's protocol has it."""
-    colour_jitter: float = 0.0
+    colour_jitter: float = setting(0.0, role="views", since="0.3.0")
     """Removal by hand: strength of random brightness, contrast, saturation and hue, 0 to 1.25."""
-    blur: float = 0.0
+    blur: float = setting(0.0, role="views", since="0.3.0")
     """Removal by hand: largest sigma of a Gaussian blur in px, drawn from 0 for each view."""
-    standardise: bool | None = None
+    standardise: bool | None = setting(None, role="views", since="0.3.0")
     """Removal by hand: mean 0 and deviation 1 of each image or patch; default as the task's protocol has it."""
 
-    shortcut: str = setting("none", path=True)
+    shortcut: str = setting("none", role="question", path=True)
     """Shortcut to plant: a name, or a path to a .py file."""
-    shortcut_key: Literal["constant", "image", "source", "random"] = setting("constant", needs="planted shortcut")
+    shortcut_key: Literal["constant", "image", "source", "random"] = setting(
+        "constant", role="question", needs="planted shortcut"
+    )
     """What sets the shortcut's parameter; random is the control that predicts nothing."""
 
-    extractor: str = "resnet10t_narrow"
+    extractor: str = setting("resnet10t_narrow", role="players")
     """Feature extractor: any timm model name (resnetv2_50 is the paper's), resnet10t_narrow (a small one for a CPU), or
     all_conv (small, its first layers at full resolution)."""
-    extractor_stem: Literal["default", "small", "stride1"] = "default"
+    extractor_stem: Literal["default", "small", "stride1"] = setting("default", role="players")
     """small: a 3x3 root without max-pool, for ResNets on small images; stride1: the root takes every pixel, for patches."""
-    extractor_args: dict[str, Any] = setting({})
+    extractor_args: dict[str, Any] = setting({}, role="players")
     """More arguments for timm.create_model, e.g. --extractor_args.channels [32,64,128,256]; of all_conv: width (16), pool
     (max, or mean)."""
-    extractor_weights: str | None = setting(None, path=True)
+    extractor_weights: str | None = setting(None, role="players", path=True)
     """Safetensors file to start the extractor from, as timm names the tensors."""
-    pretrained: bool = False
+    pretrained: bool = setting(False, role="players")
     """Start the extractor from timm's published weights (downloads them)."""
-    lens_encoder: str = setting("full", needs="lens")
+    lens_encoder: str = setting("full", role="players", needs="lens")
     """Encoder of the lens's U-Net: full (a small U-Net whose finest level is the image's own), any
     segmentation-models-pytorch name, tu-NAME for any timm model, smooth (blurs and smooth shifts of colour, chosen place by
     place) or colour (one affine colour map for each image)."""
-    lens_depth: int = setting(4, needs="lens")
+    lens_depth: int = setting(4, role="players", needs="lens")
     """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
-    lens_noise: float = setting(0.0, needs="lens")
+    lens_noise: float = setting(0.0, role="players", since="0.4.0", needs="lens")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
-    lens_grey: Literal["keep", "free"] = setting("keep", needs="changed images", before="free")
+    lens_grey: Literal["keep", "free"] = setting(
+        "keep", role="players", since="0.4.0", needs="changed images", before="free"
+    )
     """What a lens, fgsm or random may do to an image without colour: keep (change one channel: it stays grey), or free."""
-    lens_weights: str | None = setting(None, needs="lens", path=True)
+    lens_weights: str | None = setting(None, role="players", needs="lens", path=True)
     """Safetensors file to start the lens from."""
 
-    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = None
+    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = setting(None, role="game")
     """What the lens wants the task's answer to be (default least_likely; full where the task has no classes, uniform
     where it asks about two sources); instead of a lens: fgsm (adversarial training), random (augmentation), or none (the
     extractor alone)."""
-    recon_weight: float | None = setting(None, needs="changed images")
+    recon_weight: float | None = setting(None, role="game", needs="changed images")
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
-    target_psnr: float | None = setting(None, needs="changed images")
+    target_psnr: float | None = setting(None, role="game", needs="changed images")
     """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
-    match_mse: float | str | None = setting(None, path=True)
+    match_mse: float | str | None = setting(None, role="game", since="0.2.0", path=True)
     """Mean squared change on [0, 1] of fgsm and random: a value, or the directory of a paired lens run (its validation
     error); default that of --target_psnr."""
-    feed: Literal["both", "lensed"] = setting("both", needs="changed images")
+    feed: Literal["both", "lensed"] = setting("both", role="game", needs="changed images")
     """What the extractor learns from: raw and lensed images in equal parts (the paper), or lensed ones only."""
-    batch_norm: Literal["separate", "joint"] = setting("separate", needs="changed images")
+    batch_norm: Literal["separate", "joint"] = setting("separate", role="game", needs="changed images")
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
-    norm_sync: Literal["global", "local"] = "global"
+    norm_sync: Literal["global", "local"] = setting("global", role="optimisation", since="0.2.0")
     """Batch statistics under torchrun: over all ranks, as one process would see them, or each rank's own."""
 
-    steps: int | None = None
+    steps: int | None = setting(None, role="length", resume=True)
     """Training steps; default 150 (dataset_classification: 1000), or as many as --epochs need."""
-    epochs: float | None = None
+    epochs: float | None = setting(None, role="length", resume=True)
     """Passes over the training split, instead of --steps."""
-    batch_size: int = 8
+    batch_size: int = setting(8, role="optimisation")
     """Images a step, of all ranks together (rotation shows each of them in four views)."""
-    accumulate: int = 1
+    accumulate: int = setting(1, role="optimisation")
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd"] = setting("adamw", role="optimisation")
     """Optimiser of the extractor (the lens always uses Adam); sgd has momentum 0.9."""
-    lr: float = 1e-3
+    lr: float = setting(1e-3, role="optimisation")
     """Peak learning rate of the extractor."""
-    lens_lr: float = setting(2e-3, needs="lens")
+    lens_lr: float = setting(2e-3, role="optimisation", needs="lens")
     """Peak learning rate of the lens."""
-    weight_decay: float = 1e-4
+    weight_decay: float = setting(1e-4, role="optimisation")
     """Weight decay of the extractor."""
-    warmup: float = 0.05
+    warmup: float = setting(0.05, role="optimisation")
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
 
-    lens_every: int = setting(1, needs="lens")
+    lens_every: int = setting(1, role="optimisation", since="0.4.0", needs="lens")
     """The lens moves at every so many steps, the extractor at each: so that it stays ahead of the lens."""
-    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    lr_schedule: Literal["cosine", "constant"] = setting("cosine", role="optimisation", since="0.4.0")
     """What the extractor's rate does after the warm-up; the lens's always falls along a cosine."""
-    beta1: float = setting(0.9, needs="Adam")
+    beta1: float = setting(0.9, role="optimisation", since="0.4.0", needs="Adam")
     """Momentum of both players' Adam, 0 to below 1."""
-    lens_average: float = setting(0.0, needs="lens")
+    lens_average: float = setting(0.0, role="optimisation", since="0.4.0", needs="lens")
     """Decay, 0 (off) to below 1, of a running average of the lens's weights, which is the lens that is kept."""
 
-    shuffle_targets: bool = False
+    shuffle_targets: bool = setting(False, role="question", since="0.3.0")
     """Train on the answers of other images of the batch: the control that must not beat chance."""
 
-    seed: int = 0
+    seed: int = setting(0, role="seed", grid="seeds: lists them")
     """Seed of everything random, 0 or more."""
-    device: str = "auto"
+    device: str = setting("auto", role="machine", resume=True)
     """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
-    precision: Literal[32, 64, "bf16"] = 32
+    precision: Literal[32, 64, "bf16"] = setting(32, role="precision")
     """32, bf16 (mixed precision), or 64 (double, to compare runs that must agree)."""
-    workers: int = 0
+    workers: int = setting(0, role="machine", resume=True)
     """Processes that read batches; 0 reads them in the main process."""
-    threads: int | None = None
+    threads: int | None = setting(None, role="machine")
     """CPU threads; default: as many as this process may use. Bit-identical resuming needs the same number."""
 
-    out: str | None = setting(None, path=True)
+    out: str | None = setting(None, role="place", path=True, grid="each run has its own directory in the grid's --out")
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
-    resume: str | None = setting(None, path=True)
+    resume: str | None = setting(None, role="place", path=True, grid="unfinished runs are resumed without being asked")
     """Run directory to continue; only steps, epochs, device, workers, the wandb and the removal settings may differ."""
-    log_every: int = 10
+    log_every: int = setting(10, role="record")
     """Steps between lines of metrics.jsonl."""
-    eval_every: int = 50
+    eval_every: int = setting(50, role="record")
     """Steps between evaluations on the validation split."""
-    checkpoint_every: int = 50
+    checkpoint_every: int = setting(50, role="record")
     """Steps between checkpoints."""
-    eval_images: int = 128
+    eval_images: int = setting(128, role="validation")
     """Validation images that an evaluation during training looks at, at most."""
-    test_images: int | None = 2000
+    test_images: int | None = setting(2000, role="measuring")
     """Test images that the pretext task is asked about at the end, at most; null: all."""
-    probe_images: int | None = 10_000
+    probe_images: int | None = setting(10_000, role="measuring")
     """Training images that a probe is fitted on, at most; null: all."""
-    probe_test_images: int | None = setting(2000, before=None)
+    probe_test_images: int | None = setting(2000, role="measuring", since="0.3.0", before=None)
     """Validation and test images, each, that a probe looks at, at most; null: all."""
-    probe: list[str] | str = setting([], path=True)
+    probe: list[str] | str = setting([], role="measuring", path=True)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
-    removal: bool = False
+    removal: bool = setting(False, role="proof", since="0.4.0", resume=True)
     """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
-    removal_classifiers: list[str] | str = setting([], needs="removal")
+    removal_classifiers: list[str] | str = setting([], role="proof", since="0.4.0", resume=True, needs="removal")
     """Their architectures, as --extractor or NAME:{argument: value}; default: the extractor's, and all_conv or
     resnet18. The first one also learns the class labels, for the downstream cost."""
-    removal_seeds: int = setting(3, needs="removal")
+    removal_seeds: int = setting(3, role="proof", since="0.4.0", resume=True, needs="removal")
     """Classifiers of each architecture, others for every --seed; the best of all in validation counts."""
-    removal_steps: int = setting(2000, needs="removal")
+    removal_steps: int = setting(2000, role="proof", since="0.4.0", resume=True, needs="removal")
     """Training steps of a fresh classifier, at most; over the last quarter its rate falls to zero. It ends earlier on its third
     plateau (before step 1,000 none counts, unless 95 % are read) or at 98 %."""
-    removal_images: int | None = setting(None, needs="removal")
+    removal_images: int | None = setting(None, role="proof", since="0.4.0", resume=True, needs="removal")
     """Images of each split that the proof looks at, at most; default all."""
 
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    wandb: Literal["disabled", "offline", "online"] = setting("disabled", role="tracking", since="0.2.0", resume=True)
     """Mirror the record, settings, summary and pictures to Weights & Biases."""
-    wandb_project: str = setting("lens", needs="W&B")
+    wandb_project: str = setting("lens", role="tracking", since="0.2.0", resume=True, needs="W&B")
     """Project of the Weights & Biases run."""
-    wandb_group: str | None = setting(None, needs="W&B")
+    wandb_group: str | None = setting(None, role="tracking", since="0.2.0", resume=True, needs="W&B")
     """Group of the Weights & Biases run."""
-    wandb_tags: list[str] = setting([], needs="W&B")
+    wandb_tags: list[str] = setting([], role="tracking", since="0.2.0", resume=True, needs="W&B")
     """Tags of the Weights & Biases run, one or several."""
 
     def __post_init__(self) -> None:
@@ -380,7 +409,12 @@ class Settings:
     @property
     def resolved_cache_size(self) -> int:
         """The side of the cached squares: --cache_size, else 8/7 of the image size."""
-        return self.cache_size or -(-self.image_size * 8 // 7)
+        return cache_side(self.cache_size, self.image_size)
+
+
+def cache_side(cache_size: int | None, image_size: int) -> int:
+    """The side in pixels of the cached squares: what is said, else 8/7 of the image size, which crops are cut from."""
+    return cache_size or -(-image_size * 8 // 7)
 
 
 def as_list(value: list[str] | str) -> list[str]:

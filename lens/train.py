@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens import agreement
 from lens.mirror import Mirror
 from lens.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
 from lens.phases import BEGAN, Phases
 from lens.protocols import BadInput, key_name, trait
 from lens.ranks import Ranks, launched, losses_are_told
 from lens.run import Run
-from lens.settings import RESUMABLE, Settings
+from lens.settings import Settings
 from lens.stopping import stop_signals
 from lens.terminal import Bar, guard, say, say_lines
 
@@ -64,7 +65,7 @@ def start(argv: list[str]) -> int:
         key = changed[0]
         raise BadInput(
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
-            f"{', '.join(RESUMABLE)} may differ: start a new run with another --out"
+            f"{', '.join(agreement.may_change())} may differ: start a new run with another --out"
         )
     with run, losses_are_told(run.directory):
         return train(parsed, run, argv)

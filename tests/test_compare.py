@@ -284,7 +284,7 @@ def test_mistakes_get_one_line(runs, monkeypatch, capsys, argv, message):
 
 def test_several_runs_or_a_folder_without_a_comparison_are_refused(runs, capsys):
     assert "2 are given: add --maps or --transfer" in refused(capsys, *runs[:2])
-    assert "--out is the folder of a comparison" in refused(capsys, runs[0], "--out", "x")
+    assert "--out has no meaning without --maps or --transfer" in refused(capsys, runs[0], "--out", "x")
 
 
 def test_runs_of_other_views_are_refused_for_transfer_only(runs, tmp_path, capsys, photos):

@@ -19,10 +19,10 @@ import yaml
 from conftest import TINY
 from safetensors.torch import load_file
 
-from lens import __version__, figures, probe, train
+from lens import __version__, agreement, figures, probe, train
 from lens.files import append_line
 from lens.run import Run
-from lens.settings import ADDED, Settings
+from lens.settings import Settings
 from lens.trainer import Trainer
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
@@ -283,7 +283,7 @@ def test_settings_that_were_cut_short_are_told_as_damaged(copied, capsys):
 
 def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     (copied / "origin.json").unlink()
-    change(copied / "settings.yaml", **dict.fromkeys(ADDED, GONE))
+    change(copied / "settings.yaml", **dict.fromkeys(agreement.unknown_to("0.1.0"), GONE))
     assert train.main(["--resume", str(copied)]) == 0
     assert Run.open(copied).origin()["lens"] == __version__
     fields = (field for field in dataclasses.fields(Settings) if "before" in field.metadata)

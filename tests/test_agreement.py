@@ -1,0 +1,79 @@
+"""What is known of a setting stands at its field, and every list of settings is read from there."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lens import agreement, grid, grid_file, probe
+from lens.settings import Settings
+
+TRACKING = ("wandb", "wandb_project", "wandb_group", "wandb_tags")
+PROOF = ("removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images")
+IMAGES = ("data", "image_column", "label_column", "image_size", "cache_size", "intensity_range")
+
+
+def test_every_setting_says_what_it_decides_and_since_when():
+    for field in dataclasses.fields(Settings):
+        assert field.metadata["role"] in agreement.EVERY, field.name
+        assert agreement.numbers("0.1.0") <= agreement.numbers(field.metadata["since"]), field.name
+    used = {field.metadata["role"] for field in dataclasses.fields(Settings)}
+    assert used == agreement.EVERY
+    assert all(roles < agreement.EVERY for roles in agreement.AGREE.values())
+
+
+def test_the_lists_hold_what_they_are_for():
+    assert set(agreement.may_change()) == {"steps", "epochs", "device", "workers", *TRACKING, *PROOF}
+    assert set(grid.MACHINE) == {"device", "workers", *TRACKING}
+    assert set(grid_file.OWN) == {"seed", "out", "resume", "config"}
+    assert set(probe.PROOF) == set(PROOF) - {"removal"}
+    assert agreement.names(agreement.AGREE["fuse"]) == IMAGES
+    assert set(agreement.names(agreement.AGREE["transfer"])) == {*IMAGES, "precision"}
+    rival = set(agreement.names(agreement.AGREE["rival"]))
+    assert {*IMAGES, "group_by", "fresh_fraction", "split_sources", "seed", "eval_images", "grey", "shortcut"} <= rival
+    assert not rival & {"extractor", "lr", "steps", "batch_size", "adversary", "device", "probe_images"}
+    control = set(agreement.names(agreement.AGREE["control"]))
+    assert {"lr", "extractor", "task", "adversary", "group_by", "augment", "precision", *IMAGES} <= control
+    free = {"seed", "threads", "cache_dir", "max_bad_fraction", "eval_images", "log_every", "test_images"}
+    assert not control & {*free, *PROOF, *TRACKING}
+
+
+def test_a_version_lacks_what_came_after_it():
+    assert agreement.unknown_to("0.4.0") == {}
+    assert agreement.unknown_to("0.3.0")["lens_grey"] == "free"
+    assert "wandb" not in agreement.unknown_to("0.3.0")
+    assert {"wandb", "grey", "lens_noise"} <= set(agreement.unknown_to("0.1.0"))
+    assert agreement.unknown_to("0.0.1") == agreement.unknown_to("0.1.0")
+    assert "lr" not in agreement.unknown_to("0.1.0")
+    assert agreement.unknown_to("0.1.0")["probe_test_images"] is None
+    assert agreement.unknown_to("0.10.0") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "alike"),
+    [
+        ("data", {"data": "./a/"}, {"data": ["./a"]}, True),
+        ("data", {"data": ["./a", "./b"]}, {"data": ["./b", "./a"]}, True),
+        ("data", {"data": "cifar10"}, {"data": "./cifar10"}, False),
+        ("extractor_weights", {"extractor_weights": "w/../w.st"}, {"extractor_weights": "./w.st"}, True),
+        ("cache_size", {"image_size": 32, "cache_size": None}, {"image_size": 32, "cache_size": 37}, True),
+        ("cache_size", {"image_size": 32, "cache_size": None}, {"image_size": 32, "cache_size": 36}, False),
+        ("lens_grey", {}, {"lens_grey": "free"}, True),
+        ("lens_grey", {}, {"lens_grey": "keep"}, False),
+        ("wandb_tags", {"wandb_tags": []}, {}, True),
+        ("arrow", {"arrow": {"size": 1}}, {"arrow": {"size": 2}}, False),
+    ],
+)
+def test_settings_compare_by_what_they_mean(name, one, other, alike):
+    assert (agreement.first_difference([name], one, other) is None) is alike
+
+
+def test_the_printed_table_is_that_of_the_fields():
+    shown = subprocess.run([sys.executable, "-m", "lens.agreement"], capture_output=True, text=True, check=True).stdout
+    page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+    assert page.endswith(shown), "python -m lens.agreement prints what docs/settings.md is to end in"
+    assert shown.count("\n") == 2 + len(dataclasses.fields(Settings))
+    assert "| `wandb` | tracking | 0.2.0 | may differ | may differ |  |  |  |  |" in shown
+    assert "| `group_by` | division | 0.4.0 |  |  |  |  | must agree | must agree |" in shown
