@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens import feature_store, linear, measure
+from lens import agreement, feature_store, idle, linear, measure
 from lens.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
 from lens.experiment import Experiment
 from lens.finished import Finished
-from lens.pairing import comparable
 from lens.protocols import BadInput
-
-SEEN = ("data", "image_size", "cache_size", "image_column", "label_column")
-"""Settings in which all three runs agree: their features are taken of the same pixels."""
-FREE = (
-    "seed", "probe", "probe_images", "probe_test_images", "test_images", "device", "workers", "threads", "cache", "cache_dir", "data_root",
-    "log_every", "eval_every", "checkpoint_every", "eval_images", "wandb", "wandb_project", "wandb_group", "wandb_tags",
-)  # fmt: skip
-"""Settings in which the control may differ from the run that it stands for: what they change is not what it learns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,33 +29,32 @@ class Trio:
 
 
 def check(run: Finished, other: Finished, control: Finished) -> None:
-    """Raise BadInput, with the setting, where the runs saw other images, or where the control is none.
-
-    Also where the images of the other run or the control have changed since; those of the run are asked for later.
-    """
+    """Raise BadInput, with the setting, where the runs saw other images, or where the control is none."""
+    alike = agreement.names(agreement.AGREE["fuse"])
     for one in (other, control):
-        for name in SEEN:
-            mine, theirs = (comparable(name, x.parsed.plain.get(name)) for x in (run, one))
-            if mine != theirs:
-                raise BadInput(
-                    f"{one.run.directory} has {name} {theirs!r} and {run.run.directory} {mine!r}: features that are put "
-                    "together are of the same images at the same size"
-                )
-    first, second = ({**x.parsed.plain, "steps": x.summary["steps"]} for x in (other, control))
-    for name in sorted((set(first) | set(second)) - set(FREE)):
-        wanted, given = (comparable(name, x.get(name)) for x in (first, second))
-        if wanted != given:
+        if differs := agreement.first_difference(alike, run.parsed.plain, one.parsed.plain):
+            name, mine, theirs = differs
             raise BadInput(
-                f"--fuse_control {control.run.directory} has {name} {given!r} and {other.run.directory} {wanted!r}: a "
-                "control differs in its seed alone"
+                f"{one.run.directory} has {name} {theirs!r} and {run.run.directory} {mine!r}: features that are put "
+                "together are of the same images at the same size"
             )
+    first, second = ({**x.parsed.plain, "steps": x.summary["steps"]} for x in (other, control))
+    unread = [set(idle.idle(x.parsed.settings, agreement.FIELDS)) for x in (other, control)]
+    plugins = sorted((set(first) | set(second)) - set(agreement.FIELDS))  # their own settings
+    compared = [*agreement.names(agreement.AGREE["control"]), *plugins, "steps"]
+    # What is not read does not matter; where one of them alone reads it, what makes it do so differs too.
+    compared = [name for name in compared if name not in unread[0] | unread[1]]
+    if differs := agreement.first_difference(compared, first, second):
+        name, wanted, given = differs
+        raise BadInput(
+            f"--fuse_control {control.run.directory} has {name} {given!r} and {other.run.directory} {wanted!r}: a "
+            "control differs in its seed alone"
+        )
     if first["seed"] == second["seed"]:
         raise BadInput(
             f"--fuse_control {control.run.directory} has the seed of {other.run.directory}, {first['seed']}: a control is "
             "the same run with another seed"
         )
-    for one in (other, control):
-        one.images()
 
 
 @torch.no_grad()

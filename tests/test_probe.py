@@ -1,5 +1,6 @@
 """Linear probes against scikit-learn and slow references, on stored features, of any layer, of two runs together."""
 
+import dataclasses
 import json
 import shutil
 
@@ -427,6 +428,10 @@ def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, mes
         finished.Finished.of(finished.Run.open(runs / x), [], {}) for x in ("lens", "plain", "control")
     )
     fusion.check(run, other, control)
+    # What neither the features nor the images depend on may differ, and how the same number of steps was given.
+    free = {"removal": True, "max_bad_fraction": 0.5, "lens_lr": 0.5, "lens_depth": 5, "epochs": 2.0, "eval_images": 3}
+    alike = dataclasses.replace(control.parsed, plain=control.parsed.plain | free)
+    fusion.check(run, other, finished.Finished(control.run, control.summary, alike))
     summary = control.summary | ({"steps": 9} if "steps" in change else {})
     parsed = finished.Parsed(control.parsed.settings, control.parsed.plugins, control.parsed.plain | change)
     with pytest.raises(BadInput, match=message):

@@ -1,6 +1,7 @@
 """Rivals of the lens: what they change, that the change is matched, and that only the extractor learns."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -185,6 +186,11 @@ def test_a_rival_held_to_a_psnr_is_probed(photos, tmp_path):
 def test_a_run_that_is_no_pair_is_refused(paired, photos, tmp_path, capsys):
     assert run(tmp_path / "a", photos, "--adversary", "random", "--match_mse", f"{paired}", "--seed", "1") == 2
     assert "its seed is 0 and here it is 1" in capsys.readouterr().err
+    table = shutil.copytree(paired, tmp_path / "table")  # a lens run on another column of images
+    text = (table / "settings.yaml").read_text()
+    (table / "settings.yaml").write_text(text.replace("image_column: null", "image_column: masked"))
+    assert run(tmp_path / "c", photos, "--adversary", "fgsm", "--match_mse", f"{table}") == 2
+    assert "its image_column is 'masked' and here it is None" in capsys.readouterr().err
     assert run(tmp_path / "none", photos, "--adversary", "none") == 0
     capsys.readouterr()
     assert run(tmp_path / "g", photos, "--adversary", "random", "--match_mse", f"{paired}", "--grey", "1") == 2
