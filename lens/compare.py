@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lens import edit_maps, figures, figures_compare
+from lens import agreement, edit_maps, figures, figures_compare
 from lens.files import json_text, read_bytes, reading, write_together
 from lens.finished import Finished, summary_of
 from lens.protocols import BadInput
@@ -36,8 +36,6 @@ ABOUT_TRANSFER = (
     "Each extractor was trained against its own lens only and has never seen another's images: a low score says that "
     "this network is fooled, and a high one that it is not. That a cue is gone is shown by a fresh classifier alone."
 )
-SHARED = ("data", "image_size", "cache_size", "image_column", "label_column", "precision", "split_sources", "group_by")
-"""The settings that runs must share for one's lens to be asked about the other's views."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +208,8 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     own lens has not made (clean, downstream). Where the two disagree the figure is about statistics and not about
     the cue, so both stand in every cell. An extractor without two sets gives the same twice.
 
+    Test images of a run that another one has learnt from (`unseen`) are left out of its row.
+
     Raises BadInput where runs differ in data or size, or where something else than a lens changes the images.
     """
     for entry in about:
@@ -218,10 +218,15 @@ def transfer(asked: Comparison, runs: list[Run], about: list[dict[str, Any]]) ->
     finished = [_finished(asked, run) for run in runs]
     _refuse_unlike(finished)
     from lens import experiment
+    from lens.unseen import without_learnt
 
     fabric = experiment.make_fabric(finished[0].parsed.settings)
-    images, *_ = [one.images() for one in finished]  # of each: it may have been trained before the images changed
-    players = [_players(one, images, fabric) for one in finished]
+    # Each is asked about its own test images, but for those that another one has learnt from.
+    players = [_players(one, one.images(), fabric) for one in finished]
+    trained = [one.images for one in players]
+    for number, asked_one in enumerate(players):
+        for place in (n for n in range(len(players)) if n != number):
+            asked_one.images = without_learnt(asked_one.images, trained[place], str(runs[place].directory))
     cells = []
     for task, one in enumerate(players):
         index = one.held_out("test")
@@ -265,20 +270,12 @@ def _players(finished: Finished, images: Images, fabric: lightning_fabric.Fabric
 
 def _refuse_unlike(finished: list[Finished]) -> None:
     """Raise BadInput, naming the setting, where a run's views are not those of the first."""
-    from lens.pairing import comparable
-
-    def value(name: str, one: Finished) -> Any:
-        settings = one.parsed.settings
-        return comparable(name, settings.resolved_cache_size if name == "cache_size" else getattr(settings, name))
-
-    # Pseudo-sources are cut by the seed.
-    shared = (*SHARED, "seed") if finished[0].parsed.settings.split_sources else SHARED
+    alike = agreement.names(agreement.AGREE["transfer"])
     for one in finished[1:]:
-        for name in shared:
-            mine, first = value(name, one), value(name, finished[0])
-            if mine != first:
-                raise BadInput(
-                    f"--transfer: the {name} of {one.run.directory} is {mine!r} and that of "
-                    f"{finished[0].run.directory} {first!r}: "
-                    "a lens is asked about views like its own, so compare runs that share it; --maps takes any"
-                )
+        if differs := agreement.first_difference(alike, finished[0].parsed.plain, one.parsed.plain):
+            name, first, mine = differs
+            raise BadInput(
+                f"--transfer: the {name} of {one.run.directory} is {mine!r} and that of "
+                f"{finished[0].run.directory} {first!r}: "
+                "a lens is asked about views like its own, so compare runs that share it; --maps takes any"
+            )

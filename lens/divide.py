@@ -57,8 +57,8 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
     `by_source`: somebody asks which source an image comes from. Raises BadInput where a source is too small to ask about,
     or half of it stands in another one.
     """
-    if by_source and len(images.keys) > 1:
-        images = without_twins(images)
+    if len(images.keys) > 1:
+        images = without_twins(images) if by_source else copies_together(images)
     if fresh_fraction:
         fresh = splits.keep_fresh(images.split, images.group, images.group_names, fresh_fraction)
         images = dataclasses.replace(images, split=fresh)
@@ -69,6 +69,31 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
     if by_source:
         _refuse_small(images, fresh_fraction > 0)
     return images
+
+
+def copies_together(images: Images) -> Images:
+    """The images with those of one content that stand in several sources in one group, and so in one split; a note counts them.
+
+    Only a file's content is compared: a task that does not ask about sources pays for no search of near-duplicates.
+    """
+    if not images.content:
+        return images
+    _, first, which = np.unique(np.asarray(images.content), return_index=True, return_inverse=True)
+    pairs = np.stack([first[which], np.arange(len(images))], axis=1)
+    across = images.store[pairs[:, 0]] != images.store[pairs[:, 1]]
+    if not across.any():
+        return images
+    # Of a content that stands in several sources every image is joined, those of one source too.
+    group, names = _joined(images, pairs[np.isin(which, which[across])])
+    pairs = pairs[across]
+    split, moved = splits.together(images.split, group, np.array(images.gives_splits)[images.store])
+    one, other = (_entry(images, place) for place in pairs[0].tolist())
+    note = (
+        f"{len(pairs):,} image{'s' * (len(pairs) > 1)} of one source stand{'s' * (len(pairs) == 1)} in another too "
+        f"({one['name']!r} of {one['source']} = {other['name']!r} of {other['source']}): each pair is in one split"
+    )
+    note += f"; {moved:,} images moved to another split for that" if moved else ""
+    return dataclasses.replace(images, group=group, group_names=names, split=split, notes=(*images.notes, note))
 
 
 def without_twins(images: Images) -> Images:

@@ -23,6 +23,7 @@ from lens.protocols import BadInput
 from lens.settings import Settings
 from lens.splits import SPLITS
 from lens.terminal import Bar, printable, say
+from lens.unseen import without_learnt
 
 Array = np.ndarray[Any, Any]
 DEFAULT = linear.How()
@@ -242,7 +243,8 @@ def load_probes(
 ) -> list[Probe]:
     """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
 
-    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last.
+    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
+    images of a source that the run learns from (`unseen`) are left out.
     """
     images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
     if not keys:
@@ -263,6 +265,7 @@ def load_probes(
         known = images.keys.index(key) if key in images.keys and not asked else None
         where = images if known is not None else load_images(settings, [key], image_column, label_column)
         if known is None:
+            where = without_learnt(where, images, "this run")
             for line in (
                 *where.reading(),
                 *unlike({"the training images": levels_of(images.read_as), key: levels_of(where.read_as)}),

@@ -253,17 +253,15 @@ def training_images(settings: Settings) -> data.Images:
     """The images of --data, with the columns that the settings name, divided as the task needs them.
 
     Sources are asked about by the task, or by the fresh classifiers for whom images of several are kept. Raises BadInput
-    where such sources overlap, or one is too small to ask about.
+    where sources overlap, or where one that is asked about is too small for it.
     """
     by_source = trait(find("task", settings.task), "answer") == "source"
     fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
     by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
-    if by_source:
-        divide.refuse_overlap(settings.sources)
+    divide.refuse_overlap(settings.sources)
 
     def check(keys: list[str], listings: list[Listing]) -> None:
-        if by_source:
-            divide.refuse_overlap(keys, listings)
+        divide.refuse_overlap(keys, listings)
         if settings.group_by is not None:
             divide.refuse_unmatched(settings.group_by, keys, listings)
 
