@@ -281,10 +281,12 @@ def build(
     fabric: lightning_fabric.Fabric,
     ranks: Ranks | None = None,
     rival_mse: float | None = None,
+    weights_follow: bool = False,
 ) -> Experiment:
     """Both players, freshly initialised from the seed (then from weight files, where given), on the device.
 
-    `rival_mse` is the change that a rival was held to, where that is known from earlier.
+    `rival_mse` is the change that a rival was held to, where that is known from earlier. Where the weights of the run itself
+    `follow`, those that it began with are neither read nor downloaded: they may be gone.
     """
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
@@ -304,19 +306,20 @@ def build(
     mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
     with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
-    extractor = new_extractor(settings, task)
+    extractor = new_extractor(dataclasses.replace(settings, pretrained=False) if weights_follow else settings, task)
     lens: networks.Lens | Rival | None = None
     if settings.has_rival:
         lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
     elif with_lens:
         lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise, settings.lens_grey)
-    if settings.extractor_weights:
+    if settings.extractor_weights and not weights_follow:
         networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
         if not isinstance(lens, networks.Lens):
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
-        networks.load_weights(lens, settings.lens_weights, "--lens_weights")
         theirs = origin(Path(settings.lens_weights))
+        if not weights_follow:
+            networks.load_weights(lens, settings.lens_weights, "--lens_weights")
         lens.side = theirs.get("image_size")
         before = theirs.get("lens_noise", lens.noise)
         if lens.side not in (None, settings.image_size):

@@ -85,7 +85,7 @@ class Finished:
         from lens import experiment, networks
 
         target = (self.summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
-        players = experiment.build(self.parsed, images, fabric, rival_mse=target)
+        players = experiment.build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
         folder = self.run.directory / "best" if weights == "best" else self.run.directory
         networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
         networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")

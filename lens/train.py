@@ -98,7 +98,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     shared = images.splits(stamps=False) if images.stamps else splits
     ranks.agree(hashlib.sha256(shared).hexdigest(), "images")
     with phases.timed("building"):
-        players = experiment.build(parsed, images, fabric, ranks, run.rival_mse())
+        saved = run.last_checkpoint_path() is not None
+        players = experiment.build(parsed, images, fabric, ranks, run.rival_mse(), weights_follow=saved)
         if settings.removal:
             proof.check(players)
         rehearse(players)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 from conftest import TINY
@@ -290,6 +291,28 @@ def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     before = {field.name: field.metadata["before"] for field in fields}
     assert before == {"lens_grey": "free", "probe_test_images": None}  # what versions without these settings did
     assert Run.open(copied).settings() == Run.open(whole).settings() | before
+
+
+def test_a_run_outlives_the_weights_that_it_began_with(whole, tmp_path, photos, monkeypatch):
+    """Its own weights follow: those files may be gone, and nothing is downloaded a second time."""
+    start = shutil.copytree(whole, tmp_path / "start")
+    words = ["--extractor_weights", f"{start}/extractor.safetensors", "--lens_weights", f"{start}/lens.safetensors"]
+    out = tmp_path / "r"
+    assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(out), *words]) == 0
+    before = json.loads((out / "summary.json").read_text())
+    shutil.rmtree(start)
+    assert probe.main([str(out)]) == 0
+    assert json.loads((out / "summary.json").read_text())["pretext"] == before["pretext"]
+    change(out / "settings.yaml", extractor_weights=None, pretrained=True)
+    made = timm.create_model
+
+    def offline(*args, pretrained=False, **more):
+        assert not pretrained, "it would download"
+        return made(*args, pretrained=pretrained, **more)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    assert probe.main([str(out)]) == 0
+    assert train.main(["--resume", str(out), "--steps", "8"]) == 0
 
 
 def test_a_changed_plugin_file_is_noticed(tmp_path, photos, monkeypatch, capsys):
