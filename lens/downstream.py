@@ -264,6 +264,7 @@ def load_probes(
         asked = image_column or label_column
         known = images.keys.index(key) if key in images.keys and not asked else None
         where = images if known is not None else load_images(settings, [key], image_column, label_column)
+        probe_splits(where, known or 0, key, None, None, 0)
         if known is None:
             where = without_learnt(where, images, "this run")
             for line in (
