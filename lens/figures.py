@@ -110,6 +110,8 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for name, probe in summary["downstream"].items():
         train, test = (some_of(probe[name], probe.get(f"{name}_of")) for name in ("n_train", "n_test"))
         about = f"chance {100 * probe['chance']:.1f} %, {train} train, {test} test"
+        if left_out := probe.get("n_test_left_out"):
+            about += f", {left_out:,} of classes that training lacks left out"
         row(f"{name}: linear", probe, "linear", about)
         row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
         row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens import feature_store, linear, measure
+from lens import classes, feature_store, linear, measure
 from lens.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
 from lens.experiment import Experiment
 from lens.finished import Finished
@@ -92,7 +92,8 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     settings = trio.run.settings
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.seed)
-    labels = {split: probe.images.label[index] for split, index in splits.items()}
+    label = classes.of_source(probe.images, probe.source)
+    labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
     folder = cache_folder(settings)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lens import cost, fresh, measure
+from lens import classes, cost, fresh, measure
 from lens.downstream import Probe, merge_downstream
-from lens.experiment import Experiment, pooled_labels
+from lens.experiment import Experiment
 from lens.fresh import Judged, Recipe
 from lens.protocols import BadInput, key_name, short_names
 from lens.run import Run
@@ -33,7 +33,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     """
     images, settings = players.images, players.settings
     check(players)
-    labels, classes = pooled_labels(images)
+    labels, names = classes.pooled(images)
     splits = {
         new: players.of_each_source(old, settings.removal_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
@@ -66,8 +66,9 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     found["verdict"] = verdict(found)
     found["close"] = _close(found["chance"])
     found["wide"] = any(wide(found, ends) for ends in _intervals(found))
-    found["downstream"] = cost.by_fresh_classifiers(players, sets, len(classes)) if classes else None
-    found["frozen"] = cost.by_frozen_features(players, sets) if classes else None
+    known = cost.labelled(players, sets, names)
+    found["downstream"] = cost.by_fresh_classifiers(players, known, len(names)) if known else None
+    found["frozen"] = cost.by_frozen_features(players, known) if known else None
     found["probes"] = {
         name: cost.on_probe(players, probe)
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
+from lens import classes, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput, short_names
 from lens.ranks import Ranks
@@ -141,7 +141,7 @@ def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
 def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_trained_on(players):
     """A cue below the last bit is rounded away; the three parts are disjoint."""
     players.lens = Corner(erase)
-    labels, _ = experiment.pooled_labels(players.images)
+    labels, _ = classes.pooled(players.images)
     index = players.images.indices("fresh")[:7]
     seen = shown.shown(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
