@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lens import intervals
 from lens.figures import amplification, difference, drawable, npz, png, pyplot
 from lens.protocols import short_names
 from lens.terminal import show
@@ -21,9 +22,9 @@ def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | 
     return {"figures/removal.npz": npz(pictures), "figures/removal.png": draw(found, pictures)}
 
 
-def _share(value: float, interval: list[float] | None = None) -> str:
-    ends = f" ({100 * interval[0]:.1f} – {100 * interval[1]:.1f})" if interval else ""
-    return f"{100 * value:.1f} %{ends}"
+def _share(value: float, interval: Any = None) -> str:
+    ends = intervals.words(interval, lambda end: f"{100 * end:.1f}")
+    return f"{100 * value:.1f} %{f' ({ends})' * bool(ends)}"
 
 
 def _db(value: float | None) -> str:
@@ -60,7 +61,8 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), note))
     if found["downstream"]:
         part = found["downstream"]
-        cost = f"cost {100 * part['cost']:.1f} points ({' – '.join(f'{100 * end:.1f}' for end in part['cost_ci'])})"
+        ends = intervals.words(part["cost_ci"], lambda end: f"{100 * end:.1f}")
+        cost = f"cost {100 * part['cost']:.1f} points ({ends})"
         rows.append(("class labels, fresh classifiers", _share(part["raw"]), _share(part["lensed"]), cost))
     for name, part in {"class labels, frozen features": found["frozen"], **found["probes"]}.items():
         if part:
@@ -85,7 +87,9 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
             "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
             "better classifiers may read more.", "dim",
         ))  # fmt: skip
-    show(headline(found), COLUMNS, table(found), left=("measure", "note"), where=where, notes=notes)
+    rows = table(found)
+    notes += [(line, "bold") for line in intervals.note(rows)]
+    show(headline(found), COLUMNS, rows, left=("measure", "note"), where=where, notes=notes)
 
 
 def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
@@ -136,7 +140,13 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     axis = figure.add_subplot(grid[rows, :])
     for y, kind in ((1, "raw"), (0, "lensed")):
         part = found[kind]
-        axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        if intervals.too_few(part["ci"]):
+            why = intervals.words(part["ci"], str)
+            axis.annotate(
+                why, (100 * part["balanced_accuracy"], y), (0, 5), textcoords="offset points", ha="right", fontsize=7
+            )
+        else:
+            axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
         axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
         every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
         axis.plot(every, [y - 0.25] * len(every), "|", color="grey")

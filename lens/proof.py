@@ -12,6 +12,7 @@ from lens import classes, cost, fresh, measure
 from lens.downstream import Probe, merge_downstream
 from lens.experiment import Experiment
 from lens.fresh import Judged, Recipe
+from lens.intervals import Interval, mapped, too_few
 from lens.protocols import BadInput, key_name, short_names
 from lens.run import Run
 from lens.shown import Shown, shown
@@ -161,13 +162,13 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
         "balanced_accuracy": accuracy,
         "ci": interval,
         "excess": (accuracy - chance) / (1 - chance),
-        "excess_ci": [(end - chance) / (1 - chance) for end in interval],
+        "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
         "by_source": [float((best.answers[truth == k] == k).mean()) for k in np.unique(truth)],
         "by_architecture": by_architecture,
     }, best.answers == truth  # fmt: skip
 
 
-def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float, list[float]]:
+def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float, Interval]:
     """The balanced accuracy, with its interval, of the run's own extractor, trained on with the lens held still.
 
     Stricter than the fresh ones: what hides so well that a network has to know where to look, it may still read. Only of
@@ -184,7 +185,7 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float,
     return measure.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
 
 
-def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[float]]:
+def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
     """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images."""
     difference = right["raw"].astype(float) - right["lensed"]
     ones = np.ones(len(difference))
@@ -195,6 +196,7 @@ def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[
 def verdict(found: dict[str, Any]) -> str:
     """`unchanged` (no pixel was), `nothing to remove`, `undecided`, `not removed` (no significant fall), `reduced`, `removed`.
 
+    Too few groups: an interval that would decide is none.
     Removed: on lensed images the interval of the best fresh classifier holds chance and ends `CLOSE` to it, and so does
     that of the adversary trained on (of a task that is not about sources there is none). Nothing to remove: that of the
     best on raw images does as well. Undecided: they all hold chance, and too much besides. A wide interval is never
@@ -203,6 +205,8 @@ def verdict(found: dict[str, Any]) -> str:
     if found["psnr"] is None:
         return "unchanged"
     raw, *lensed = _intervals(found)
+    if any(map(too_few, (raw, *lensed, found["fall_ci"]))):
+        return "too few groups"
     left = any(low > found["chance"] for low, _ in lensed)
     if not left and raw[0] <= found["chance"]:
         return "undecided" if any(wide(found, ends) for ends in (raw, *lensed)) else "nothing to remove"
@@ -211,7 +215,7 @@ def verdict(found: dict[str, Any]) -> str:
     return "reduced" if left or any(wide(found, ends) for ends in lensed) else "removed"
 
 
-def _intervals(found: dict[str, Any]) -> list[list[float]]:
+def _intervals(found: dict[str, Any]) -> list[Any]:
     """Of the best fresh classifier on raw and on lensed images, and of the adversary trained on, where there is one."""
     lensed = found["lensed"]
     return [found["raw"]["ci"], *(lensed[name] for name in ("ci", "adversary_ci") if name in lensed)]
@@ -221,9 +225,11 @@ def _close(chance: float) -> float:
     return chance + CLOSE * (1 - chance)
 
 
-def wide(found: dict[str, Any], interval: list[float]) -> bool:
+def wide(found: dict[str, Any], interval: Interval) -> bool:
     """Whether an interval of accuracy that holds chance goes so far beyond it that chance is not shown."""
-    return interval[0] <= found["chance"] and interval[1] > _close(found["chance"])
+    if not isinstance(interval, list):
+        return False
+    return bool(interval[0] <= found["chance"] and interval[1] > _close(found["chance"]))
 
 
 def quality(test: Shown, seed: int) -> dict[str, Any]:
@@ -233,8 +239,7 @@ def quality(test: Shown, seed: int) -> dict[str, Any]:
     """
     ones = np.ones(len(test.error))
     found: dict[str, Any] = {"psnr": measure.psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
-    low, high = measure.bootstrap(test.error, ones, test.group, seed)
-    found["psnr_ci"] = [measure.psnr(high), measure.psnr(low)]
+    found["psnr_ci"] = measure.psnr_interval(measure.bootstrap(test.error, ones, test.group, seed))
     carried = test.error[test.carries]
     planted = 0 < len(carried) < len(ones)
     found["psnr_planted"] = measure.psnr(float(carried.mean())) if planted else None
