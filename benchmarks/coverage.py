@@ -274,7 +274,8 @@ def table(found: Sequence[dict[str, Any]], rules: Sequence[str]) -> str:
                 cells = [line for line in mine if line["rule"] == rule]
                 covered = [line["coverage"] for line in cells if line["coverage"] is not None]
                 width = 100 * float(np.mean([line["width"] for line in cells]))
-                words.append(f"{100 * min(covered):.1f} ({min(width, 999):.0f})" if covered else "too few groups")
+                wide = f"{width:.0f}" if width < 999 else "> 999"
+                words.append(f"{100 * min(covered):.1f} ({wide})" if covered else "too few groups")
             rows.append([name, f"{mine[0]['effective']:.1f}", f"{100 * accuracy:g} %", *words])
     rows.insert(1, ["---"] * len(rows[0]))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -305,7 +306,7 @@ def picture(found: Sequence[dict[str, Any]]) -> bytes:
             axis.set_ylim(78, 100)
             axis.tick_params(labelsize=7)
             axis.set_title(f"{what}{' to 50 %' * (what == 'gap')}, {100 * accuracy:g} %", fontsize=9)
-        row[-1].legend(fontsize=7, loc="lower right")
+        row[0].legend(fontsize=7, loc="lower right")
         row[0].set_ylabel("lowest coverage, %", fontsize=8)
     for axis in axes[1]:
         axis.set_xlabel("effective groups", fontsize=8)
