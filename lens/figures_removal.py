@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from lens.terminal import show
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
+LEFT = ("not removed", "reduced", "not halved")
+"""Verdicts beside which stands what is left of what could be read."""
 
 
 def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | bytes]:
@@ -34,14 +37,20 @@ def _db(value: float | None) -> str:
 def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """The figures in rows: measure, raw, lensed, note."""
     raw, lensed = found["raw"], found["lensed"]
+    below = [
+        part["excess_ci"] for part in (raw, lensed) if isinstance(part["excess_ci"], list) and part["excess_ci"][1] < 0
+    ]
+    backwards = "; below 0 % it has read the source and answers backwards" if below else ""
     rows: list[tuple[str, ...]] = [
         (
             "source accuracy, best fresh classifier",
             *(_share(part["balanced_accuracy"], part["ci"]) for part in (raw, lensed)),
             f"balanced, chance {100 * found['chance']:.1f} %",
         ),
-        ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect"),
+        ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
     ]  # fmt: skip
+    if found.get("left") is not None and found["verdict"] in LEFT:
+        rows.append(("left of what could be read", "", f"{100 * found['left']:.1f} %", f"to {found['left_to']}"))
     for spec, judges in raw["by_architecture"].items():
         name = spec.partition(":")[0]
         if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:
@@ -79,8 +88,8 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
     notes = []
     if found["wide"]:
         notes.append((
-            f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %: with so few test images, or groups of "
-            "them, chance cannot be told from a little more; give more.", "bold",
+            f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %, or as far below: with so few test images, "
+            "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
         ))  # fmt: skip
     if not found["readable"]:
         notes.append((
@@ -93,11 +102,22 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
 
 
 def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
-    """The verdict in one line; `shown` makes of a source's name what a picture can show."""
+    """The verdict in one line, with what is left; `shown` makes of a source's name what a picture can show."""
+    left = ""
+    if found.get("left") is not None and found["verdict"] in LEFT:
+        parts = f"{100 * found['left']:.0f} of 100 parts of what could be read are"
+        left = f"; {parts if found['left'] < 0.995 else 'all that could be read is'} left to {found['left_to']}"
     return (
         f"{found['verdict']}: fresh classifiers tell {_sources(found, shown)} "
-        f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed"
+        f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed{left}"
     )
+
+
+def _lowest(found: dict[str, Any]) -> list[float]:
+    """Where each judge's accuracy lies, in %, less a little."""
+    lensed = found["lensed"]
+    reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], lensed.get("adversary", 1.0)]
+    return [100 * one - 5 for one in reads]
 
 
 def _sources(found: dict[str, Any], shown: Callable[[str], str]) -> str:
@@ -116,7 +136,8 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     width, height = 1.25 * (each + 2) + 0.8, 1.25 * rows + 2.2
     figure = plt.figure(figsize=(width, height))
     figure.subplots_adjust(left=0.8 / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
-    figure.suptitle(headline(found, drawable), fontsize=9, y=1 - 0.15 / height)
+    title = textwrap.fill(headline(found, drawable), int(13 * width))
+    figure.suptitle(title, fontsize=9, y=1 - 0.08 / height)
     grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
     for k, name in enumerate(map(drawable, short_names(found["sources"]))):
@@ -141,10 +162,9 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     for y, kind in ((1, "raw"), (0, "lensed")):
         part = found[kind]
         if intervals.too_few(part["ci"]):
-            why = intervals.words(part["ci"], str)
-            axis.annotate(
-                why, (100 * part["balanced_accuracy"], y), (0, 5), textcoords="offset points", ha="right", fontsize=7
-            )
+            at, why = 100 * part["balanced_accuracy"], intervals.words(part["ci"], str)
+            side = "right" if at > 75 else "left"
+            axis.annotate(why, (at, y), (0, 5), textcoords="offset points", ha=side, fontsize=7)
         else:
             axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
         axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
@@ -154,7 +174,10 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
             axis.plot(100 * part["adversary"], y, "x", color="C3")
     axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
     axis.set(
-        yticks=[0, 1], yticklabels=["lensed", "raw"], ylim=(-0.6, 1.5), xlim=(min(100 * found["chance"] - 5, 45), 101)
+        yticks=[0, 1],
+        yticklabels=["lensed", "raw"],
+        ylim=(-0.6, 1.5),
+        xlim=(min(100 * found["chance"] - 5, 45, *_lowest(found)), 101),
     )
     axis.tick_params(labelsize=7)
     axis.set_xlabel(

@@ -100,6 +100,8 @@ class Removal(TypedDict):
     chance: float
     raw: Read
     lensed: Read
+    left: NotRequired[Number]
+    left_to: NotRequired[str]
     psnr_planted: Number
     downstream: dict[str, Any] | None
     frozen: dict[str, Any] | None

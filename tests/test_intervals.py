@@ -69,6 +69,9 @@ def test_the_table_and_the_picture_of_a_proof_say_it(capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "too few groups: fresh classifiers tell a and b apart" in printed
     assert "fewer than 10 effective ones" in printed
+    backwards = proof() | {"raw": proof()["raw"] | {"excess_ci": [-0.9, -0.8]}}
+    assert "answers backwards" in figures_removal.table(backwards)[1][3]
+    assert "answers backwards" not in figures_removal.table(found)[1][3]
     grey = np.full((2, 3, 8, 8, 3), 128, np.uint8)
     assert figures_removal.draw(found, {"raw": grey, "lensed": grey, "map": np.zeros((2, 8, 8))}).startswith(b"\x89PNG")
 
