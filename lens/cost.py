@@ -8,23 +8,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens import fresh, linear, measure
+from lens import classes, fresh, linear, measure
 from lens.augment import centre
 from lens.downstream import Probe, cache_folder, probe_splits, untrained_extractor
 from lens.experiment import Experiment
 from lens.feature_store import gathered
 from lens.networks import Extractor
-from lens.shown import Shown, rows_of, stored
+from lens.shown import Shown, rows_of, some_of, stored
 from lens.terminal import say
 
 Array = np.ndarray[Any, Any]
 
 
-def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any] | None:
-    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
-    if not _labelled(sets):
-        say("no downstream cost: not every image has a label, or a split has one class alone")
+def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> dict[str, Shown] | None:
+    """The sets without images of classes that those of `train` lack; a line says how many, or why there is nothing to ask.
+
+    None where not every image has a label, or a split has fewer than two classes.
+    """
+    if not names or any((part.label < 0).any() for part in sets.values()):
+        say("no downstream cost: not every image has a label")
         return None
+    known, lines = classes.known({split: part.label for split, part in sets.items()}, names)
+    for line in lines:
+        say(f"downstream cost: {line}")
+    if any(len(np.unique(part.label[known[split]])) < 2 for split, part in sets.items()):
+        say("no downstream cost: a split has one class alone, or none that training has")
+        return None
+    return {split: some_of(players, part, known[split]) for split, part in sets.items()}
+
+
+def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any]:
+    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
     test = sets["test"]
     right: dict[str, list[Array]] = {}
     plateau: dict[str, list[bool]] = {}
@@ -49,18 +63,11 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
     }
 
 
-def _labelled(sets: dict[str, Shown]) -> bool:
-    """Whether every image has a label, and every split two classes."""
-    return all((part.label >= 0).all() and len(np.unique(part.label)) > 1 for part in sets.values())
-
-
-def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any] | None:
+def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any]:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
-    Beside it an untrained extractor's on raw images: the floor. None where not every image has a label.
+    Beside it an untrained extractor's on raw images: the floor.
     """
-    if not _labelled(sets):
-        return None
     labels = {split: part.label for split, part in sets.items()}
     raw, lensed = ({split: getattr(part, kind) for split, part in sets.items()} for kind in ("raw", "lensed"))
     return _linear(players, raw, lensed, labels, sets["test"].group)
@@ -89,7 +96,8 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
         with torch.no_grad():
             raw[split] = stored(players, batches(index, False), len(index))
             lensed[split] = stored(players, batches(index, True), len(index))
-    labels = {split: images.label[index] for split, index in splits.items()}
+    label = classes.of_source(images, probe.source)
+    labels = {split: label[index] for split, index in splits.items()}
     found = _linear(players, raw, lensed, labels, images.group[splits["test"]])
     return found | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
 

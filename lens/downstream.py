@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lens import data, feature_store, layers, linear, measure, networks
+from lens import classes, data, feature_store, layers, linear, measure, networks
 from lens.augment import centre
 from lens.cache import default_cache_dir
 from lens.data import some
@@ -92,27 +92,36 @@ def cache_folder(settings: Settings) -> Path:
 
 
 def probe_splits(
-    images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int
+    images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int, tell: bool = True
 ) -> dict[str, Array]:
     """The indices of a source's labelled images, cut at random: train to `limit` images, val and test to `test_limit` each.
 
-    Raises BadInput where a probe has nothing to learn: no labels, one class, a split without a labelled image.
+    Images of val and test whose class those of train lack are left out, and counted in a line. Raises BadInput where a
+    probe has nothing to learn: no labels, one class, a split without a labelled image, or with none of a known class.
     """
     if not images.classes[source]:
         raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
     every = {split: images.indices(split, source) for split in SPLITS}
-    splits = {split: index[images.label[index] >= 0] for split, index in every.items()}
+    label = classes.of_source(images, source)
+    splits = {split: index[label[index] >= 0] for split, index in every.items()}
     for split, index in splits.items():
-        present = len(np.unique(images.label[index]))
+        present = len(np.unique(label[index]))
         if len(index) == 0 or (split == "train" and present < 2):
             none = "no labelled images" if len(every[split]) else "no images"
             what = none if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    names = {"train": "probe", "val": "probe val", "test": "probe test"}
-    return {
-        split: some(index, limit if split == "train" else test_limit, seed, names[split])
-        for split, index in splits.items()
-    }
+    splits["train"] = some(splits["train"], limit, seed, "probe")
+    known, lines = classes.known({split: label[index] for split, index in splits.items()}, images.classes[source])
+    for split in ("val", "test"):
+        if not known[split].any():
+            raise BadInput(
+                f"a probe needs {split} images of classes that its training images have, and all {len(splits[split]):,} of {key} "
+                "are of others: name the class folders of all splits alike"
+            )
+        splits[split] = some(splits[split][known[split]], test_limit, seed, f"probe {split}")
+    for line in lines if tell else []:
+        say(f"probe on {printable(key)}: {line}")
+    return splits
 
 
 def downstream(
@@ -134,11 +143,15 @@ def downstream(
     how = dataclasses.replace(how, device=experiment.fabric.device)
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(images, source, key, *limits, settings.seed)
-    labels = {split: images.label[index] for split, index in splits.items()}
+    label = classes.of_source(images, source)
+    labels = {split: label[index] for split, index in splits.items()}
     sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
     sizes |= {
         f"{name}_of": len(images.indices(split, source)) for name, split in (("n_train", "train"), ("n_test", "test"))
     }
+    every = label[images.indices("test", source)]
+    if left_out := int((~np.isin(every[every >= 0], labels["train"])).sum()):
+        sizes["n_test_left_out"] = left_out
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
     readers = {
@@ -253,7 +266,7 @@ def load_probes(
             if not images.classes[number]:
                 continue
             try:
-                probe_splits(images, number, key, None, None, 0)
+                probe_splits(images, number, key, None, None, 0, tell=False)
             except BadInput as error:
                 say(f"no probe on {key}: {error}")
             else:
@@ -273,5 +286,5 @@ def load_probes(
             ):
                 say(printable(line))
         probes.append(Probe(key, where, known or 0))
-        probe_splits(where, known or 0, key, None, None, 0)
+        probe_splits(where, known or 0, key, None, None, 0, tell=False)
     return probes

@@ -14,6 +14,7 @@ from lens import linear, measure
 from lens.downstream import DEFAULT, Probe, downstream
 from lens.draws import generator
 from lens.experiment import Experiment
+from lens.intervals import Interval
 from lens.phases import Phases
 from lens.protocols import Question, Task, short_names, trait
 from lens.rivals import Rival
@@ -56,13 +57,13 @@ class Pretext:
         _, member = np.unique(self.source, return_inverse=True)
         return float((np.bincount(member, values) / np.bincount(member, count)).mean())
 
-    def proportion(self, correct: Array) -> tuple[float, list[float]]:
+    def proportion(self, correct: Array) -> tuple[float, Interval]:
         """The accuracy and its 95 % interval."""
         if self.source is None:
             return measure.proportion(correct, self.count, self.group)
         return measure.balanced_accuracy(correct, self.count, self.source, self.group)
 
-    def bootstrap(self, values: Array, seed: int) -> list[float]:
+    def bootstrap(self, values: Array, seed: int) -> Interval:
         """The 95 % interval of the mean of the images' values a count."""
         return measure.bootstrap(values, self.count, self.group, seed, stratum=self.source)
 
@@ -216,12 +217,12 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
     planted = bool(result.planted_views.sum())
     error, views = (result.planted_squared_error, result.planted_views) if planted else (result.squared_error, every)
     mse = float(error.sum() / views.sum())
-    low, high = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
+    mse_ci = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
     return {
         "mse": mse,
-        "mse_ci": [low, high],
+        "mse_ci": mse_ci,
         "psnr": measure.psnr(mse),
-        "psnr_ci": [measure.psnr(high), measure.psnr(low)],
+        "psnr_ci": measure.psnr_interval(mse_ci),
         "ssim": float(result.ssim.sum() / every.sum()),
         "ssim_ci": measure.bootstrap(result.ssim, every, result.group, seed),
         "all_psnr": measure.psnr(float(result.squared_error.sum() / every.sum())),

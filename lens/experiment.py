@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lens import data, divide, networks, removal, yaml_text
+from lens import classes, data, divide, networks, removal, yaml_text
 from lens.adversary import Rules
 from lens.augment import augment, centre
 from lens.cache import default_cache_dir
@@ -30,6 +30,7 @@ from lens.rand_augment import rand_augment
 from lens.ranks import Ranks, launched
 from lens.rivals import Fgsm, RandomAugmentation, Rival
 from lens.settings import LARGEST_SIDE, Settings
+from lens.splits import SPLITS
 from lens.terminal import Bar, say
 from lens.threads import set_threads
 
@@ -115,12 +116,16 @@ class Experiment:
     def held_out(self, split: str) -> np.ndarray[Any, Any]:
         """The images that the task is asked about: of "val" to `eval_images`, of "test" to `test_images`.
 
-        They are a random choice, once and for all; where the answer is the source, as many of each as there are.
+        They are a random choice, once and for all; where the answer is the source, as many of each as there are. Where it is
+        the label, they are of classes that training has.
         """
         limit = self.settings.eval_images if split == "val" else self.settings.test_images
         if self.by_source:
             return self.of_each_source(split, limit)
-        return data.some(self.images.indices(split), limit, self.settings.seed, split)
+        index = self.images.indices(split)
+        if self.answers is not None:  # below zero: of a class that training lacks
+            index = index[(self.answers >= 0).cpu().numpy()[index]]
+        return data.some(index, limit, self.settings.seed, split)
 
     def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
         """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
@@ -377,7 +382,8 @@ def origin(weights: Path) -> dict[str, Any]:
 def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:
     """The task with removal by hand around it, and each image's answer where that comes from the data.
 
-    Classes are pooled over the sources by their names. Raises BadInput where the task needs labels and an image has none.
+    Classes are pooled over the sources by their names; a held-out image of one that training lacks has the answer −1. Raises
+    BadInput where the task needs labels and an image has none, or all images of a split are of such classes.
     """
     answers = None
     if trait(task, "answer") == "source":
@@ -385,29 +391,29 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         task = task.for_classes(images.keys)  # type: ignore[attr-defined]
     if trait(task, "answer") == "label":
         name = key_name(settings.task)
-        label, classes = pooled_labels(images)
+        label, kinds = classes.pooled(images)
         missing = int((label < 0).sum())
         if missing:
             raise BadInput(
                 f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders, or take those images away"
             )
-        if len(classes) < 2:
-            raise BadInput(f"--task {name} needs two classes and the data has {len(classes)}: give another --data")
+        if len(kinds) < 2:
+            raise BadInput(f"--task {name} needs two classes and the data has {len(kinds)}: give another --data")
+        held = {split: images.indices(split) for split in SPLITS}
+        known, lines = classes.known({split: label[index] for split, index in held.items()}, kinds)
+        for line in (*classes.joined(name for names in images.classes for name in names), *lines):
+            say(f"--task {name}: {line}")
+        for split, index in held.items():
+            if len(index) and not known[split].any():
+                raise BadInput(
+                    f"--task {name} needs {split} images of classes that training has, and all {len(index):,} are of others: "
+                    "name the class folders of all splits alike"
+                )
+            label[index[~known[split]]] = -1
         answers = torch.from_numpy(label)
-        task = task.for_classes(classes)  # type: ignore[attr-defined]
+        task = task.for_classes(kinds)  # type: ignore[attr-defined]
     treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
     return cast(Task, treated), answers
-
-
-def pooled_labels(images: data.Images) -> tuple[np.ndarray[Any, Any], list[str]]:
-    """Each image's class (n,) int64 among those of all sources together, by name (−1: it has none), and the names."""
-    classes = sorted({label for labels in images.classes for label in labels})
-    number = {label: k for k, label in enumerate(classes)}
-    pooled = np.full(len(images), -1, np.int64)
-    for source, labels in enumerate(images.classes):
-        mine = (images.source == source) & (images.label >= 0)
-        pooled[mine] = np.array([number[label] for label in labels], np.int64)[images.label[mine]]
-    return pooled, classes
 
 
 def _rival(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lens import edit_maps
+from lens import edit_maps, intervals
 from lens.files import own_folder, write_atomically
 from lens.terminal import printable, show
 
@@ -80,8 +80,7 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         def form(x: float | None) -> str:
             return "∞" if x is None else f"{100 * x:.1f} %" if percent else f"{x:.2f}{unit}"
 
-        interval = part.get(f"{key}_ci")
-        rows.append((name, form(part[key]), f"{form(interval[0])} – {form(interval[1])}" if interval else "", note))
+        rows.append((name, form(part[key]), intervals.words(part.get(f"{key}_ci"), form), note))
 
     pretext = summary["pretext"]
     percent = pretext["metric"] == "accuracy"
@@ -110,6 +109,8 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for name, probe in summary["downstream"].items():
         train, test = (some_of(probe[name], probe.get(f"{name}_of")) for name in ("n_train", "n_test"))
         about = f"chance {100 * probe['chance']:.1f} %, {train} train, {test} test"
+        if left_out := probe.get("n_test_left_out"):
+            about += f", {left_out:,} of classes that training lacks left out"
         row(f"{name}: linear", probe, "linear", about)
         row(f"{name}: linear, untrained", probe, "untrained", "the floor: same probe, initial weights")
         row(f"{name}: linear, 12×12 pixels", probe, "pixels", "the floor without an extractor")
@@ -161,7 +162,9 @@ def some_of(count: int, available: int | None) -> str:
 def print_table(summary: dict[str, Any], where: Path | None = None) -> None:
     """Print a summary's figures as a table, each with its 95 % interval; `where` is the file that holds them."""
     title = f"{summary['task']} on {summary['data']}, {summary['steps']} steps, seed {summary['seed']}"
-    show(title, COLUMNS, table(summary), left=("measure", "note"), where=where)
+    rows = table(summary)
+    notes = [(line, "bold") for line in intervals.note(rows)]
+    show(title, COLUMNS, rows, left=("measure", "note"), where=where, notes=notes)
 
 
 def markdown(summary: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lens import edit_maps
+from lens import edit_maps, intervals
 from lens.edit_maps import Region, clip, in_region
 from lens.figures import amplification, difference, drawable, markdown_table, png, pyplot, save_picture
 from lens.files import read_arrays, write_atomically
@@ -32,9 +32,9 @@ def _number(value: float | None, percent: bool) -> str:
     return "∞" if value is None else f"{100 * value:.1f} %" if percent else f"{value:.3f}"
 
 
-def _interval(interval: list[float], percent: bool) -> str:
+def _interval(interval: Any, percent: bool) -> str:
     scale, digits = (100, 1) if percent else (1, 3)
-    return " – ".join(f"{scale * end:.{digits}f}" for end in interval)
+    return intervals.words(interval, lambda end: f"{scale * end:.{digits}f}")
 
 
 def _psnr(value: float | None) -> str:
@@ -139,12 +139,13 @@ def transfer_markdown(numbers: dict[str, Any]) -> str:
     """The transfer table in Markdown, its notes below it."""
     head, *rows = transfer_table(numbers)
     table = markdown_table([head, ["---", *["---:"] * (len(head) - 1)], *rows])
-    return "\n\n".join([table, *numbers["notes"]]) + "\n"
+    return "\n\n".join([table, *numbers["notes"], *intervals.note([head, *rows])]) + "\n"
 
 
 def print_transfer(numbers: dict[str, Any], where: Path | None = None) -> None:
     """Print the transfer table; `where` is the file that holds its figures."""
-    _print("each task on each lens's images", transfer_table(numbers), numbers["notes"], where)
+    rows = transfer_table(numbers)
+    _print("each task on each lens's images", rows, numbers["notes"] + intervals.note(rows), where)
 
 
 def draw_transfer(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens import agreement, feature_store, idle, linear, measure
+from lens import agreement, classes, feature_store, idle, linear, measure
 from lens.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
 from lens.experiment import Experiment
 from lens.finished import Finished
@@ -82,7 +82,8 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     settings = trio.run.settings
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.seed)
-    labels = {split: probe.images.label[index] for split, index in splits.items()}
+    label = classes.of_source(probe.images, probe.source)
+    labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
     folder = cache_folder(settings)

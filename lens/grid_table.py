@@ -10,6 +10,7 @@ from typing import Any
 
 from lens.files import read_bytes, reading
 from lens.grid import Grid, GridRun
+from lens.intervals import too_few
 from lens.protocols import BadInput, nearest
 from lens.run import RECORD
 
@@ -17,7 +18,7 @@ Row = dict[str, Any]
 INTERVALS = (
     "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", "ssim", "mse",
 )  # fmt: skip
-"""Measures that come with the ends of their 95 % intervals, NAME_low and NAME_high."""
+"""Measures that come with the ends of their 95 % intervals, NAME_low and NAME_high: empty where there are too few groups."""
 PLAIN = (
     "downstream_chance", "chance", "all_psnr", "seconds", "images_per_second", "recon_weight", "match_ratio",
 )  # fmt: skip
@@ -68,7 +69,8 @@ def measured(summary: dict[str, Any]) -> Row:
 
     def take(name: str, part: dict[str, Any], key: str) -> None:
         row[name] = part.get(key)
-        row[f"{name}_low"], row[f"{name}_high"] = part.get(f"{key}_ci") or (None, None)
+        ends = part.get(f"{key}_ci")
+        row[f"{name}_low"], row[f"{name}_high"] = (None, None) if not ends or too_few(ends) else ends
 
     probes = summary.get("downstream") or {}
     for at, (source, probe) in enumerate(probes.items()):

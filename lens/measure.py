@@ -12,90 +12,123 @@ from torch import Tensor
 from torch.nn import functional
 
 from lens.feature_store import chunks, is_stored
+from lens.intervals import FEWEST, Interval, TooFew, effective_groups, too_few
 
 Array = np.ndarray[Any, Any]
 NEIGHBOURS = 20
+Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
 
 
-def proportion(correct: Array, count: Array, group: Array | None = None) -> tuple[float, list[float]]:
+def proportion(correct: Array, count: Array, group: Array | None = None) -> tuple[float, Interval]:
     """Accuracy and its 95 % interval from each image's number of correct and of all answers.
 
-    Answers about one image, or one group of images, come together: the interval is Wilson's (1927) at the effective
-    sample size, the number of independent answers that would spread as much as the groups do (Kish 1965, section 8.2),
-    and never more than the number of answers.
+    Answers about one image, or one group of images, come together: the interval is Wilson's (1927) at an effective sample
+    size. That is the number of independent answers that would spread as much as the groups do (Kish 1965, section 8.2; the
+    cluster-robust variance of Liang & Zeger 1986), times (z / t)² for what its estimate is worth (Korn & Graubard 1998). It
+    is never more than the number of answers, nor less than that of effective groups: those are what is left where a group
+    answers as one. Of single images, one answer each, it is their number. The degrees of freedom of t are the effective
+    groups that the rarer answers come from: of few wrong answers in one group nobody can tell how alike groups answer.
+    How often it holds the truth: results/coverage.md. With fewer than `FEWEST` effective groups there is none.
     """
-    if group is not None:
-        _, member = np.unique(group, return_inverse=True)
-        correct, count = np.bincount(member, correct), np.bincount(member, count)
-    total = float(count.sum())
+    correct, count = _by_group(group, correct, count)
+    total, groups = float(count.sum()), effective_groups(count)
     p = float(correct.sum()) / total
-    groups = len(count)
-    variance = float(((correct - p * count) ** 2).sum()) / total**2 * groups / max(groups - 1, 1)
-    # Where every group agrees the spread is zero and says nothing: each group then counts as one answer.
-    effective = min(p * (1 - p) / variance, total) if variance > 0 else groups
-    return p, wilson(p, effective)
+    if groups < FEWEST:
+        return p, {"too_few_groups": groups}
+    if p in (0, 1):  # that no group differs says nothing about how far they would spread
+        return p, wilson(p, groups)
+    from scipy.special import stdtrit
+
+    variance = float(((correct - p * count) ** 2).sum()) / total**2 * len(count) / (len(count) - 1)
+    rarer = correct if p < 0.5 else count - correct
+    t = float(stdtrit(min(effective_groups(rarer), groups - 1), 0.975))
+    spread = p * (1 - p) / variance if variance else math.inf
+    return p, wilson(p, min(max(spread * (Z / t) ** 2, groups), total))
+
+
+def _by_group(group: Array | None, *each: Array) -> list[Array]:
+    """Sums over the groups of images of what each image has; an image without a group is one."""
+    if group is None:
+        return list(each)
+    _, member = np.unique(group, return_inverse=True)
+    return [np.bincount(member, values) for values in each]
 
 
 def wilson(p: float, n: float) -> list[float]:
     """Wilson's 95 % score interval for a proportion `p` of `n` independent answers."""
-    z = 1.959963984540054
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
     return [max(0.0, centre - half), min(1.0, centre + half)]
 
 
 def balanced_accuracy(
     correct: Array, count: Array, source: Array, group: Array | None = None
-) -> tuple[float, list[float]]:
+) -> tuple[float, Interval]:
     """The mean of the sources' accuracies and its 95 % interval, from each image's counts as `proportion` takes them.
 
     Every source weighs the same, however many images it has. The interval puts the sources' own intervals (l_k, u_k)
     together as independent: its ends are p ∓ √Σ((p_k − end_k) / K)² (Newcombe 1998, method 10; Zou & Donner 2008). So
     that sources that are all right or few still count: ten right answers of ten leave room for doubt. A group that
-    stands in two sources counts once in each.
+    stands in two sources counts once in each. There is none where one source has too few groups.
     """
     parts = [
         proportion(correct[mine], count[mine], None if group is None else group[mine])
         for mine in (source == number for number in np.unique(source))
     ]
-    each, low, high = (np.array(x) for x in zip(*((p, *ends) for p, ends in parts), strict=True))
-    p = float(each.mean())
+    p = float(np.mean([one for one, _ in parts]))
+    if few := [ends["too_few_groups"] for _, ends in parts if too_few(ends)]:
+        return p, {"too_few_groups": min(few)}
+    each, low, high = (np.array(x) for x in zip(*((one, *ends) for one, ends in parts), strict=True))
     below, above = (float(np.sqrt(np.square(each - end).sum()) / len(each)) for end in (low, high))
     return p, [max(0.0, p - below), min(1.0, p + above)]
 
 
 def bootstrap(
     values: Array, weights: Array, group: Array | None, seed: int, resamples: int = 2000, stratum: Array | None = None
-) -> list[float]:
-    """The 95 % percentile interval of sum(values) / sum(weights), resampling groups of images.
+) -> Interval:
+    """The 95 % interval of sum(values) / sum(weights), resampling groups of images: the expanded percentile.
 
-    With `stratum` (n,) it is that of the mean of the strata's ratios, each resampled by itself.
+    That of the percentile bootstrap, whose tails are cut further out, as far as Student's t at G_eff − 1 and a variance over
+    G − 1 ask for (Hesterberg 2015, arXiv:1411.5279): of few groups the plain one is too narrow. With `stratum` (n,) it is that of
+    the mean of the strata's ratios, each resampled by itself, and the smallest of them cuts. With fewer than `FEWEST`
+    effective groups there is none.
     """
     if stratum is None:
-        ratios = _resampled(values, weights, group, np.random.default_rng(seed), resamples)
+        parts = [(_by_group(group, values, weights), np.random.default_rng(seed))]
     else:
-        drawn = [
-            _resampled(
-                values[mine], weights[mine], None if group is None else group[mine],
-                np.random.default_rng([seed, place]), resamples,
-            )
+        parts = [
+            (_by_group(None if group is None else group[mine], values[mine], weights[mine]), np.random.default_rng([seed, place]))
             for place, mine in enumerate(stratum == number for number in np.unique(stratum))
         ]  # fmt: skip
-        ratios = np.mean(drawn, axis=0)
-    low, high = np.quantile(ratios, [0.025, 0.975])
+    groups = min(effective_groups(sizes) for (_, sizes), _ in parts)
+    if groups < FEWEST:
+        return {"too_few_groups": groups}
+    ratios = np.mean([_resampled(sums, sizes, rng, resamples) for (sums, sizes), rng in parts], axis=0)
+    tail = expanded_tail(groups)
+    low, high = np.quantile(ratios, [tail, 1 - tail])
     return [float(low), float(high)]
 
 
-def _resampled(values: Array, weights: Array, group: Array | None, rng: np.random.Generator, resamples: int) -> Array:
+def expanded_tail(groups: float) -> float:
+    """The share of resamples beyond each end of a 95 % interval: Φ(−t √(G / (G − 1))), t at G − 1 (Hesterberg 2015)."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(stdtrit(groups - 1, 0.025) * math.sqrt(groups / (groups - 1))))
+
+
+def _resampled(values: Array, weights: Array, rng: np.random.Generator, resamples: int) -> Array:
     """sum(values) / sum(weights) of each resample of the groups."""
-    if group is not None:
-        _, member = np.unique(group, return_inverse=True)
-        values, weights = np.bincount(member, values), np.bincount(member, weights)
     ratios = []
     for start in range(0, resamples, 100):  # in parts: each holds 100 × groups draws
         chosen = rng.integers(0, len(values), size=(min(100, resamples - start), len(values)))
         ratios.append(values[chosen].sum(axis=1) / weights[chosen].sum(axis=1))
     return np.concatenate(ratios)
+
+
+def psnr_interval(mse: Interval) -> list[float | None] | TooFew:
+    """The interval of a PSNR from that of its mean squared error."""
+    return mse if too_few(mse) else [psnr(mse[1]), psnr(mse[0])]
 
 
 def psnr(mse: float) -> float | None:

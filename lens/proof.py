@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lens import cost, fresh, measure
+from lens import classes, cost, fresh, measure
 from lens.downstream import Probe, merge_downstream
-from lens.experiment import Experiment, pooled_labels
+from lens.experiment import Experiment
 from lens.fresh import Judged, Recipe
+from lens.intervals import Interval, mapped, too_few
 from lens.protocols import BadInput, key_name, short_names
 from lens.run import Run
 from lens.shown import Shown, shown
@@ -21,7 +22,8 @@ Array = np.ndarray[Any, Any]
 READABLE = 0.95
 """Balanced accuracy on raw images from which a cue counts as readable: below it a removal has little to prove."""
 CLOSE = 0.1
-"""Excess over chance that counts as none: nothing is called gone unless the interval ends below it (55 % of two sources)."""
+"""Excess over chance that counts as none: nothing is called gone unless the interval ends within it (45 to 55 % of two sources)."""
+FRESH, ADVERSARY = "the best fresh classifier", "the adversary, trained on"
 
 
 def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     """
     images, settings = players.images, players.settings
     check(players)
-    labels, classes = pooled_labels(images)
+    labels, names = classes.pooled(images)
     splits = {
         new: players.of_each_source(old, settings.removal_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
@@ -61,13 +63,15 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     if players.by_source:
         found["lensed"]["adversary"], found["lensed"]["adversary_ci"] = adversary_reads(players, sets)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = _fall(sets["test"], answers, settings.seed)
+    found["fall"], found["fall_ci"] = _fall(found, sets["test"], answers, settings.seed)
+    found["left"], found["left_to"] = left(found)
     found |= quality(sets["test"], settings.seed)
     found["verdict"] = verdict(found)
     found["close"] = _close(found["chance"])
     found["wide"] = any(wide(found, ends) for ends in _intervals(found))
-    found["downstream"] = cost.by_fresh_classifiers(players, sets, len(classes)) if classes else None
-    found["frozen"] = cost.by_frozen_features(players, sets) if classes else None
+    known = cost.labelled(players, sets, names)
+    found["downstream"] = cost.by_fresh_classifiers(players, known, len(names)) if known else None
+    found["frozen"] = cost.by_frozen_features(players, known) if known else None
     found["probes"] = {
         name: cost.on_probe(players, probe)
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
@@ -160,13 +164,13 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
         "balanced_accuracy": accuracy,
         "ci": interval,
         "excess": (accuracy - chance) / (1 - chance),
-        "excess_ci": [(end - chance) / (1 - chance) for end in interval],
+        "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
         "by_source": [float((best.answers[truth == k] == k).mean()) for k in np.unique(truth)],
         "by_architecture": by_architecture,
     }, best.answers == truth  # fmt: skip
 
 
-def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float, list[float]]:
+def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float, Interval]:
     """The balanced accuracy, with its interval, of the run's own extractor, trained on with the lens held still.
 
     Stricter than the fresh ones: what hides so well that a network has to know where to look, it may still read. Only of
@@ -176,41 +180,78 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> tuple[float,
     extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
     if len(extractor.lensed_statistics):
         extractor.use_lensed_statistics()
-    found = fresh.judged(
-        players, "the adversary, trained on", 0, pictures, players.settings.seed, "lensed", model=extractor
-    )
+    found = fresh.judged(players, ADVERSARY, 0, pictures, players.settings.seed, "lensed", model=extractor)
     right = (found.answers == sets["test"].source).astype(float)
     return measure.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
 
 
-def _fall(test: Shown, right: dict[str, Array], seed: int) -> tuple[float, list[float]]:
-    """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images."""
-    difference = right["raw"].astype(float) - right["lensed"]
+def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
+    """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
+
+    One whose interval ends below chance has read the source and answers backwards: its accuracy is mirrored at chance.
+    """
+    each = {kind: answers.astype(float) for kind, answers in right.items()}
+    for kind in each:
+        ends = found[kind]["ci"]
+        if not too_few(ends) and ends[1] < found["chance"]:
+            each[kind] = 2 * found["chance"] - each[kind]
+    difference = each["raw"] - each["lensed"]
     ones = np.ones(len(difference))
     fall = float(np.mean([difference[test.source == k].mean() for k in np.unique(test.source)]))
     return fall, measure.bootstrap(difference, ones, test.group, seed, stratum=test.source)
 
 
-def verdict(found: dict[str, Any]) -> str:
-    """`unchanged` (no pixel was), `nothing to remove`, `undecided`, `not removed` (no significant fall), `reduced`, `removed`.
+def left(found: dict[str, Any]) -> tuple[float | None, str]:
+    """The share of the excess over chance that the strictest judge still reads on lensed images, and which one that is.
 
-    Removed: on lensed images the interval of the best fresh classifier holds chance and ends `CLOSE` to it, and so does
-    that of the adversary trained on (of a task that is not about sources there is none). Nothing to remove: that of the
-    best on raw images does as well. Undecided: they all hold chance, and too much besides. A wide interval is never
-    taken for chance (equivalence is shown, not assumed: Schuirmann 1987).
+    Above or below chance is the same: who is always wrong has read the source. None where nothing is read on raw images.
+    """
+    lensed, chance = found["lensed"], found["chance"]
+    reads = {FRESH: abs(lensed["balanced_accuracy"] - chance)}
+    if "adversary" in lensed:
+        reads[ADVERSARY] = abs(lensed["adversary"] - chance)
+    judge = max(reads, key=lambda name: reads[name])
+    raw = abs(found["raw"]["balanced_accuracy"] - chance)
+    return reads[judge] / raw if raw else None, judge
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """What may be said of a removal: the first of these that is true.
+
+    - `unchanged`: no pixel was.
+    - `too few groups`: an interval that would decide is none.
+    - `nothing to remove`: on raw and on lensed images every interval holds chance, and lies close to it.
+    - `undecided`: every interval holds chance, and too much besides.
+    - `not removed`: no significant fall from raw to lensed images.
+    - `removed`: every interval on lensed images holds chance, and lies close to it.
+    - `reduced`: half of what could be read is gone.
+    - `not halved`: it is not, or that is not shown.
+
+    The intervals are those of the best fresh classifier and, on lensed images, of the adversary trained on (of a task that
+    is not about sources there is none). One that ends below chance does not hold it: who is always wrong has read the
+    source. Close is within `CLOSE` of the excess on either side: a wide interval is never taken for chance (equivalence is
+    shown, not assumed: Schuirmann 1987). Nor is a half: the far end of the widest interval on lensed images must be at most
+    half as far from chance as the near end of that on raw ones. The point estimate is then below a half as well.
     """
     if found["psnr"] is None:
         return "unchanged"
-    raw, *lensed = _intervals(found)
-    left = any(low > found["chance"] for low, _ in lensed)
-    if not left and raw[0] <= found["chance"]:
-        return "undecided" if any(wide(found, ends) for ends in (raw, *lensed)) else "nothing to remove"
+    intervals = _intervals(found)
+    if any(map(too_few, (*intervals, found["fall_ci"]))):
+        return "too few groups"
+    raw, *lensed = intervals
+    gone = all(_holds(found, ends) for ends in lensed)
+    if gone and _holds(found, raw):
+        return "undecided" if any(wide(found, ends) for ends in intervals) else "nothing to remove"
     if found["fall_ci"][0] <= 0:
         return "not removed"
-    return "reduced" if left or any(wide(found, ends) for ends in lensed) else "removed"
+    if gone and not any(wide(found, ends) for ends in lensed):
+        return "removed"
+    most = max(abs(end - found["chance"]) for ends in lensed for end in ends)
+    least = 0.0 if _holds(found, raw) else min(abs(end - found["chance"]) for end in raw)
+    return "reduced" if most <= least / 2 else "not halved"
 
 
-def _intervals(found: dict[str, Any]) -> list[list[float]]:
+def _intervals(found: dict[str, Any]) -> list[Any]:
     """Of the best fresh classifier on raw and on lensed images, and of the adversary trained on, where there is one."""
     lensed = found["lensed"]
     return [found["raw"]["ci"], *(lensed[name] for name in ("ci", "adversary_ci") if name in lensed)]
@@ -220,9 +261,16 @@ def _close(chance: float) -> float:
     return chance + CLOSE * (1 - chance)
 
 
-def wide(found: dict[str, Any], interval: list[float]) -> bool:
-    """Whether an interval of accuracy that holds chance goes so far beyond it that chance is not shown."""
-    return interval[0] <= found["chance"] and interval[1] > _close(found["chance"])
+def _holds(found: dict[str, Any], interval: list[float]) -> bool:
+    """Whether an interval holds chance."""
+    return bool(interval[0] <= found["chance"] <= interval[1])
+
+
+def wide(found: dict[str, Any], interval: Interval) -> bool:
+    """Whether an interval of accuracy that holds chance goes so far beside it that chance is not shown."""
+    if not isinstance(interval, list) or not _holds(found, interval):
+        return False
+    return bool(max(abs(end - found["chance"]) for end in interval) > CLOSE * (1 - found["chance"]))
 
 
 def quality(test: Shown, seed: int) -> dict[str, Any]:
@@ -232,8 +280,7 @@ def quality(test: Shown, seed: int) -> dict[str, Any]:
     """
     ones = np.ones(len(test.error))
     found: dict[str, Any] = {"psnr": measure.psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
-    low, high = measure.bootstrap(test.error, ones, test.group, seed)
-    found["psnr_ci"] = [measure.psnr(high), measure.psnr(low)]
+    found["psnr_ci"] = measure.psnr_interval(measure.bootstrap(test.error, ones, test.group, seed))
     carried = test.error[test.carries]
     planted = 0 < len(carried) < len(ones)
     found["psnr_planted"] = measure.psnr(float(carried.mean())) if planted else None

@@ -9,11 +9,13 @@ import pydantic
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
 
+from lens.intervals import TooFew
+
 ALLOW = pydantic.ConfigDict(extra="allow")
 Number = float | None
 Count = Annotated[int, Field(ge=0)]
-Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | None
-"""The two ends of a 95 % interval; None where an end is infinite, or there is none."""
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | TooFew | None
+"""The two ends of a 95 % interval (None: infinite), that there are too few groups for one, or None where there is none."""
 
 
 class Asked(TypedDict):
@@ -98,6 +100,8 @@ class Removal(TypedDict):
     chance: float
     raw: Read
     lensed: Read
+    left: NotRequired[Number]
+    left_to: NotRequired[str]
     psnr_planted: Number
     downstream: dict[str, Any] | None
     frozen: dict[str, Any] | None

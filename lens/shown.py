@@ -79,6 +79,22 @@ def stored(players: Experiment, batches: Iterator[Array], count: int) -> Array:
     return gathered(batches, count, cache_folder(players.settings), PIXELS).reshape(count, side, side, 3)
 
 
+def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
+    """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
+    if chosen.all():
+        return part
+    index = np.flatnonzero(chosen)
+
+    def batches(images: Array) -> Iterator[Array]:
+        for start in range(0, len(index), 256):
+            rows = images[index[start : start + 256]]
+            yield rows.reshape(len(rows), -1)
+
+    own = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    pixels = {kind: stored(players, batches(own.pop(kind)), len(index)) for kind in ("raw", "lensed")}
+    return Shown(**pixels, **{name: values[index] for name, values in own.items()})
+
+
 @torch.no_grad()
 def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
     """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).

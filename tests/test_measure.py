@@ -53,6 +53,66 @@ def test_the_bootstrap_covers_as_it_says():
     assert 87 <= hits <= 100
 
 
+def right_answers(rng, sizes, accuracy, correlation):
+    """Right answers in groups of a beta-binomial distribution."""
+    strength = (1 - correlation) / correlation
+    return rng.binomial(sizes, rng.beta(accuracy * strength, (1 - accuracy) * strength, len(sizes))).astype(float)
+
+
+EQUAL, UNEQUAL = np.full(20, 20), np.arange(1, 31)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "accuracy", "correlation"),
+    [(EQUAL, 0.9, 0.6), (EQUAL, 0.95, 0.3), (UNEQUAL, 0.9, 0.6), (UNEQUAL, 0.5, 0.3)],
+)
+def test_an_accuracy_over_groups_covers_as_it_says(sizes, accuracy, correlation):
+    rng, runs, hits = np.random.default_rng(4), 1500, 0
+    for _ in range(runs):
+        _, (low, high) = measure.proportion(right_answers(rng, sizes, accuracy, correlation), sizes.astype(float))
+        hits += low <= accuracy <= high
+    assert hits / runs > 0.925
+
+
+def test_a_gap_over_few_groups_covers_as_it_says():
+    rng, runs, hits = np.random.default_rng(5), 600, 0
+    sizes = np.full(12, 20)
+    for run in range(runs):
+        gap = right_answers(rng, sizes, 0.7, 0.3) - right_answers(rng, sizes, 0.5, 0.3)
+        low, high = measure.bootstrap(gap, sizes.astype(float), None, run, 400)
+        hits += low <= 0.2 <= high
+    assert hits / runs > 0.93
+
+
+def test_with_too_few_groups_there_is_no_interval():
+    group = np.repeat(np.arange(10), [200] + [5] * 9)
+    right = np.random.default_rng(0).random(245)
+    few = {"too_few_groups": pytest.approx(245**2 / (200**2 + 9 * 25))}
+    assert measure.proportion(np.round(right), np.ones(245), group) == (np.round(right).mean(), few)
+    assert measure.bootstrap(right, np.ones(245), group, 0) == few
+    assert measure.psnr_interval(few) == few
+    nine, ten = (measure.proportion(np.ones(count), np.ones(count))[1] for count in (9, 10))
+    assert nine == {"too_few_groups": 9.0}
+    assert ten == measure.wilson(1, 10)
+
+
+def test_the_source_with_the_fewest_groups_says_that_they_are_too_few():
+    source = np.repeat([0, 1, 2], [100, 40, 60])
+    group = np.concatenate([np.arange(100), 100 + np.arange(40) % 4, 200 + np.arange(60) % 6])
+    right = np.ones(200)
+    assert measure.balanced_accuracy(right, right, source, group) == (1.0, {"too_few_groups": 4.0})
+    assert measure.bootstrap(right, right, group, 0, stratum=source) == {"too_few_groups": 4.0}
+    assert isinstance(measure.bootstrap(right[:100], right[:100], group[:100], 0), list)
+
+
+def test_of_independent_images_the_interval_is_plainly_wilsons():
+    rng = np.random.default_rng(0)
+    for count, accuracy in ((10, 0.5), (60, 0.9), (5000, 0.99)):
+        right = (rng.random(count) < accuracy).astype(float)
+        p, ends = measure.proportion(right, np.ones(count), np.arange(count))
+        assert ends == pytest.approx(measure.wilson(p, count), abs=1e-12)
+
+
 def test_balanced_accuracy_is_the_mean_of_the_sources_with_an_interval_from_theirs():
     rng = np.random.default_rng(0)
     source = np.repeat([3, 5, 9], [400, 50, 10])

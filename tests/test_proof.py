@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -10,7 +11,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
+from lens import classes, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput, short_names
 from lens.ranks import Ranks
@@ -126,7 +127,9 @@ def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players
     ))  # fmt: skip
     found = proof.removal(players, [])
     assert found["lensed"]["adversary"] > 0.95
-    assert found["verdict"] == "reduced"
+    assert found["verdict"] == "not halved"
+    assert found["left_to"] == "the adversary, trained on"
+    assert found["left"] == pytest.approx((found["lensed"]["adversary"] - 0.5) / 0.49)
 
 
 def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
@@ -141,7 +144,7 @@ def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
 def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_trained_on(players):
     """A cue below the last bit is rounded away; the three parts are disjoint."""
     players.lens = Corner(erase)
-    labels, _ = experiment.pooled_labels(players.images)
+    labels, _ = classes.pooled(players.images)
     index = players.images.indices("fresh")[:7]
     seen = shown.shown(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
@@ -332,13 +335,73 @@ def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.95, 0.99], [0.45, 0.549], [0.4, 0.5]) == "removed"
     assert verdict([0.95, 0.99], [0.45, 0.551], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], adversary_ci=[0.4, 0.6]) == "reduced"
-    assert verdict([0.95, 0.99], [0.2, 0.45], [0.4, 0.5]) == "removed"  # below chance: nobody reads it
     assert verdict([0.1, 0.9], [0.1, 0.9], [0.0, 0.0]) == "undecided"
     assert verdict([0.4, 0.6], [0.48, 0.52], [-0.1, 0.1]) == "undecided"
     assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
     assert not proof.wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
+    assert verdict([0.95, 0.99], [0.44, 0.52], [0.4, 0.5]) == "reduced"  # as wide below chance as above it
+    assert verdict([0.95, 0.99], [0.46, 0.52], [0.4, 0.5]) == "removed"
+
+
+def test_a_judge_that_is_always_wrong_has_read_the_source():
+    assert verdict([0.95, 0.99], [0.2, 0.45], [0.4, 0.5]) == "not halved"
+    assert verdict([0.95, 0.99], [0.4, 0.45], [0.4, 0.5]) == "reduced"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.02, 0.05]) == "not halved"
+    assert verdict([0.02, 0.05], [0.48, 0.52], [0.4, 0.5]) == "removed"  # and it was there to be removed
+    assert verdict([0.48, 0.52], [0.2, 0.3], [-0.3, -0.2]) == "not removed"
+
+
+def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
+    source = np.arange(400) % 2
+    test = SimpleNamespace(source=source, group=np.arange(400))
+    right = np.random.default_rng(0).random(400) < 0.97
+    found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
+    fall, (low, high) = proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)
+    assert fall == pytest.approx(0)
+    assert low <= 0 <= high
+    found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
+    assert proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+
+
+def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
+    assert verdict([0.996, 0.998], [0.97, 0.978], [0.01, 0.03]) == "not halved"
+    assert verdict([0.9, 0.98], [0.65, 0.7], [0.2, 0.3]) == "reduced"
+    assert verdict([0.9, 0.98], [0.65, 0.71], [0.2, 0.3]) == "not halved"  # its point estimate may lie below a half
+    assert verdict([0.9, 0.98], [0.5, 0.6], [0.2, 0.3], adversary_ci=[0.65, 0.75]) == "not halved"
+    assert verdict([0.9, 0.98], [0.35, 0.36], [0.2, 0.3], chance=1 / 3) == "reduced"
+
+
+def test_no_verdict_rests_on_too_few_groups():
+    few = {"too_few_groups": 4.2}
+    assert verdict(few, [0.48, 0.52], [0.4, 0.5]) == "too few groups"
+    assert verdict([0.95, 0.99], few, [0.4, 0.5]) == "too few groups"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=few) == "too few groups"
+    assert verdict([0.95, 0.99], [0.48, 0.52], few) == "too few groups"
+
+
+def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
+    found = {"chance": 0.5, "raw": {"balanced_accuracy": 0.997}, "lensed": {"balanced_accuracy": 0.974}}
+    assert proof.left(found) == (pytest.approx(0.474 / 0.497), "the best fresh classifier")
+    found["lensed"] |= {"balanced_accuracy": 0.4, "adversary": 0.55}
+    assert proof.left(found) == (pytest.approx(0.1 / 0.497), "the best fresh classifier")
+    found["lensed"]["adversary"] = 0.2
+    assert proof.left(found) == (pytest.approx(0.3 / 0.497), "the adversary, trained on")
+    found["raw"]["balanced_accuracy"] = 0.5
+    assert proof.left(found)[0] is None
+
+
+def test_the_headline_says_what_is_left_and_older_files_have_theirs():
+    found = {"sources": ["./a", "./b"], "verdict": "not halved", "left": 0.954, "left_to": "the best fresh classifier"}
+    found |= {"raw": {"balanced_accuracy": 0.997}, "lensed": {"balanced_accuracy": 0.974}}
+    line = "fresh classifiers tell a and b apart at 99.7 % raw, 97.4 % lensed"
+    to = "left to the best fresh classifier"
+    assert figures_removal.headline(found) == f"not halved: {line}; 95 of 100 parts of what could be read are {to}"
+    assert figures_removal.headline(found | {"left": 1.02}) == f"not halved: {line}; all that could be read is {to}"
+    assert figures_removal.headline(found | {"verdict": "removed"}) == f"removed: {line}"
+    older = {name: value for name, value in found.items() if name != "left"} | {"verdict": "reduced"}
+    assert figures_removal.headline(older) == f"reduced: {line}"
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):

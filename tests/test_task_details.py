@@ -293,11 +293,15 @@ def test_inpainting_hides_a_square_and_asks_what_was_there():
 
 
 class Data:
-    def __init__(self, classes, source, label):
+    def __init__(self, classes, source, label, split=None):
         self.classes, self.source, self.label = classes, np.array(source), np.array(label)
+        self.split = np.array(split or ["train"] * len(label))
 
     def __len__(self):
         return len(self.label)
+
+    def indices(self, split):
+        return np.flatnonzero(self.split == split)
 
 
 def test_labels_of_several_sources_are_pooled_by_name():
