@@ -67,7 +67,7 @@ def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str,
 
 
 def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
-    """The same on a probe's own images, to which nothing is planted, with what the lens changes there (PSNR)."""
+    """The same on a probe's own images, each read once, to which nothing is planted, with what the lens changes there (PSNR)."""
     assert players.lens is not None
     players.lens.eval()
     settings, images = players.settings, probe.images
@@ -78,20 +78,19 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
     change = []
     for split, index in splits.items():
 
-        def batches(index: Array, through: bool) -> Iterator[Array]:
+        def batches(index: Array) -> Iterator[dict[str, Array]]:
             for batch in players.batches(index, 256, images):
-                views = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
-                if through:
-                    before, views = views, measure.to_8_bits(players.lensed(views, {}, players.draws(batch)))
-                    change.append((views - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
-                yield rows_of(views)
+                before = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
+                after = measure.to_8_bits(players.lensed(before, {}, players.draws(batch)))
+                change.append((after - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
+                yield {"raw": rows_of(before), "lensed": rows_of(after)}
 
         with torch.no_grad():
-            raw[split] = stored(players, batches(index, False), len(index))
-            lensed[split] = stored(players, batches(index, True), len(index))
+            found = stored(players, batches(index), len(index))
+            raw[split], lensed[split] = found["raw"], found["lensed"]
     labels = {split: images.label[index] for split, index in splits.items()}
-    found = _linear(players, raw, lensed, labels, images.group[splits["test"]])
-    return found | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
+    accuracies = _linear(players, raw, lensed, labels, images.group[splits["test"]])
+    return accuracies | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
 
 
 def _linear(

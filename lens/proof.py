@@ -38,7 +38,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
         new: players.of_each_source(old, settings.removal_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
     }
-    total = 2 * sum(len(index) for index in splits.values())
+    total = sum(len(index) for index in splits.values())
     with Bar("lensing", total, "images") as bar:
         done = 0
 

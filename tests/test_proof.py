@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import PIL.Image
@@ -10,7 +11,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
+from lens import cost, downstream, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput, short_names
 from lens.ranks import Ranks
@@ -175,6 +176,31 @@ def test_the_lens_is_given_what_a_file_would_hold(sources):
     assert len(given) > 2
     for images in given:
         assert torch.equal((images * 255).round() / 255, images)
+
+
+def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(players, sources, monkeypatch):
+    read = Counter()
+    fetch = type(players.images).fetch
+
+    def counting(self, index):
+        read.update(np.asarray(index).tolist())
+        return fetch(self, index)
+
+    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
+        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+
+    monkeypatch.setattr(type(players.images), "fetch", counting)
+    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
+    players.lens = Corner(erase)
+    proof.removal(players, [])
+    judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
+    assert read == Counter(judged.tolist())
+    read.clear()
+    (one,) = downstream.load_probes(players.settings, [sources[0]], players.images)
+    cost.on_probe(players, one)
+    assert len(read) == 40 + 2 * 20
+    assert set(read.values()) == {1}
 
 
 def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
