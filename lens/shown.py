@@ -86,7 +86,8 @@ def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int)
 def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
     """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
 
-    The map is the mean squared error over channels and over up to 512 test images of the source.
+    The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
+    lens's own noise (as in `evaluate.Edits`): the same for all places, it would only level the map. The pictures have it.
     """
     assert players.lens is not None
     players.lens.eval()
@@ -98,8 +99,9 @@ def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
         for batch in players.batches(index, 128):
             views, question, _ = players.views(batch, training=False)
             raw = measure.to_8_bits(views)
-            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
-            total = total + (lensed - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
+            exact = players.lensed_and_quiet(raw, question, players.draws(batch))
+            lensed, quiet = (measure.to_8_bits(views) for views in exact)
+            total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
             for kind, images in (("raw", raw), ("lensed", lensed)):
                 kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))
         for kind, rows in kept.items():

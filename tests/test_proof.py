@@ -213,6 +213,10 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
     edits = evaluate.edits(players)
     assert edits["map"].max() == 0  # an untrained lens edits nothing
+    pictures = shown.examples(players)
+    assert pictures["map"].shape == (2, SIDE, SIDE)
+    assert pictures["map"].max() == 0  # nor does the picture of the proof say that it did
+    assert np.abs(pictures["lensed"].astype(int) - pictures["raw"]).max() > 10
     assert np.abs(edits["lensed"].astype(int) - edits["original"]).max() > 10
 
 
