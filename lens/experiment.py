@@ -319,7 +319,8 @@ def build(
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         networks.load_weights(lens, settings.lens_weights, "--lens_weights")
         theirs = origin(Path(settings.lens_weights))
-        lens.side = theirs.get("image_size")
+        if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
+            lens.side = theirs.get("image_size")
         before = theirs.get("lens_noise", lens.noise)
         if lens.side not in (None, settings.image_size):
             say(

@@ -135,12 +135,14 @@ class Best(TypedDict):
 
 
 class State(TypedDict):
-    """state.json of a checkpoint; `players` is a checksum of its tensors' file, which older runs lack."""
+    """state.json of a checkpoint; `players` is a checksum of its tensors' file, `lens_side` the size that the lens is trained
+    at: older runs lack both."""
 
     step: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     best: Best | None
     target_mse: NotRequired[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    lens_side: NotRequired[Annotated[int, Field(ge=8, le=8192)]]
     players: NotRequired[str]
 
 
