@@ -205,27 +205,31 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
     return summary
 
 
-def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
-    """What the lens changed, at 8 bits: pooled mean squared error, PSNR in dB and SSIM, each with a 95 % interval.
+CHANGES = ("mse", "psnr", "mse_planted", "psnr_planted", "ssim")
+"""What `reconstruction_summary` tells, each with its interval NAME_ci."""
 
-    Error and PSNR are over the views that carry the planted cue, where some do; `all_psnr` and SSIM are over every view.
+
+def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
+    """What the lens changed, at 8 bits: pooled mean squared error on [0, 1], PSNR in dB and SSIM, each with a 95 % interval.
+
+    They are over every view; `mse_planted` and `psnr_planted` over those that carry the planted cue, None where none does.
+    PSNR is None where it would be infinite, everything where there is no lens.
     """
+    found: dict[str, Any] = dict.fromkeys(name for each in CHANGES for name in (each, f"{each}_ci"))
     if "lensed" not in result.score:
-        return {"mse": None, "psnr": None, "psnr_ci": None, "ssim": None, "ssim_ci": None, "all_psnr": None}
+        return found
     every = np.full(len(result.group), float(result.views))
-    planted = bool(result.planted_views.sum())
-    error, views = (result.planted_squared_error, result.planted_views) if planted else (result.squared_error, every)
-    mse = float(error.sum() / views.sum())
-    low, high = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
-    return {
-        "mse": mse,
-        "mse_ci": [low, high],
-        "psnr": measure.psnr(mse),
-        "psnr_ci": [measure.psnr(high), measure.psnr(low)],
-        "ssim": float(result.ssim.sum() / every.sum()),
-        "ssim_ci": measure.bootstrap(result.ssim, every, result.group, seed),
-        "all_psnr": measure.psnr(float(result.squared_error.sum() / every.sum())),
-    }
+    sums = [("", result.squared_error, every)]
+    if result.planted_views.any():
+        sums.append(("_planted", result.planted_squared_error, result.planted_views))
+    for which, error, views in sums:
+        mse = float(error.sum() / views.sum())
+        low, high = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
+        found |= {f"mse{which}": mse, f"mse{which}_ci": [low, high]}
+        found |= {f"psnr{which}": measure.psnr(mse), f"psnr{which}_ci": [measure.psnr(high), measure.psnr(low)]}
+    found["ssim"] = float(result.ssim.sum() / every.sum())
+    found["ssim_ci"] = measure.bootstrap(result.ssim, every, result.group, seed)
+    return found
 
 
 class Edits:

@@ -99,6 +99,8 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     changed = summary.get("reconstruction") or {}
     changer = "the lens" if not summary.get("match") else summary["adversary"]
     row(f"PSNR of {changer}", changed, "psnr", "at 8 bits", False, " dB")
+    if changed.get("psnr_planted") != changed.get("psnr"):
+        row(f"PSNR of {changer}, planted", changed, "psnr_planted", "images that carry the cue", False, " dB")
     row(f"SSIM of {changer}", changed, "ssim", "", False)
     if summary.get("match"):
         match = summary["match"]

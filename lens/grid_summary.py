@@ -13,7 +13,7 @@ from lens.grid_table import Row, higher_is_better, is_share
 from lens.terminal import printable, show
 
 ALPHA = 0.05
-DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "all_psnr": 2, "psnr_planted": 2, "mse": 5}
+DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "psnr_planted": 2, "mse": 5, "mse_planted": 5}
 
 
 @dataclasses.dataclass(frozen=True)

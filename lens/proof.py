@@ -228,14 +228,13 @@ def wide(found: dict[str, Any], interval: list[float]) -> bool:
 def quality(test: Shown, seed: int) -> dict[str, Any]:
     """PSNR in dB from the pooled mean squared error, over all test images and over those with a planted cue, and SSIM.
 
-    None where nothing changed (it would be infinite), or nothing is planted.
+    None where nothing changed (it would be infinite); `psnr_planted` also where nothing is planted.
     """
     ones = np.ones(len(test.error))
     found: dict[str, Any] = {"psnr": measure.psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
     low, high = measure.bootstrap(test.error, ones, test.group, seed)
     found["psnr_ci"] = [measure.psnr(high), measure.psnr(low)]
     carried = test.error[test.carries]
-    planted = 0 < len(carried) < len(ones)
-    found["psnr_planted"] = measure.psnr(float(carried.mean())) if planted else None
+    found["psnr_planted"] = measure.psnr(float(carried.mean())) if len(carried) else None
     found["psnr_by_source"] = [measure.psnr(float(test.error[test.source == k].mean())) for k in np.unique(test.source)]
     return found

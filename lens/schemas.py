@@ -39,13 +39,21 @@ class Pretext(Asked, total=False):
 
 
 class Reconstruction(TypedDict, total=False):
-    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM."""
+    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM; over every view, or those that carry the cue.
+
+    `all_psnr` stands in files of versions up to 0.3 alone, where `mse` and `psnr` were over the views that carry the cue,
+    where some did (`summary` renames them).
+    """
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     mse: Number
     mse_ci: Interval
     psnr: Number
     psnr_ci: Interval
+    mse_planted: Number
+    mse_planted_ci: Interval
+    psnr_planted: Number
+    psnr_planted_ci: Interval
     ssim: Number
     ssim_ci: Interval
     all_psnr: Number
@@ -190,6 +198,27 @@ def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
             ]
         elif isinstance(one, int | float) and (abs(one) > LARGEST or (finite and one != one)):
             raise ValueError(f"{place[1:]}: is no number that is measured")
+    return found
+
+
+def summary(content: bytes | str) -> dict[str, Any]:
+    """A run's summary.json, whatever version wrote it, in today's names. Raises ValueError as `checked`."""
+    found: dict[str, Any] = checked(Summary, content)
+    changed = found.get("reconstruction") or {}
+    if "all_psnr" in changed:
+        found["reconstruction"] = _renamed(changed, planted=found["shortcut"] != "none")
+    return found
+
+
+def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:
+    """A reconstruction part of versions up to 0.3, with today's meaning of `mse` and `psnr`: over every view."""
+    every = before["all_psnr"]
+    over = ("mse", "mse_ci", "psnr", "psnr_ci")
+    found = {name: value for name, value in before.items() if name != "all_psnr"}
+    if planted:
+        found |= {name.replace("_ci", "_planted_ci") if "_ci" in name else f"{name}_planted": before.get(name) for name in over}
+    if every != before.get("psnr"):  # some carried the cue and some did not: of all of them no interval was kept
+        found |= {"mse": 0.0 if every is None else 10 ** (-every / 10), "psnr": every, "mse_ci": None, "psnr_ci": None}
     return found
 
 

@@ -227,7 +227,11 @@ class Trainer:
         return f"loss {line['extractor']:.3f}{psnr}"
 
     def evaluate(self, run: Run) -> None:
-        """Ask the task about held-out validation images; keep the weights that do best on clean ones."""
+        """Ask the task about held-out validation images; keep the weights that do best on clean ones.
+
+        The line's `psnr` is over every view at 8 bits, as in summary.json; its `mse` over every view before rounding, as
+        in training: what a rival is held to (`pairing.target_mse`).
+        """
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)

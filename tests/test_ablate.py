@@ -133,7 +133,9 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
         probe, pretext = summary["downstream"]["photos"], summary["pretext"]
         parts = [(probe, "linear", "downstream"), *((probe, key, key) for key in ("knn", "untrained", "pixels"))]
         parts += [(pretext, key, key) for key in ("raw", "clean", "lensed", "gap")]
-        parts += [(summary["reconstruction"], key, key) for key in ("psnr", "ssim", "mse")]
+        parts += [
+            (summary["reconstruction"], key, key) for key in ("psnr", "psnr_planted", "ssim", "mse", "mse_planted")
+        ]
         for part, key, column in parts:
             for name, value in zip(
                 (column, f"{column}_low", f"{column}_high"),
@@ -364,6 +366,8 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     )
     assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
     assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
+    both = grid_table.measured({"removal": proof, "reconstruction": {"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]}})
+    assert (both["psnr_planted"], both["psnr_planted_low"]) == (25.3, 25.1)  # of the images that psnr is of
     alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})
     assert "probe_raw_stl10" not in alone
     assert (alone["probe_raw"], alone["frozen_raw"], alone["cost"]) == (0.5, None, None)
