@@ -21,13 +21,17 @@ Array = np.ndarray[Any, Any]
 
 
 def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any] | None:
-    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
+    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
+
+    `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
+    """
     if not _labelled(sets):
         say("no downstream cost: not every image has a label, or a split has one class alone")
         return None
     test = sets["test"]
     right: dict[str, list[Array]] = {}
     plateau: dict[str, list[bool]] = {}
+    validation: dict[str, float] = {}
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
@@ -36,6 +40,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]
         plateau[kind] = [one.plateau for one in judges]
+        validation[kind] = float(np.mean([one.validation for one in judges]))
     mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
     ones = np.ones(len(test.label))
     return {
@@ -43,6 +48,9 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
         "lensed": float(mean["lensed"].mean()),
         "cost": float((mean["raw"] - mean["lensed"]).mean()),
         "cost_ci": measure.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "val_raw": validation["raw"],
+        "val_lensed": validation["lensed"],
+        "val_cost": validation["raw"] - validation["lensed"],
         "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
         "plateau": plateau,
         "chance": measure.chance(test.label),
@@ -96,7 +104,10 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
 def _linear(
     players: Experiment, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
 ) -> dict[str, Any]:
-    """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw."""
+    """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw.
+
+    `val_NAME` is the same of validation images, which chose the penalty.
+    """
     untrained = untrained_extractor(players)
     found: dict[str, Any] = {}
     for name, extractor, images, statistics in (
@@ -104,8 +115,9 @@ def _linear(
     ):  # fmt: skip
         read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
         how = linear.How(device=players.fabric.device)
-        correct, _ = linear.fit(read, labels, players.settings.seed, how)["logistic"]
+        correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
         found[name], found[f"{name}_ci"] = measure.proportion(correct.astype(float), np.ones(len(group)), group)
+        found[f"val_{name}"] = went["validation"]
     return found | {"chance": measure.chance(labels["test"])}
 
 

@@ -205,6 +205,22 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
     return summary
 
 
+def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
+    """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
+
+    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --eval_images allows (`images` of
+    `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `pretext_summary`; `psnr` in dB at 8
+    bits over every view. Nothing is measured here.
+    """
+    line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
+    if line is None:
+        return None
+    found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
+    found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
+    sizes = {"images": len(experiment.held_out("val")), "of_images": len(experiment.images.indices("val"))}
+    return found | sizes
+
+
 CHANGES = ("mse", "psnr", "mse_planted", "psnr_planted", "ssim")
 """What `reconstruction_summary` tells, each with its interval NAME_ci."""
 

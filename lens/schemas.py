@@ -38,6 +38,19 @@ class Pretext(Asked, total=False):
     gap_ci: Interval
 
 
+class Validation(TypedDict, total=False):
+    """The last evaluation on validation images: accuracies in [0, 1] or losses, PSNR in dB, and of how many images."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    images: Count
+    of_images: Count
+    raw: Number
+    lensed: Number
+    clean: Number
+    gap: Number
+    psnr: Number
+
+
 class Reconstruction(TypedDict, total=False):
     """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM; over every view, or those that carry the cue.
 
@@ -68,10 +81,15 @@ class Fitted(TypedDict):
 
 
 class Probe(Fitted, total=False):
-    """What features are worth on one source: accuracies in [0, 1] beside their floors."""
+    """What features are worth on one source: accuracies in [0, 1] beside their floors; `val_…` of validation images."""
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     source: str
+    n_val: Count
+    val_linear: Number
+    val_knn: Number
+    val_untrained: Number
+    val_pixels: Number
     linear: Number
     linear_ci: Interval
     knn: Number
@@ -96,6 +114,8 @@ class Read(TypedDict):
     ci: Interval
     adversary: NotRequired[float]
     adversary_ci: NotRequired[Interval]
+    val_balanced_accuracy: NotRequired[float]
+    val_adversary: NotRequired[float]
 
 
 class Removal(TypedDict):
@@ -130,6 +150,7 @@ class Summary(TypedDict):
     git_commit: NotRequired[str | None]
     match: NotRequired[dict[str, float | str | None] | None]
     pretext: Pretext
+    validation: NotRequired[Validation | None]
     reconstruction: NotRequired[Reconstruction | None]
     downstream: dict[str, Probe]
     removal: NotRequired[Removal]

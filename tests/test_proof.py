@@ -94,7 +94,7 @@ def test_the_identity_is_told_as_unchanged(players):
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
     assert found["lensed"].pop("adversary") > 0.95
-    del found["lensed"]["adversary_ci"]
+    del found["lensed"]["adversary_ci"], found["lensed"]["val_adversary"]
     assert found["raw"] == found["lensed"]
 
 
@@ -115,7 +115,12 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert cost["raw"] > 0.9
     assert cost["cost"] == pytest.approx(cost["raw"] - cost["lensed"])
     assert abs(cost["cost"]) < 0.05
-    assert set(found["frozen"]) >= {"raw", "lensed", "untrained"}
+    assert set(found["frozen"]) >= {"raw", "lensed", "untrained", "val_raw", "val_lensed"}
+    assert found["raw"]["val_balanced_accuracy"] == max(
+        one for judges in found["raw"]["by_architecture"].values() for one in judges["validation"]
+    )
+    assert cost["val_cost"] == pytest.approx(cost["val_raw"] - cost["val_lensed"])
+    assert cost["val_raw"] > 0.9
 
 
 def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
@@ -248,7 +253,8 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
 
     monkeypatch.setattr(fresh, "judged", told)
     sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    assert proof.told_apart(players, sets, "raw")[0]["balanced_accuracy"] == 1
+    found, _ = proof.told_apart(players, sets, "raw")
+    assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
 
 
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):

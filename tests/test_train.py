@@ -205,8 +205,18 @@ def test_a_probe_gives_the_runs_own_figures_again_and_adds_other_sources(tmp_pat
     assert after["downstream"]["photos"] == before["downstream"]["photos"]
     assert after["pretext"] == before["pretext"]
     assert after["reconstruction"] == before["reconstruction"]
+    assert after["validation"] == before["validation"]
     assert after["downstream"]["other"]["chance"] < 0.6
     assert probe.main([str(finished), "--weights", "best"]) == 0
+    # Validation figures are those of the weights: the last evaluation's, or that of the best ones.
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    evaluated = {line["step"]: line for line in lines if line["kind"] == "val"}
+    best = json.loads((finished / "summary-best.json").read_text())["validation"]
+    for found, step in ((after["validation"], 6), (best, before["best"]["step"])):
+        assert {name: found[name] for name in ("raw", "lensed", "clean", "psnr")} == {
+            name: evaluated[step][name] for name in ("raw", "lensed", "clean", "psnr")
+        }
+        assert found["gap"] == pytest.approx(found["raw"] - found["lensed"])
     again = write_folder(tmp_path / "elsewhere" / "other", 25, seed=6)
     assert probe.main([str(finished), "--probe", str(again)]) == 0
     both = json.loads((finished / "summary.json").read_text())["downstream"]
