@@ -9,6 +9,8 @@ import pydantic
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
 
+from lens.settings import LARGEST_SIDE
+
 ALLOW = pydantic.ConfigDict(extra="allow")
 Number = float | None
 Count = Annotated[int, Field(ge=0)]
@@ -171,7 +173,7 @@ class State(TypedDict):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     best: Best | None
     target_mse: NotRequired[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
-    lens_side: NotRequired[Annotated[int, Field(ge=8, le=8192)]]
+    lens_side: NotRequired[Annotated[int, Field(ge=8, le=LARGEST_SIDE)]]
     players: NotRequired[str]
 
 
@@ -234,10 +236,9 @@ def summary(content: bytes | str) -> dict[str, Any]:
 def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:
     """A reconstruction part of versions up to 0.3, with today's meaning of `mse` and `psnr`: over every view."""
     every = before["all_psnr"]
-    over = ("mse", "mse_ci", "psnr", "psnr_ci")
     found = {name: value for name, value in before.items() if name != "all_psnr"}
     if planted:
-        found |= {name.replace("_ci", "_planted_ci") if "_ci" in name else f"{name}_planted": before.get(name) for name in over}
+        found |= {f"{name}_planted{ci}": before.get(f"{name}{ci}") for name in ("mse", "psnr") for ci in ("", "_ci")}
     if every != before.get("psnr"):  # some carried the cue and some did not: of all of them no interval was kept
         found |= {"mse": 0.0 if every is None else 10 ** (-every / 10), "psnr": every, "mse_ci": None, "psnr_ci": None}
     return found

@@ -381,7 +381,9 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     )
     assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
     assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
-    both = grid_table.measured({"removal": proof, "reconstruction": {"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]}})
+    both = grid_table.measured(
+        {"removal": proof, "reconstruction": {"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]}}
+    )
     assert (both["psnr_planted"], both["psnr_planted_low"]) == (25.3, 25.1)  # of the images that psnr is of
     alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})
     assert "probe_raw_stl10" not in alone
@@ -490,7 +492,10 @@ def test_bold_is_where_the_corrected_p_is_below_5_percent(stub):
     text = (stub / "out" / "summary.md").read_text()
     mean = 100 * np.mean(values["planted", "lens"])
     sem = 100 * np.std(values["planted", "lens"], ddof=1) / 2
-    assert f"| planted | lens | 4 | **{mean:.1f} ± {sem:.1f} ▲** | {mean - 5:.1f} ± {sem:.1f} | 25.0 ± 0.0 | 26.0 ± 0.0 |" in text
+    assert (
+        f"| planted | lens | 4 | **{mean:.1f} ± {sem:.1f} ▲** | {mean - 5:.1f} ± {sem:.1f} | 25.0 ± 0.0 | 26.0 ± 0.0 |"
+        in text
+    )
     assert "| downstream (%) | val_downstream (%) | clean (%) | val_clean (%) |" in text
     assert "Choose by the columns marked val; the others are test figures and are for reporting." in text
     assert "of the pretext task and the PSNR are of 6 images a run. Those of probes are of 7 images a run." in text

@@ -117,7 +117,7 @@ def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkey
     name = "x[red]y $a_1$ [/z]"
     axes = {"adversary [bold]": {"none $b^2$": {"adversary": "none"}, "lens [red]": {"adversary": "uniform"}}}
     plain = GRID | {"name": name.replace("/", ""), "axes": axes, "baseline": {"adversary [bold]": "none $b^2$"}}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(plain))
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
     grid = read(tmp_path / "grid.yaml")
     rows = [
         {**run.cell, "seed": run.seed, "status": "finished", "directory": "d", "metric": "accuracy", "downstream": 0.5}
