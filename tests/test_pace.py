@@ -66,9 +66,9 @@ def test_a_checkpoint_keeps_the_size_that_the_lens_is_trained_at(photos, tmp_pat
     made.players.lens.side = made.moving.side = 24
     run = Run(tmp_path / "run")
     run.create({"task": "rotation"}, "a command")
-    with run:
-        made.save(run)
-        again.restore(run)
+    made.save(run)
+    again.restore(run)
+    run.release()
     assert (again.players.lens.side, again.moving.side) == (24, 24)
     views = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
