@@ -145,6 +145,8 @@ def standard_error(intervals: list[list[float]]) -> float:
 
 def collect(asked: argparse.Namespace) -> dict[str, Any]:
     """Every figure of the table, from the runs' summaries, over those of an earlier table."""
+    from lens import schemas
+
     earlier = asked.out / f"cifar10_{asked.shortcut}.json"
     arms: dict[str, Any] = json.loads(earlier.read_text())["arms"] if earlier.exists() else {}
     for arm in ARMS:
@@ -152,7 +154,7 @@ def collect(asked: argparse.Namespace) -> dict[str, Any]:
         done = [seed for seed in asked.seeds if (place[seed] / "summary.json").exists()]
         if not done:
             continue
-        summaries = [json.loads((place[seed] / "summary.json").read_text()) for seed in done]
+        summaries = [schemas.summary((place[seed] / "summary.json").read_bytes()) for seed in done]
         downstream = [next(iter(s["downstream"].values())) for s in summaries]
         arms[arm] = {
             "seeds": done,

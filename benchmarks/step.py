@@ -352,12 +352,14 @@ def show(result: dict[str, Any]) -> None:
     """Print the parts and the modes as tables."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     settings = result["settings"]
     console = Console(width=None if sys.stdout.isatty() else 140)
     what = f"{settings['extractor']}, {settings['image_size']} px, {settings['batch_size']} images, {settings['precision']}"
     where = f"{result['device']}, {result['threads']} threads, torch {result['versions']['torch']}"
-    table = Table(title=f"{what}; {where}; medians of {result['rounds']} rounds (quartiles)")
+    title = f"{what}; {where}; medians of {result['rounds']} rounds (quartiles)"
+    table = Table(title=Text(title))  # no markup: a name may hold brackets
     for column in ("mode", "ms", "quartiles", "images/s", "floor, ms", "× floor", "× two-pass", "peak, MB", "TFLOP/s", "of peak", "bound by"):  # fmt: skip
         table.add_column(column, justify="left" if column in ("mode", "bound by") else "right")
     for mode, row in result["modes"].items():
@@ -371,7 +373,7 @@ def show(result: dict[str, Any]) -> None:
         )  # fmt: skip
     console.print(table)
     parts = ", ".join(f"{name} {1e3 * part['seconds']:.1f}" for name, part in result["parts"].items())
-    console.print(f"parts, ms: {parts}")
+    console.print(f"parts, ms: {parts}", markup=False)
     for mode, ways in result["ways"].items():
         for way, row in ways.items():
             told = row.get("error") or f"{row['images_per_second']:.1f} images/s, × {row['speed_up']:.3f}"

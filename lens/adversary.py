@@ -150,7 +150,8 @@ def steer(recon_weight: Tensor, clamped_mse: Tensor, target_psnr: float, rate: f
     """λ for the next step: raised where the PSNR is below its target, lowered where it is above.
 
     Integral control of log λ: log λ += rate · clip(log(mse / target mse), ±1). The error is the clamped one, because
-    that is what the PSNR is measured on; all on the device, without waiting for it.
+    that is what the PSNR is measured on, over every view of the step, whether it carries a cue or not; all on the device,
+    without waiting for it.
     """
     target = 10 ** (-target_psnr / 10)
     error = torch.log(clamped_mse.clamp(min=1e-12) / target).clamp(-1, 1)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 ABOUT_MAPS = (
-    "Each map is the mean over held-out images of the squared edit in each pixel, at 8 bits. The correlation describes "
+    "Each map is the mean over held-out images of the squared edit in each pixel, at 8 bits, without noise of the lens's "
+    "own. The correlation describes "
     "the maps: two lenses may edit the same places for different reasons, and an edited place is no proof of a shortcut."
 )
 ABOUT_TRANSFER = (

@@ -38,10 +38,14 @@ def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> d
 
 
 def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any]:
-    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost."""
+    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
+
+    `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
+    """
     test = sets["test"]
     right: dict[str, list[Array]] = {}
     plateau: dict[str, list[bool]] = {}
+    validation: dict[str, float] = {}
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
@@ -50,6 +54,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]
         plateau[kind] = [one.plateau for one in judges]
+        validation[kind] = float(np.mean([one.validation for one in judges]))
     mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
     ones = np.ones(len(test.label))
     return {
@@ -57,6 +62,9 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
         "lensed": float(mean["lensed"].mean()),
         "cost": float((mean["raw"] - mean["lensed"]).mean()),
         "cost_ci": measure.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "val_raw": validation["raw"],
+        "val_lensed": validation["lensed"],
+        "val_cost": validation["raw"] - validation["lensed"],
         "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
         "plateau": plateau,
         "chance": measure.chance(test.label),
@@ -74,7 +82,7 @@ def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str,
 
 
 def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
-    """The same on a probe's own images, to which nothing is planted, with what the lens changes there (PSNR)."""
+    """The same on a probe's own images, each read once, to which nothing is planted, with what the lens changes there (PSNR)."""
     assert players.lens is not None
     players.lens.eval()
     settings, images = players.settings, probe.images
@@ -85,27 +93,29 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
     change = []
     for split, index in splits.items():
 
-        def batches(index: Array, through: bool) -> Iterator[Array]:
+        def batches(index: Array) -> Iterator[dict[str, Array]]:
             for batch in players.batches(index, 256, images):
-                views = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
-                if through:
-                    before, views = views, measure.to_8_bits(players.lensed(views, {}, players.draws(batch)))
-                    change.append((views - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
-                yield rows_of(views)
+                before = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
+                after = measure.to_8_bits(players.lensed(before, {}, players.draws(batch)))
+                change.append((after - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
+                yield {"raw": rows_of(before), "lensed": rows_of(after)}
 
         with torch.no_grad():
-            raw[split] = stored(players, batches(index, False), len(index))
-            lensed[split] = stored(players, batches(index, True), len(index))
+            found = stored(players, batches(index), len(index))
+            raw[split], lensed[split] = found["raw"], found["lensed"]
     label = classes.of_source(images, probe.source)
     labels = {split: label[index] for split, index in splits.items()}
-    found = _linear(players, raw, lensed, labels, images.group[splits["test"]])
-    return found | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
+    accuracies = _linear(players, raw, lensed, labels, images.group[splits["test"]])
+    return accuracies | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
 
 
 def _linear(
     players: Experiment, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
 ) -> dict[str, Any]:
-    """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw."""
+    """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw.
+
+    `val_NAME` is the same of validation images, which chose the penalty.
+    """
     untrained = untrained_extractor(players)
     found: dict[str, Any] = {}
     for name, extractor, images, statistics in (
@@ -113,8 +123,9 @@ def _linear(
     ):  # fmt: skip
         read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
         how = linear.How(device=players.fabric.device)
-        correct, _ = linear.fit(read, labels, players.settings.seed, how)["logistic"]
+        correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
         found[name], found[f"{name}_ci"] = measure.proportion(correct.astype(float), np.ones(len(group)), group)
+        found[f"val_{name}"] = went["validation"]
     return found | {"chance": measure.chance(labels["test"])}
 
 

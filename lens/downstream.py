@@ -135,6 +135,8 @@ def downstream(
 ) -> dict[str, Any]:
     """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
 
+    They are of test images. `val_NAME` beside each is the same of validation images, to choose by; where validation chose
+    the penalty (logistic regression), it is that of the chosen one, and a little too high.
     Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels. Then the linear
     accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
     """
@@ -145,10 +147,8 @@ def downstream(
     splits = probe_splits(images, source, key, *limits, settings.seed)
     label = classes.of_source(images, source)
     labels = {split: label[index] for split, index in splits.items()}
-    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
-    sizes |= {
-        f"{name}_of": len(images.indices(split, source)) for name, split in (("n_train", "train"), ("n_test", "test"))
-    }
+    sizes = {f"n_{split}": len(answers) for split, answers in labels.items()}
+    sizes |= {f"n_{split}_of": len(images.indices(split, source)) for split in splits}
     every = label[images.indices("test", source)]
     if left_out := int((~np.isin(every[every >= 0], labels["train"])).sum()):
         sizes["n_test_left_out"] = left_out
@@ -179,9 +179,10 @@ def downstream(
 
     def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
         fits = linear.fit(rows, labels, settings.seed, how, bar.add)
-        for method, (correct, _) in fits.items():
+        for method, (correct, went) in fits.items():
             key = linear.keyed(name, method)
             into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
+            into[f"val_{key}"] = went["validation"]
         return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
 
     plain = [name for name in readers if not name.startswith("layers")]
@@ -191,6 +192,7 @@ def downstream(
         fit = fitted(result, "linear", found["linear"])
         nearest = measure.knn_probe(found["linear"], labels, how.device)
         result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
+        result["val_knn"] = float(measure.knn_probe(found["linear"], labels, how.device, "val").mean())
         for name in plain[1:]:
             fitted(result, name, found[name])
         for name, mine in columns.items():

@@ -206,27 +206,47 @@ def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
     return summary
 
 
-def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
-    """What the lens changed, at 8 bits: pooled mean squared error, PSNR in dB and SSIM, each with a 95 % interval.
+def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
+    """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
 
-    Error and PSNR are over the views that carry the planted cue, where some do; `all_psnr` and SSIM are over every view.
+    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --eval_images allows (`images` of
+    `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `pretext_summary`; `psnr` in dB at 8
+    bits over every view. Nothing is measured here.
     """
+    line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
+    if line is None:
+        return None
+    found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
+    found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
+    sizes = {"images": len(experiment.held_out("val")), "of_images": len(experiment.images.indices("val"))}
+    return found | sizes
+
+
+CHANGES = ("mse", "psnr", "mse_planted", "psnr_planted", "ssim")
+"""What `reconstruction_summary` tells, each with its interval NAME_ci."""
+
+
+def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
+    """What the lens changed, at 8 bits: pooled mean squared error on [0, 1], PSNR in dB and SSIM, each with a 95 % interval.
+
+    They are over every view; `mse_planted` and `psnr_planted` over those that carry the planted cue, None where none does.
+    PSNR is None where it would be infinite, everything where there is no lens.
+    """
+    found: dict[str, Any] = dict.fromkeys(name for each in CHANGES for name in (each, f"{each}_ci"))
     if "lensed" not in result.score:
-        return {"mse": None, "psnr": None, "psnr_ci": None, "ssim": None, "ssim_ci": None, "all_psnr": None}
+        return found
     every = np.full(len(result.group), float(result.views))
-    planted = bool(result.planted_views.sum())
-    error, views = (result.planted_squared_error, result.planted_views) if planted else (result.squared_error, every)
-    mse = float(error.sum() / views.sum())
-    mse_ci = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
-    return {
-        "mse": mse,
-        "mse_ci": mse_ci,
-        "psnr": measure.psnr(mse),
-        "psnr_ci": measure.psnr_interval(mse_ci),
-        "ssim": float(result.ssim.sum() / every.sum()),
-        "ssim_ci": measure.bootstrap(result.ssim, every, result.group, seed),
-        "all_psnr": measure.psnr(float(result.squared_error.sum() / every.sum())),
-    }
+    sums = [("", result.squared_error, every)]
+    if result.planted_views.any():
+        sums.append(("_planted", result.planted_squared_error, result.planted_views))
+    for which, error, views in sums:
+        mse = float(error.sum() / views.sum())
+        mse_ci = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
+        found |= {f"mse{which}": mse, f"mse{which}_ci": mse_ci}
+        found |= {f"psnr{which}": measure.psnr(mse), f"psnr{which}_ci": measure.psnr_interval(mse_ci)}
+    found["ssim"] = float(result.ssim.sum() / every.sum())
+    found["ssim_ci"] = measure.bootstrap(result.ssim, every, result.group, seed)
+    return found
 
 
 class Edits:

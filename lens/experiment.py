@@ -325,7 +325,8 @@ def build(
         theirs = origin(Path(settings.lens_weights))
         if not weights_follow:
             networks.load_weights(lens, settings.lens_weights, "--lens_weights")
-        lens.side = theirs.get("image_size")
+        if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
+            lens.side = theirs.get("image_size")
         before = theirs.get("lens_noise", lens.noise)
         if lens.side not in (None, settings.image_size):
             say(

@@ -16,6 +16,8 @@ from lens.terminal import printable, show
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "value", "95 % interval", "note")
+NOISELESS = "without noise of the lens's own"
+"""What is said of every edit map: it shows where the lens edits, and its noise is the same everywhere."""
 LONGEST = 60
 """Characters of a name in a picture."""
 
@@ -96,6 +98,8 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     changed = summary.get("reconstruction") or {}
     changer = "the lens" if not summary.get("match") else summary["adversary"]
     row(f"PSNR of {changer}", changed, "psnr", "at 8 bits", False, " dB")
+    if changed.get("psnr_planted") != changed.get("psnr"):
+        row(f"PSNR of {changer}, planted", changed, "psnr_planted", "images that carry the cue", False, " dB")
     row(f"SSIM of {changer}", changed, "ssim", "", False)
     if summary.get("match"):
         match = summary["match"]
@@ -217,14 +221,14 @@ def edits(numbers: dict[str, Array], file: Path) -> None:
 
 
 def edit_map(numbers: dict[str, Array], file: Path) -> None:
-    """The mean image, and beside it the mean edit map, clipped at its 95th percentile."""
+    """The mean image, and beside it the mean edit map, without the lens's own noise, clipped at its 95th percentile."""
     plt = pyplot()
     mean_edit, count = numbers["map"], int(numbers["map_images"])
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
     left.imshow(numbers["mean_image"])
     left.set_title(f"mean of {count} test images", fontsize=9)
     shown = right.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
-    right.set_title("mean squared edit (clipped at its 95th percentile)", fontsize=9)
+    right.set_title(f"mean squared edit, {NOISELESS}\n(clipped at its 95th percentile)", fontsize=9)
     for axis in (left, right):
         axis.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=right)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lens import edit_maps, intervals
 from lens.edit_maps import Region, clip, in_region
-from lens.figures import amplification, difference, drawable, markdown_table, png, pyplot, save_picture
+from lens.figures import NOISELESS, amplification, difference, drawable, markdown_table, png, pyplot, save_picture
 from lens.files import read_arrays, write_atomically
 from lens.terminal import printable, show
 
@@ -215,7 +215,7 @@ def draw_region(directory: Path, region: Region, file: Path) -> None:
     axis.imshow(mean_edit, vmin=0, vmax=clip(mean_edit) or 1, cmap="magma")
     axis.add_patch(plt.Rectangle((left - 0.5, top - 0.5), wide, high, fill=False, edgecolor="cyan", linewidth=1.5))
     axis.set(xticks=[], yticks=[])
-    axis.set_title("mean squared edit, and the region", fontsize=8)
+    axis.set_title(f"mean squared edit, and the region\n{NOISELESS}", fontsize=8)
     for r, (name, pictures) in enumerate(rows.items()):
         for n, picture in enumerate(region.cut(pictures)):
             axis = figure.add_subplot(grid[r, 1 + n])

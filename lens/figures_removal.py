@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lens import intervals
-from lens.figures import amplification, difference, drawable, npz, png, pyplot
+from lens.figures import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols import short_names
 from lens.terminal import show
 
@@ -157,7 +157,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
         axis = figure.add_subplot(grid[3 * k : 3 * k + 3, each:])
         axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"mean squared edit, {_db(found['psnr_by_source'][k])}", fontsize=7)
+        axis.set_title(f"mean squared edit\n{NOISELESS}; {_db(found['psnr_by_source'][k])} with it", fontsize=7)
     axis = figure.add_subplot(grid[rows, :])
     for y, kind in ((1, "raw"), (0, "lensed")):
         part = found[kind]

@@ -124,16 +124,28 @@ def sweep(folder: Path) -> None:
                 Path(entry.path).unlink(missing_ok=True)
 
 
-def write_tensors(folder: Path, parts: dict[str, dict[str, Tensor]]) -> dict[str, str]:
-    """Write each part's tensors into `folder` as NAME.safetensors, all parts or none; a checksum of each file's bytes."""
+def write_tensors(
+    folder: Path, parts: dict[str, dict[str, Tensor]], told: dict[str, dict[str, str]] | None = None
+) -> dict[str, str]:
+    """Write each part's tensors into `folder` as NAME.safetensors, all parts or none; a checksum of each file's bytes.
+
+    What is `told` of a part goes into its file's header (`tensors_told` reads it).
+    """
     from safetensors.torch import save
 
     contents = {
-        part: save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
+        part: save({name: x.detach().cpu().contiguous() for name, x in tensors.items()}, (told or {}).get(part))
         for part, tensors in parts.items()
     }
     write_together({folder / f"{part}.safetensors": content for part, content in contents.items()})
     return {part: checksum(content) for part, content in contents.items()}
+
+
+def tensors_told(content: bytes) -> dict[str, str]:
+    """What the header of a safetensors file that has been loaded tells beside its tensors."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    told: dict[str, str] = header.get("__metadata__", {})
+    return told
 
 
 def json_text(content: object) -> str:

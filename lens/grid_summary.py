@@ -9,11 +9,11 @@ from pathlib import Path
 from lens.compare_arms import Paired, holm, mean_sem, paired
 from lens.figures import markdown_table
 from lens.grid import Cell, Grid
-from lens.grid_table import Row, higher_is_better, is_share
+from lens.grid_table import IMAGES, Row, higher_is_better, is_share, validation_of
 from lens.terminal import printable, show
 
 ALPHA = 0.05
-DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "all_psnr": 2, "psnr_planted": 2, "mse": 5}
+DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "psnr_planted": 2, "mse": 5, "mse_planted": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Entry:
         return f"{self._number(test.difference, '+')} ({interval})"
 
     def _number(self, value: float, sign: str = "") -> str:
-        digits = DIGITS.get(self.measure.removesuffix("_measured"), 1 if self.share else 3)
+        measure = self.measure.removesuffix("_measured").removeprefix("val_")
+        digits = DIGITS.get(measure, 1 if self.share else 3)
         return f"{100 * value if self.share else value:{sign}.{digits}f}"
 
 
@@ -90,16 +91,49 @@ def entries(grid: Grid, rows: Sequence[Row], measure: str) -> list[Entry]:
 
 
 def overview(grid: Grid, rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[list[bool]]]:
-    """Headings, one row a cell (axes, seeds, each measure), and which of its words are to be bold."""
-    every = [entries(grid, rows, measure) for measure in grid.measures]
-    headings = [*grid.axes, "seeds", *(title(measure, e) for measure, e in zip(grid.measures, every, strict=True))]
+    """Headings, one row a cell (axes, seeds, each measure), and which of its words are to be bold.
+
+    Beside each measure stands what it is on validation images, untested, where a measure can have that.
+    """
+    columns = with_validation(grid)
+    every = [entries(grid, rows, column) for column in columns]
+    headings = [*grid.axes, "seeds", *(title(column, e) for column, e in zip(columns, every, strict=True))]
     lines, bold = [], []
     for of_cell in zip(*every, strict=True):
         cell = of_cell[0].cell
         seeds = [row["seed"] for row in rows if row["status"] == "finished" and _is(row, cell)]
-        lines.append([*cell.values(), str(len(seeds)), *(entry.mean() + entry.mark() for entry in of_cell)])
-        bold.append([False] * (len(cell) + 1) + [entry.significant for entry in of_cell])
+        tested = [entry.measure in grid.measures for entry in of_cell]
+        words = [entry.mean() + entry.mark() * test for entry, test in zip(of_cell, tested, strict=True)]
+        lines.append([*cell.values(), str(len(seeds)), *words])
+        significant = [entry.significant and test for entry, test in zip(of_cell, tested, strict=True)]
+        bold.append([False] * (len(cell) + 1) + significant)
     return headings, lines, bold
+
+
+def with_validation(grid: Grid) -> list[str]:
+    """The columns of the overview: each measure, and beside it its validation figures, where it can have some."""
+    columns = [column for measure in grid.measures for column in (measure, validation_of(measure, grid))]
+    return list(dict.fromkeys(column for column in columns if column is not None))
+
+
+def choice(grid: Grid, rows: Sequence[Row]) -> list[str]:
+    """By which columns a setting may be chosen, and of how many images they are; nothing where no measure is of images."""
+    validated = [column for column in with_validation(grid) if column.startswith("val_")]
+    if not validated:
+        return []
+    text = "Choose by the columns marked val; the others are test figures and are for reporting."
+    if not any(row.get(column) is not None for row in rows for column in validated):
+        return [f"{text} There are none here (–): the runs have no validation figures of these measures."]
+    about_images = (
+        (IMAGES[0], "the pretext task and the PSNR", ("val_raw", "val_lensed", "val_clean", "val_gap", "val_psnr")),
+        (IMAGES[1], "probes", ("val_downstream", "val_knn", "val_untrained", "val_pixels")),
+    )
+    for column, about, shown in about_images:
+        counts = sorted({row[column] for row in rows if row.get(column) is not None})
+        if counts and any(name.startswith(shown) for name in validated):
+            span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+            text += f" Those of {about} are of {span} images a run."
+    return [text]
 
 
 def title(measure: str, found: Sequence[Entry]) -> str:
@@ -125,6 +159,7 @@ def markdown(grid: Grid, rows: Sequence[Row]) -> str:
     ]
     if few < 5:
         text.append("With fewer than five seeds a paired t-test has little power: what is not bold may still be there.")
+    text += choice(grid, rows)
     text += ["", *_table(headings, [_bold(line, b) for line, b in zip(lines, bold, strict=True)]), ""]
     for measure in grid.measures:
         found = entries(grid, rows, measure)
@@ -153,7 +188,7 @@ def markdown(grid: Grid, rows: Sequence[Row]) -> str:
 def print_overview(grid: Grid, rows: Sequence[Row], where: Path | None = None) -> None:
     """Print the overview as a table; `where` is the file that holds its figures."""
     headings, lines, bold = overview(grid, rows)
-    caption = "bold: corrected p < 0.05 against the baseline, ▲ better ▼ worse"
+    caption = "bold: corrected p < 0.05 against the baseline, ▲ better ▼ worse; choose by the columns marked val"
     title = f"{grid.name}, mean ± s.e.m."
     show(title, headings, lines, left=list(grid.axes), where=where, bold=bold, caption=caption)
 

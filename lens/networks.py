@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.draws import Draws
-from lens.files import MEBIBYTE, read_bytes, system_fault
+from lens.files import MEBIBYTE, read_bytes, system_fault, tensors_told
 from lens.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
 from lens.grey import keep_grey, without_colour
 from lens.protocols import BadInput, Question, Task, nearest, trait
+from lens.settings import LARGEST_SIDE
 
 OWN: dict[str, Callable[[int], nn.Module]] = {FULL: FullUnet, SMOOTH: Smoothing, COLOUR: lambda depth: ColourMap()}
 """The lenses of our own, beside segmentation-models-pytorch's encoders: a U-Net or its like of a depth."""
@@ -26,6 +27,8 @@ NOT_ARGUMENTS = frozenset({
 })  # fmt: skip
 """Arguments of timm.create_model that a settings file does not give: `checkpoint_path` and all of `pretrained…` read files,
 some of which are pickles, and the others give no pooled features of a colour image."""
+SIDE = "side"
+"""What a lens's file calls the size that it was trained at."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -51,7 +54,7 @@ class Lens(nn.Module):
             last = self.unet.segmentation_head[0]
         self.multiple = 2**depth
         self.side: int | None = None
-        """The size that it was trained at, where that is another than the images': it edits them at that size."""
+        """The size that its weights were trained at, None for that of the images: it edits others at that size."""
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.eval()
@@ -336,7 +339,10 @@ def without_backbone(extractor: Extractor) -> nn.Module:
 
 
 def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
-    """Load a safetensors file into `module`, strictly. Raises BadInput where it is none or does not fit."""
+    """Load a safetensors file into `module`, strictly. Raises BadInput where it is none or does not fit.
+
+    A lens takes on the size that its file says it was trained at, which need not be that of the run it comes from.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -345,7 +351,8 @@ def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
     own = module.state_dict()
     try:
         # In double precision, with names: a larger file is another network's.
-        state = load(read_bytes(file, 8 * sum(x.numel() for x in own.values()) + 64 * MEBIBYTE))
+        content = read_bytes(file, 8 * sum(x.numel() for x in own.values()) + 64 * MEBIBYTE)
+        state = load(content)
     except (SafetensorError, OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise system_fault(error, file) or BadInput(f"{flag} {file} is no safetensors file ({what})") from error
@@ -361,4 +368,8 @@ def load_weights(module: nn.Module, file: str | Path, flag: str) -> None:
         raise BadInput(
             f"{flag} {file} is damaged: {len(wrong)} tensors hold what is no finite number, first {wrong[0]}"
         )
+    if isinstance(module, Lens) and (said := tensors_told(content).get(SIDE)) is not None:
+        if not (said.isascii() and said.isdecimal() and len(said) < 6 and 8 <= int(said) <= LARGEST_SIDE):
+            raise BadInput(f"{flag} {file} is damaged: it says that it was trained at {said[:20]!r} px")
+        module.side = int(said)
     module.load_state_dict(state)

@@ -13,6 +13,8 @@ from lens.run import Run
 def target_mse(parsed: Parsed) -> float:
     """The mean squared change that a rival is held to: --match_mse, or the last validation error of the run it names.
 
+    It is over every view, whether it carries a cue or not, and before rounding, as is what --target_psnr steers to.
+
     Raises BadInput where that is no finished lens run, or one of other images or another question.
     """
     settings = parsed.settings

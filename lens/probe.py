@@ -192,6 +192,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     if asked.layers:
         layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
     found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
+    step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
+    found["validation"] = evaluate.validation(players, run.metrics(), step)
     if asked.weights == "last":
         downstream = merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})

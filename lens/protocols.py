@@ -92,6 +92,22 @@ def trait(task: Any, name: str) -> Any:
     return getattr(task, name, TRAITS[name])
 
 
+class WrappedTask:
+    """A task around another: what it does not do itself, `task` does.
+
+    Special methods (`__deepcopy__`, `__getstate__`) are never the inner task's: a copy would be of that one alone.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def __getattr__(self, name: str) -> Any:
+        # `copy` and `pickle` make an object before it has a `task`, and ask it for more.
+        if name == "task" or (name.startswith("__") and name.endswith("__")):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.task, name)
+
+
 def nearer(own: Tensor, other: Tensor) -> Tensor:
     """Of two distances (E,), is the answer nearer to its own image's: 1, else 0, and 0.5 for a tie."""
     return (own < other).float() + 0.5 * (own == other).float()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lens.protocols import BadInput
+from lens.protocols import BadInput, WrappedTask
 
 if TYPE_CHECKING:
     import lightning_fabric
@@ -202,14 +202,12 @@ class Ranks:
             yield
 
 
-class Coupled:
+class Coupled(WrappedTask):
     """A task whose loss couples examples, asked about those of all ranks together."""
 
     def __init__(self, task: Task, ranks: Ranks) -> None:
-        self.task, self.ranks = task, ranks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
+        super().__init__(task)
+        self.ranks = ranks
 
     def loss(self, outputs: Tensor, question: Question) -> Tensor:
         """The loss of every rank's examples (E of all ranks), the same on each."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lens.draws import Draws
-from lens.protocols import Question, Task, trait
+from lens.protocols import Question, Task, WrappedTask, trait
 
 LEAST_DEVIATION = 1 / 255
 """Floor of the standard deviation in standardisation: half a level of 8 bits on [−1, 1]."""
@@ -52,14 +51,12 @@ class Removal:
         return (inputs - inputs.mean(dim=every, keepdim=True)) / deviation
 
 
-class ByHand:
+class ByHand(WrappedTask):
     """A task whose views are treated by hand before it poses its question, and its input after it is presented."""
 
     def __init__(self, task: Task, removal: Removal) -> None:
-        self.task, self.removal = task, removal
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
+        super().__init__(task)
+        self.removal = removal
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
         """The task's question about treated images; the answer to a regression is theirs too."""

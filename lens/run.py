@@ -446,8 +446,7 @@ class Run:
         with reading(file, f"delete it, then measure again with --resume {self.directory}"):
             if not file.exists():
                 return None
-            found: dict[str, Any] = schemas.checked(schemas.Summary, read_bytes(file, RECORD))
-            return found
+            return schemas.summary(read_bytes(file, RECORD))
 
     @_on_rank_0
     def forget_summary(self) -> None:

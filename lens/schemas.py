@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
 
 from lens.intervals import TooFew
+from lens.settings import LARGEST_SIDE
 
 ALLOW = pydantic.ConfigDict(extra="allow")
 Number = float | None
@@ -40,14 +41,35 @@ class Pretext(Asked, total=False):
     gap_ci: Interval
 
 
+class Validation(TypedDict, total=False):
+    """The last evaluation on validation images: accuracies in [0, 1] or losses, PSNR in dB, and of how many images."""
+
+    __pydantic_config__ = ALLOW  # type: ignore[misc]
+    images: Count
+    of_images: Count
+    raw: Number
+    lensed: Number
+    clean: Number
+    gap: Number
+    psnr: Number
+
+
 class Reconstruction(TypedDict, total=False):
-    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM."""
+    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM; over every view, or those that carry the cue.
+
+    `all_psnr` stands in files of versions up to 0.3 alone, where `mse` and `psnr` were over the views that carry the cue,
+    where some did (`summary` renames them).
+    """
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     mse: Number
     mse_ci: Interval
     psnr: Number
     psnr_ci: Interval
+    mse_planted: Number
+    mse_planted_ci: Interval
+    psnr_planted: Number
+    psnr_planted_ci: Interval
     ssim: Number
     ssim_ci: Interval
     all_psnr: Number
@@ -62,10 +84,15 @@ class Fitted(TypedDict):
 
 
 class Probe(Fitted, total=False):
-    """What features are worth on one source: accuracies in [0, 1] beside their floors."""
+    """What features are worth on one source: accuracies in [0, 1] beside their floors; `val_…` of validation images."""
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     source: str
+    n_val: Count
+    val_linear: Number
+    val_knn: Number
+    val_untrained: Number
+    val_pixels: Number
     linear: Number
     linear_ci: Interval
     knn: Number
@@ -90,6 +117,8 @@ class Read(TypedDict):
     ci: Interval
     adversary: NotRequired[float]
     adversary_ci: NotRequired[Interval]
+    val_balanced_accuracy: NotRequired[float]
+    val_adversary: NotRequired[float]
 
 
 class Removal(TypedDict):
@@ -126,6 +155,7 @@ class Summary(TypedDict):
     git_commit: NotRequired[str | None]
     match: NotRequired[dict[str, float | str | None] | None]
     pretext: Pretext
+    validation: NotRequired[Validation | None]
     reconstruction: NotRequired[Reconstruction | None]
     downstream: dict[str, Probe]
     removal: NotRequired[Removal]
@@ -139,12 +169,14 @@ class Best(TypedDict):
 
 
 class State(TypedDict):
-    """state.json of a checkpoint; `players` is a checksum of its tensors' file, which older runs lack."""
+    """state.json of a checkpoint; `players` is a checksum of its tensors' file, `lens_side` the size that the lens is trained
+    at: older runs lack both."""
 
     step: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     best: Best | None
     target_mse: NotRequired[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    lens_side: NotRequired[Annotated[int, Field(ge=8, le=LARGEST_SIDE)]]
     players: NotRequired[str]
 
 
@@ -192,6 +224,26 @@ def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
             ]
         elif isinstance(one, int | float) and (abs(one) > LARGEST or (finite and one != one)):
             raise ValueError(f"{place[1:]}: is no number that is measured")
+    return found
+
+
+def summary(content: bytes | str) -> dict[str, Any]:
+    """A run's summary.json, whatever version wrote it, in today's names. Raises ValueError as `checked`."""
+    found: dict[str, Any] = checked(Summary, content)
+    changed = found.get("reconstruction") or {}
+    if "all_psnr" in changed:
+        found["reconstruction"] = _renamed(changed, planted=found["shortcut"] != "none")
+    return found
+
+
+def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:
+    """A reconstruction part of versions up to 0.3, with today's meaning of `mse` and `psnr`: over every view."""
+    every = before["all_psnr"]
+    found = {name: value for name, value in before.items() if name != "all_psnr"}
+    if planted:
+        found |= {f"{name}_planted{ci}": before.get(f"{name}{ci}") for name in ("mse", "psnr") for ci in ("", "_ci")}
+    if every != before.get("psnr"):  # some carried the cue and some did not: of all of them no interval was kept
+        found |= {"mse": 0.0 if every is None else 10 ** (-every / 10), "psnr": every, "mse_ci": None, "psnr_ci": None}
     return found
 
 

@@ -14,7 +14,7 @@ from lens import measure
 from lens.data import some
 from lens.downstream import cache_folder
 from lens.experiment import Experiment
-from lens.feature_store import PIXELS, gathered
+from lens.feature_store import PIXELS, gathered_by_name
 from lens.fresh import Pictures
 
 Array = np.ndarray[Any, Any]
@@ -44,27 +44,29 @@ class Shown:
 
 @torch.no_grad()
 def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> Shown:
-    """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits."""
+    """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
+
+    Each image is read once, and planted once.
+    """
     assert players.lens is not None
     players.lens.eval()
     images = players.images
     parts: dict[str, list[Array]] = {"error": [], "ssim": [], "carries": []}
 
-    def batches(through: bool) -> Iterator[Array]:
+    def batches() -> Iterator[dict[str, Array]]:
         for batch in players.batches(index, 256):
             views, question, carries = players.views(batch, training=False)
-            views = measure.to_8_bits(views)
-            if through:
-                before, views = views, measure.to_8_bits(players.lensed(views, question, players.draws(batch)))
-                parts["error"].append((views - before).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
-                parts["ssim"].append(measure.ssim(before.contiguous(), views.contiguous()).double().cpu().numpy())
-                parts["carries"].append(carries.cpu().numpy())
+            raw = measure.to_8_bits(views)
+            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
+            parts["error"].append((lensed - raw).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
+            parts["ssim"].append(measure.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
+            parts["carries"].append(carries.cpu().numpy())
             advance(len(views))
-            yield rows_of(views)
+            yield {"raw": rows_of(raw), "lensed": rows_of(lensed)}
 
-    raw, lensed = (stored(players, batches(through), len(index)) for through in (False, True))
+    pictures = stored(players, batches(), len(index))
     found = {name: np.concatenate(values) for name, values in parts.items()}
-    return Shown(raw, lensed, images.source[index], labels[index], images.group[index], **found)
+    return Shown(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
 
 
 def rows_of(views: Tensor) -> Array:
@@ -73,10 +75,11 @@ def rows_of(views: Tensor) -> Array:
     return pixels
 
 
-def stored(players: Experiment, batches: Iterator[Array], count: int) -> Array:
-    """Rows of pixels as images (n, H, W, C) uint8: in memory, or where there are many in a file without a name."""
+def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
+    """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
     side = players.settings.image_size
-    return gathered(batches, count, cache_folder(players.settings), PIXELS).reshape(count, side, side, 3)
+    rows = gathered_by_name(batches, count, cache_folder(players.settings), PIXELS)
+    return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 
 def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
@@ -84,14 +87,15 @@ def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
     if chosen.all():
         return part
     index = np.flatnonzero(chosen)
-
-    def batches(images: Array) -> Iterator[Array]:
-        for start in range(0, len(index), 256):
-            rows = images[index[start : start + 256]]
-            yield rows.reshape(len(rows), -1)
-
     own = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    pixels = {kind: stored(players, batches(own.pop(kind)), len(index)) for kind in ("raw", "lensed")}
+    raw, lensed = own.pop("raw"), own.pop("lensed")
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for start in range(0, len(index), 256):
+            rows = index[start : start + 256]
+            yield {kind: images[rows].reshape(len(rows), -1) for kind, images in (("raw", raw), ("lensed", lensed))}
+
+    pixels = stored(players, batches(), len(index))
     return Shown(**pixels, **{name: values[index] for name, values in own.items()})
 
 
@@ -99,7 +103,8 @@ def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
 def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
     """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
 
-    The map is the mean squared error over channels and over up to 512 test images of the source.
+    The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
+    lens's own noise (as in `evaluate.Edits`): the same for all places, it would only level the map. The pictures have it.
     """
     assert players.lens is not None
     players.lens.eval()
@@ -111,8 +116,9 @@ def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
         for batch in players.batches(index, 128):
             views, question, _ = players.views(batch, training=False)
             raw = measure.to_8_bits(views)
-            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
-            total = total + (lensed - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
+            exact = players.lensed_and_quiet(raw, question, players.draws(batch))
+            lensed, quiet = (measure.to_8_bits(views) for views in exact)
+            total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
             for kind, images in (("raw", raw), ("lensed", lensed)):
                 kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))
         for kind, rows in kept.items():

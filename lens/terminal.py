@@ -363,11 +363,9 @@ class Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         if self.console.is_terminal and not self.console.quiet:
-            columns = [
-                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}"),
-            ]  # fmt: skip
-            self.live = Progress(*columns, console=self.console)
+            words = [f"{{task.fields[{name}]}}" for name in ("rate", "left", "note")]
+            title, *others = (TextColumn(text, markup=False) for text in ("{task.description}", *words))
+            self.live = Progress(title, BarColumn(), MofNCompleteColumn(), *others, console=self.console)
             self.row = self.live.add_task(self.title, total=self.total, completed=self.done, rate="", left="", note="")
             self.live.start()
         return self

@@ -204,12 +204,13 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 
 def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
-    from lens import figures
+    from lens import evaluate, figures
     from lens.downstream import merge_downstream
 
     earlier = run.summary() or {}
     downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])
     summary = trainer.summary(run) | measured | {"downstream": downstream}
+    summary["validation"] = evaluate.validation(trainer.players, run.metrics(), trainer.step)
     if "removal" in earlier:
         summary["removal"] = earlier["removal"]
     folder = run.folder("figures")

@@ -19,7 +19,7 @@ from lens.data import Batch
 from lens.draws import Draws, step_seed
 from lens.experiment import Experiment
 from lens.files import MEBIBYTE, write_tensors
-from lens.networks import Lens
+from lens.networks import SIDE, Lens
 from lens.protocols import BadInput, Task, key_name, trait
 from lens.ranks import Coupled
 from lens.rivals import Rival
@@ -227,7 +227,11 @@ class Trainer:
         return f"loss {line['extractor']:.3f}{psnr}"
 
     def evaluate(self, run: Run) -> None:
-        """Ask the task about held-out validation images; keep the weights that do best on clean ones."""
+        """Ask the task about held-out validation images; keep the weights that do best on clean ones.
+
+        The line's `psnr` is over every view at 8 bits, as in summary.json; its `mse` over every view before rounding, as
+        in training: what a rival is held to (`pairing.target_mse`).
+        """
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
@@ -262,6 +266,8 @@ class Trainer:
         state = {"seconds": self.seconds, "best": self.best}
         if self.rival is not None:
             state["target_mse"] = self.rival.target_mse
+        if (side := self.lens_side) is not None:
+            state["lens_side"] = side
         run.save_checkpoint(self.step, tensors, state)
 
     def restore(self, run: Run) -> None:
@@ -279,6 +285,10 @@ class Trainer:
             if self.players.lens is not None:
                 self.players.lens.load_state_dict(_below("lens.", tensors))
             if self.lens is not None:
+                for lens in (self.players.lens, self.moving):
+                    assert isinstance(lens, Lens)
+                    # The file of the weights that it began with may be another by now, and tell of another size.
+                    lens.side = state.get("lens_side", lens.side)
                 _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
                 if self.moving is not self.players.lens:
                     self.moving.load_state_dict(_below("moving_lens.", tensors))
@@ -322,7 +332,14 @@ class Trainer:
         parts = {"extractor": extractor.backbone.state_dict(), "head": rest}
         if self.players.lens is not None:
             parts["lens"] = self.players.lens.state_dict()
-        write_tensors(folder, parts)
+        side = self.lens_side
+        write_tensors(folder, parts, {} if side is None else {"lens": {SIDE: str(side)}})
+
+    @property
+    def lens_side(self) -> int | None:
+        """The size that the lens edits and is trained at, None without a lens: the images', or that of its first weights."""
+        lens = self.players.lens
+        return (lens.side or self.settings.image_size) if isinstance(lens, Lens) else None
 
     def summary(self, run: Run) -> dict[str, Any]:
         """What was run and how fast, for summary.json."""

@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import gzip
 import itertools
 import json
 import math
@@ -22,6 +23,7 @@ from test_data import write_parquet
 from lens import ablate, grid_summary, grid_table, train
 from lens.compare_arms import holm, mean_sem, paired
 from lens.grid_file import read
+from lens.protocols import BadInput
 from lens.walk import own_kind
 
 ROOT = Path(__file__).parent.parent
@@ -55,8 +57,9 @@ if words["lr"] == "8" and "resume" not in words:
 seed, lens = int(words["seed"]), words["adversary"] != "none"
 linear = 0.5 + 0.01 * seed + (0.2 + 0.001 * seed**2 if lens else 0) * ("shortcut" in words)
 about = {"task": "rotation", "data": "./photos", "shortcut": "none", "adversary": words["adversary"], "seed": seed, "steps": 6}
-summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None, "chance": 0.5, "n_train": 20, "n_test": 8}},
+summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None, "chance": 0.5, "n_train": 20, "n_test": 8, "val_linear": linear - 0.05, "n_val": 7}},
            "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.25, "clean_ci": [0.2, 0.3], "lensed": None, "lensed_ci": None},
+           "validation": {"images": 6, "of_images": 9, "raw": 0.3, "clean": 0.26, "lensed": None, "gap": None, "psnr": None},
            "seconds": 1.5, "git_commit": "abc"}
 (out / "summary.json").write_text(json.dumps(summary))
 """
@@ -133,7 +136,9 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
         probe, pretext = summary["downstream"]["photos"], summary["pretext"]
         parts = [(probe, "linear", "downstream"), *((probe, key, key) for key in ("knn", "untrained", "pixels"))]
         parts += [(pretext, key, key) for key in ("raw", "clean", "lensed", "gap")]
-        parts += [(summary["reconstruction"], key, key) for key in ("psnr", "ssim", "mse")]
+        parts += [
+            (summary["reconstruction"], key, key) for key in ("psnr", "psnr_planted", "ssim", "mse", "mse_planted")
+        ]
         for part, key, column in parts:
             for name, value in zip(
                 (column, f"{column}_low", f"{column}_high"),
@@ -141,9 +146,21 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
                 strict=True,
             ):
                 assert row[name] == ("" if value is None else str(value)), name
+        lines = map(json.loads, (out / row["directory"] / "metrics.jsonl").read_text().splitlines())
+        last = [line for line in lines if line["kind"] == "val"][-1]
+        assert last["step"] == 6
+        for name in ("raw", "clean", "lensed", "psnr"):
+            assert row[f"val_{name}"] == ("" if last.get(name) is None else str(last[name])), name
+        assert row["val_downstream"] == str(probe["fit"]["validation"])
+        for name in ("knn", "untrained", "pixels"):
+            assert row[f"val_{name}"] == str(probe[f"val_{name}"])
+        splits = gzip.decompress((out / row["directory"] / "splits.jsonl.gz").read_bytes()).decode().splitlines()
+        validation = sum(json.loads(line)["split"] == "val" for line in splits)
+        assert int(row["val_images"]) == min(8, validation)
+        assert (int(row["val_downstream_images"]), probe["n_val_of"]) == (validation, validation)
         assert row["git_commit"] == str(summary["git_commit"] or "")
         assert float(row["seconds"]) == summary["seconds"]
-    assert all(not rows[3][name] for name in ("downstream", "clean", "seconds"))
+    assert all(not rows[3][name] for name in ("downstream", "clean", "seconds", "val_downstream", "val_images"))
     for name in ("summary.png", "summary_clean.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
@@ -364,6 +381,10 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     )
     assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
     assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
+    both = grid_table.measured(
+        {"removal": proof, "reconstruction": {"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]}}
+    )
+    assert (both["psnr_planted"], both["psnr_planted_low"]) == (25.3, 25.1)  # of the images that psnr is of
     alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})
     assert "probe_raw_stl10" not in alone
     assert (alone["probe_raw"], alone["frozen_raw"], alone["cost"]) == (0.5, None, None)
@@ -372,6 +393,44 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     assert grid_table.higher_is_better("frozen_lensed", []) is True
     assert grid_table.is_share("probe_raw_places", [])
     assert not grid_table.is_share("psnr_planted", [])
+
+
+def test_validation_figures_of_a_proof_have_their_columns():
+    one = {"raw": 0.5, "val_raw": 0.51, "lensed": 0.45, "val_lensed": 0.46}
+    proof = {
+        "raw": {"balanced_accuracy": 0.99, "ci": [0.98, 1.0], "val_balanced_accuracy": 0.98},
+        "lensed": {
+            "balanced_accuracy": 0.6, "ci": [0.5, 0.7], "val_balanced_accuracy": 0.61, "adversary": 0.7,
+            "adversary_ci": [0.6, 0.8], "val_adversary": 0.71,
+        },
+        "downstream": {"raw": 0.7, "lensed": 0.69, "cost": 0.01, "val_raw": 0.72, "val_lensed": 0.7, "val_cost": 0.02},
+        "frozen": one, "probes": {"stl10": one, "places": one}, "psnr_planted": None,
+    }  # fmt: skip
+    row = grid_table.measured({"removal": proof})
+    expected = {
+        "source_raw": 0.98, "source_lensed": 0.61, "source_adversary": 0.71, "class_raw": 0.72, "class_lensed": 0.7, "cost": 0.02,
+        "frozen_raw": 0.51, "frozen_lensed": 0.46, "probe_raw": 0.51, "probe_lensed_places": 0.46,
+    }  # fmt: skip
+    assert {name: row[f"val_{name}"] for name in expected} == expected
+    assert grid_table.is_share("val_source_raw", [])
+    assert grid_table.higher_is_better("val_cost", []) is False
+
+
+def test_a_measure_without_validation_figures_is_shown_as_such(tmp_path):
+    """Runs of older versions have none, seconds and the like can have none, and SSIM is not taken of validation images."""
+    measures = ["downstream", "ssim", "seconds", "val_knn"]
+    grid = read(write_grid(tmp_path, measures=measures))
+    grid_table.check_measures(grid)
+    old = grid_table.measured({"downstream": {"photos": {"linear": 0.5, "chance": 0.1}}, "seconds": 3.0})
+    rows = [{**run.cell, "seed": run.seed, "status": "finished", "directory": "d"} | old for run in grid.runs()]
+    headings, lines, _ = grid_summary.overview(grid, rows)
+    assert headings[3:] == ["downstream (%)", "val_downstream (%)", "ssim", "val_ssim", "seconds (s)", "val_knn (%)"]
+    assert lines[0][3:] == ["50.0 ± 0.0", "–", "–", "–", "3 ± 0", "–"]
+    assert "There are none here (–)" in grid_summary.markdown(grid, rows)
+    alone = read(write_grid(tmp_path, measures=["seconds"]))
+    assert grid_summary.choice(alone, rows) == []
+    with pytest.raises(BadInput, match="unknown measure 'val_seconds'"):
+        grid_table.check_measures(read(write_grid(tmp_path, measures=["val_seconds"])))
 
 
 def slow_holm(ps):
@@ -433,7 +492,13 @@ def test_bold_is_where_the_corrected_p_is_below_5_percent(stub):
     text = (stub / "out" / "summary.md").read_text()
     mean = 100 * np.mean(values["planted", "lens"])
     sem = 100 * np.std(values["planted", "lens"], ddof=1) / 2
-    assert f"| planted | lens | 4 | **{mean:.1f} ± {sem:.1f} ▲** | 25.0 ± 0.0 |" in text
+    assert (
+        f"| planted | lens | 4 | **{mean:.1f} ± {sem:.1f} ▲** | {mean - 5:.1f} ± {sem:.1f} | 25.0 ± 0.0 | 26.0 ± 0.0 |"
+        in text
+    )
+    assert "| downstream (%) | val_downstream (%) | clean (%) | val_clean (%) |" in text
+    assert "Choose by the columns marked val; the others are test figures and are for reporting." in text
+    assert "of the pretext task and the PSNR are of 6 images a run. Those of probes are of 7 images a run." in text
     assert "Corrected for 2 comparisons." in text
     assert "fewer than five seeds" in text
     assert "| natural | lens | 4 | +0.0 | 1.0000 | 1.0000 |" in text

@@ -8,7 +8,7 @@ import torch
 from conftest import TINY
 
 from benchmarks import step
-from lens import experiment
+from lens import experiment, networks
 from lens.data import gather
 from lens.parsing import parse
 
@@ -71,6 +71,18 @@ def test_the_two_pass_step_takes_the_same_gradients(adversary):
         )
         assert expected.norm() > 1e-3
         assert (got - expected).norm() / expected.norm() < 1e-5, name
+
+
+@pytest.mark.parametrize("encoder", [*networks.OWN, "tu-tf_mobilenetv3_small_minimal_100"])
+def test_every_lens_can_be_timed(encoder):
+    """Its last layer is found, whatever it is called and whatever it is, and moved off zero: the lens then edits."""
+    parsed = parse([*SETTINGS, "--device", "cpu", "--lens_encoder", encoder], "lens.train")
+    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    trainer = step.make_trainer(parsed, images, fabric, "both, separate")
+    views = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert (trainer.players.lens.eval()(views) - views).abs().max() > 1e-4
+    assert step.make_trainer(parsed, images, fabric, "plain").players.lens is None
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

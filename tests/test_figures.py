@@ -29,9 +29,12 @@ def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
     assert "[real]: linear" in printed
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with terminal.Bar("raw: set[real]", 2, "steps"):
-        pass
-    assert "set[real]" in capsys.readouterr().err
+    monkeypatch.setenv("COLUMNS", "200")
+    with terminal.Bar("raw: set[real]", 2, "files [red]") as bar:
+        bar.advance(1, "at [bold]one")
+    shown = capsys.readouterr().err
+    for words in ("set[real]", "files [red]/s", "at [bold]one"):
+        assert words in shown
 
 
 def test_there_is_a_notebook():

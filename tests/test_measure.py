@@ -202,6 +202,21 @@ def test_probes_read_features_that_carry_the_label():
     assert measure.knn_probe(features, labels).mean() > 0.98
 
 
+def test_neighbours_are_asked_about_the_split_that_is_named():
+    """Slowly: of each validation image the 20 training images of the largest cosine, and the majority of their labels."""
+    features, labels = make(np.random.default_rng(1), spread=1.5)
+    unit = {s: x / np.linalg.norm(x, axis=1, keepdims=True) for s, x in features.items()}
+    right = []
+    for row, label in zip(unit["val"], labels["val"], strict=True):
+        nearest = np.argsort(-(unit["train"] @ row))[:20]
+        right.append(np.bincount(labels["train"][nearest]).argmax() == label)
+    found = measure.knn_probe(features, labels, split="val")
+    assert found.tolist() == right
+    assert 0.2 < found.mean() < 1
+    without_test = {split: x for split, x in features.items() if split != "test"}  # it is not opened
+    assert measure.knn_probe(without_test, labels, split="val").tolist() == right
+
+
 def test_probes_are_at_chance_on_shuffled_labels():
     rng = np.random.default_rng(0)
     features, labels = make(rng)

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import SUMMARY, TINY
 
 from lens import downstream, evaluate, experiment, figures, train
 from lens.parsing import parse
@@ -77,6 +77,45 @@ def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_v
     assert np.allclose(found["map"], (total / len(index)).numpy(), atol=1e-8)
     assert found["map"].max() > 1e-5
     assert np.abs(found["lensed"].astype(int) - found["original"]).std() > 3  # the pictures have the noise
+
+
+def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue(photos):
+    """Slowly, from their definitions, where half of the sources carry the cue; and without any, or in all of them."""
+    words = ("--shortcut", "arrow", "--split_sources", "2", "--shortcut_key")
+    players = painted(built(photos, *words, "source"))
+    index = players.held_out("test")
+    found = evaluate.reconstruction_summary(evaluate.pretext(players, index), 0)
+    errors, carries = [], []
+    for image in index:
+        (batch,) = players.batches(np.array([image]), 1)
+        views, question, carried = players.views(batch, training=False)
+        with torch.no_grad():
+            lensed = (players.lensed(views, question, players.draws(batch)) * 255).round() / 255
+        errors += (lensed - views).square().mean(dim=(1, 2, 3)).double().tolist()
+        carries += carried.tolist()
+    errors, carries = np.array(errors), np.array(carries)
+    assert 0 < carries.sum() < len(carries)
+    for which, mse in (("", errors.mean()), ("_planted", errors[carries].mean())):
+        assert found[f"mse{which}"] == pytest.approx(mse)
+        assert found[f"psnr{which}"] == pytest.approx(-10 * np.log10(mse))
+        low, high = found[f"psnr{which}_ci"]
+        assert low <= found[f"psnr{which}"] <= high
+    assert found["psnr"] != pytest.approx(found["psnr_planted"], abs=1e-3)
+    everywhere = painted(built(photos, "--shortcut", "arrow"))
+    every = evaluate.reconstruction_summary(evaluate.pretext(everywhere, everywhere.held_out("test")), 0)
+    assert every["psnr"] == every["psnr_planted"]
+    plain = painted(built(photos))
+    none = evaluate.reconstruction_summary(evaluate.pretext(plain, plain.held_out("test")), 0)
+    assert none["psnr"] > 0
+    assert none["psnr_planted"] is none["mse_planted"] is none["psnr_planted_ci"] is None
+
+
+def test_a_table_shows_the_planted_psnr_where_it_is_another():
+    changed = {"psnr": 25.0, "psnr_ci": [24.0, 26.0], "psnr_planted": 22.0, "psnr_planted_ci": [21.0, 23.0]}
+    rows = {row[0]: row[1] for row in figures.table(SUMMARY | {"reconstruction": changed})}
+    assert (rows["PSNR of the lens"], rows["PSNR of the lens, planted"]) == ("25.00 dB", "22.00 dB")
+    alike = changed | {"psnr_planted": 25.0}
+    assert "PSNR of the lens, planted" not in {row[0] for row in figures.table(SUMMARY | {"reconstruction": alike})}
 
 
 def test_readers_of_one_pass_read_what_each_alone_would(players):

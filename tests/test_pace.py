@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from lens import data, experiment, train
 from lens.parsing import parse
 from lens.ranks import Ranks
+from lens.run import Run
 from lens.trainer import Trainer, rate_share
 
 PACED = [
@@ -56,6 +57,24 @@ def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, wo
         assert moved(lens, made.moving) == (step % 3 == 2), step
         assert (losses.lens is not None) == (step % 3 == 2)
         assert torch.equal(weight, made.recon_weight) != (step % 3 == 2)
+
+
+@pytest.mark.parametrize("words", [[], ["--lens_average", "0.9"]])
+def test_a_checkpoint_keeps_the_size_that_the_lens_is_trained_at(photos, tmp_path, words):
+    """The file that it began with may be another by the time that the run goes on."""
+    made, again = (trainer(photos, *words)[0] for _ in range(2))
+    made.players.lens.side = made.moving.side = 24
+    run = Run(tmp_path / "run")
+    run.create({"task": "rotation"}, "a command")
+    made.save(run)
+    again.restore(run)
+    run.release()
+    assert (again.players.lens.side, again.moving.side) == (24, 24)
+    views = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        for one in (made, again):
+            one.players.lens.unet.last.bias.fill_(0.1)
+        assert torch.equal(made.players.lens.eval()(views), again.players.lens.eval()(views))
 
 
 def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, monkeypatch):

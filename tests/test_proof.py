@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import classes, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
+from lens import classes, cost, downstream, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
 from lens.parsing import parse
 from lens.protocols import BadInput, short_names
 from lens.ranks import Ranks
@@ -94,7 +95,7 @@ def test_the_identity_is_told_as_unchanged(players):
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
     assert found["lensed"].pop("adversary") > 0.95
-    del found["lensed"]["adversary_ci"]
+    del found["lensed"]["adversary_ci"], found["lensed"]["val_adversary"]
     assert found["raw"] == found["lensed"]
 
 
@@ -115,7 +116,12 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert cost["raw"] > 0.9
     assert cost["cost"] == pytest.approx(cost["raw"] - cost["lensed"])
     assert abs(cost["cost"]) < 0.05
-    assert set(found["frozen"]) >= {"raw", "lensed", "untrained"}
+    assert set(found["frozen"]) >= {"raw", "lensed", "untrained", "val_raw", "val_lensed"}
+    assert found["raw"]["val_balanced_accuracy"] == max(
+        one for judges in found["raw"]["by_architecture"].values() for one in judges["validation"]
+    )
+    assert cost["val_cost"] == pytest.approx(cost["val_raw"] - cost["val_lensed"])
+    assert cost["val_raw"] > 0.9
 
 
 def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
@@ -180,6 +186,31 @@ def test_the_lens_is_given_what_a_file_would_hold(sources):
         assert torch.equal((images * 255).round() / 255, images)
 
 
+def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(players, sources, monkeypatch):
+    read = Counter()
+    fetch = type(players.images).fetch
+
+    def counting(self, index):
+        read.update(np.asarray(index).tolist())
+        return fetch(self, index)
+
+    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
+        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+
+    monkeypatch.setattr(type(players.images), "fetch", counting)
+    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
+    players.lens = Corner(erase)
+    proof.removal(players, [])
+    judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
+    assert read == Counter(judged.tolist())
+    read.clear()
+    (one,) = downstream.load_probes(players.settings, [sources[0]], players.images)
+    cost.on_probe(players, one)
+    assert len(read) == 40 + 2 * 20
+    assert set(read.values()) == {1}
+
+
 def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     players = built("--data", *sources, "--lens_noise", "0.04")
     index = players.images.indices("fresh")[:20]
@@ -190,6 +221,10 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
     edits = evaluate.edits(players)
     assert edits["map"].max() == 0  # an untrained lens edits nothing
+    pictures = shown.examples(players)
+    assert pictures["map"].shape == (2, SIDE, SIDE)
+    assert pictures["map"].max() == 0  # nor does the picture of the proof say that it did
+    assert np.abs(pictures["lensed"].astype(int) - pictures["raw"]).max() > 10
     assert np.abs(edits["lensed"].astype(int) - edits["original"]).max() > 10
 
 
@@ -221,7 +256,8 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
 
     monkeypatch.setattr(fresh, "judged", told)
     sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    assert proof.told_apart(players, sets, "raw")[0]["balanced_accuracy"] == 1
+    found, _ = proof.told_apart(players, sets, "raw")
+    assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
 
 
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):

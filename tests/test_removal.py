@@ -1,6 +1,9 @@
 """Removal by hand: each switch does what it says, for every task, and draws anew for each view."""
 
+import copy
 import math
+import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 
 from lens.draws import Draws, generator
 from lens.protocols import BadInput, find, names
+from lens.ranks import Coupled, Ranks
 from lens.removal import ByHand, Removal, by_hand
 from lens.settings import Settings
 
@@ -99,3 +103,21 @@ def test_a_protocol_prescribes_what_nobody_switches():
 def test_values_out_of_range_are_refused(setting):
     with pytest.raises(BadInput, match=f"--{next(iter(setting))} is"):
         Settings(**setting)
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))])
+@pytest.mark.parametrize("kind", ["by hand", "coupled"])
+def test_a_task_around_another_is_copied_whole(kind, twin):
+    """`copy` and `pickle` ask a bare object for more before it has the task that it would ask."""
+    inner = find("task", "rotation")()
+    alone = Ranks(SimpleNamespace(global_rank=0, world_size=1, local_rank=0))
+    task = ByHand(inner, Removal(1.0, 0.0, 0.0, True)) if kind == "by hand" else Coupled(inner, alone)
+    other = twin(task)
+    assert type(other) is type(task)
+    assert other is not task
+    assert other.task == inner
+    assert other.views == inner.views
+    own = "removal" if kind == "by hand" else "ranks"
+    assert own in vars(other)
+    with pytest.raises(AttributeError, match="nothing_of_it"):
+        _ = other.nothing_of_it

@@ -17,11 +17,12 @@ import pytest
 import timm
 import torch
 import yaml
-from conftest import TINY
+from conftest import SUMMARY, TINY
 from safetensors.torch import load_file
 
-from lens import __version__, agreement, figures, probe, train
+from lens import __version__, agreement, figures, grid_table, probe, train
 from lens.files import append_line
+from lens.protocols import BadInput
 from lens.run import Run
 from lens.settings import Settings
 from lens.trainer import Trainer
@@ -55,6 +56,40 @@ def same_weights(a, b):
         first, second = (load_file(folder / f"{name}.safetensors") for folder in (a, b))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first), name
+
+
+# --- of an older version ---------------------------------------------------------------------------------------------
+
+OLD = {"mse": 0.01, "mse_ci": [0.009, 0.011], "psnr": 20.0, "psnr_ci": [19.6, 20.5], "ssim": 0.8, "ssim_ci": [0.7, 0.9]}
+
+
+def test_a_summary_of_an_older_version_is_read_in_todays_names(tmp_path):
+    """There `psnr` was over the views that carry the cue, and `all_psnr` over all of them."""
+    (tmp_path / "settings.yaml").write_text("{}")
+
+    def read(shortcut, **more):
+        content = SUMMARY | {"shortcut": shortcut, "reconstruction": more and OLD | more}
+        (tmp_path / "summary.json").write_text(json.dumps(content))
+        found = Run(tmp_path).summary()["reconstruction"]
+        assert "all_psnr" not in found
+        return found
+
+    some = read("arrow", all_psnr=23.0)
+    assert (some["psnr"], some["mse"]) == (23.0, pytest.approx(10**-2.3))
+    assert some["psnr_ci"] is some["mse_ci"] is None
+    assert (some["psnr_planted"], some["psnr_planted_ci"]) == (20.0, [19.6, 20.5])
+    assert (some["mse_planted"], some["mse_planted_ci"], some["ssim"]) == (0.01, [0.009, 0.011], 0.8)
+    row = grid_table.measured(Run(tmp_path).summary())
+    assert (row["psnr"], row["psnr_low"], row["psnr_planted"], row["psnr_planted_high"]) == (23.0, None, 20.0, 20.5)
+    every = read("arrow", all_psnr=20.0)
+    assert every == OLD | {f"{n}_planted{ci}": OLD[f"{n}{ci}"] for n in ("mse", "psnr") for ci in ("", "_ci")}
+    assert read("none", all_psnr=20.0) == OLD
+    unseen = read("arrow", all_psnr=None)  # nothing changed but where the cue is: never told by those versions
+    assert (unseen["psnr"], unseen["mse"], unseen["psnr_planted"]) == (None, 0.0, 20.0)
+    assert read("arrow", psnr_planted=18.0)["psnr"] == 20.0  # of today: as it is
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"reconstruction": OLD | {"all_psnr": "x"}}))
+    with pytest.raises(BadInput, match=r"all_psnr"):
+        Run(tmp_path).summary()
 
 
 # --- in use ----------------------------------------------------------------------------------------------------------

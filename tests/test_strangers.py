@@ -362,7 +362,7 @@ def test_a_summary_of_another_kind_is_one_line(stranger, capsys, content, whole_
     [
         ("task", 3), ("data", []), ("seed", "0"), ("steps", -1), ("steps", True), ("pretext", None), ("pretext", {"raw": "x"}),
         ("pretext", {"metric": "accuracy", "raw": 0.5, "raw_ci": [1, 2, 3]}), ("seconds", "long"), ("removal", {}),
-        ("reconstruction", {"psnr": [1]}), ("match", 3), ("git_commit", {}),
+        ("reconstruction", {"psnr": [1]}), ("reconstruction", {"psnr_planted": "x"}), ("validation", {"raw": "x"}), ("match", 3), ("git_commit", {}),
     ],
 )  # fmt: skip
 def test_a_summarys_parts_are_of_their_types(stranger, capsys, key, value):

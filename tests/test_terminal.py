@@ -127,6 +127,32 @@ def test_names_are_drawn_as_they_are_and_warn_of_nothing(tmp_path):
     assert "$x_{$ \\u732b" in figures.drawable("$x_{$ 猫")
 
 
+def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkeypatch, capsys):
+    """Neither rich's markup nor matplotlib's mathematics is made of what a person has called something."""
+    name = "x[red]y $a_1$ [/z]"
+    axes = {"adversary [bold]": {"none $b^2$": {"adversary": "none"}, "lens [red]": {"adversary": "uniform"}}}
+    plain = GRID | {"name": name.replace("/", ""), "axes": axes, "baseline": {"adversary [bold]": "none $b^2$"}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    grid = read(tmp_path / "grid.yaml")
+    rows = [
+        {**run.cell, "seed": run.seed, "status": "finished", "directory": "d", "metric": "accuracy", "downstream": 0.5}
+        for run in grid.runs()
+    ]
+    grid_summary.print_overview(grid, rows)
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in (grid.name, "[bold]", "none $b^2$", "lens [red]"):
+        assert words in shown
+    drawn = []
+    monkeypatch.setattr(figures_grid, "png", lambda plt, figure: drawn.append(figure) or b"")
+    figures_grid.files(grid, rows)
+    for figure in drawn:
+        axis = figure.axes[0]
+        assert axis.get_title() == grid.name
+        texts = [axis.title, *axis.get_xticklabels()]
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["none $b^2$", "lens [red]"]
+        assert not any(text.get_parse_math() for text in texts)
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 SAYS = """

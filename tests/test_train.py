@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from conftest import TINY, fit, write_folder
 from safetensors.torch import load_file
 
 from lens import probe, train
+from lens.files import write_tensors
+from lens.networks import SIDE, Lens, load_weights
+from lens.protocols import BadInput
 from lens.trainer import Trainer, rate_share
 
 WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
@@ -156,6 +160,20 @@ def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finis
         == 0
     )
     assert "was trained at" not in capsys.readouterr().err
+    # A run at another size goes on with the lens at its own: that is what is told of its weights, wherever they lie.
+    copied = shutil.copy(tmp_path / "other" / "lens.safetensors", tmp_path / "elsewhere.safetensors")
+    for number, file in enumerate((tmp_path / "other" / "lens.safetensors", copied)):
+        assert run(tmp_path / f"third{number}", photos, *more, str(file)) == 0
+        assert "was trained at 32 px and the images have 40: it edits them at 32 px" in capsys.readouterr().err
+    same_weights(tmp_path / "third0", tmp_path / "third1")
+
+
+@pytest.mark.parametrize("said", ["", "0", "9" * 30, "32.5", "٣٢"])
+def test_a_lens_whose_file_tells_of_an_impossible_size_is_refused(tmp_path, said):
+    lens = Lens("full", 3)
+    write_tensors(tmp_path, {"lens": lens.state_dict()}, {"lens": {SIDE: said}})
+    with pytest.raises(BadInput, match=r"--lens_weights .* is damaged: it says that it was trained at"):
+        load_weights(lens, tmp_path / "lens.safetensors", "--lens_weights")
 
 
 def test_a_lens_that_was_trained_with_noise_is_missed_without(tmp_path, photos, capsys):
@@ -187,8 +205,18 @@ def test_a_probe_gives_the_runs_own_figures_again_and_adds_other_sources(tmp_pat
     assert after["downstream"]["photos"] == before["downstream"]["photos"]
     assert after["pretext"] == before["pretext"]
     assert after["reconstruction"] == before["reconstruction"]
+    assert after["validation"] == before["validation"]
     assert after["downstream"]["other"]["chance"] < 0.6
     assert probe.main([str(finished), "--weights", "best"]) == 0
+    # Validation figures are those of the weights: the last evaluation's, or that of the best ones.
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    evaluated = {line["step"]: line for line in lines if line["kind"] == "val"}
+    best = json.loads((finished / "summary-best.json").read_text())["validation"]
+    for found, step in ((after["validation"], 6), (best, before["best"]["step"])):
+        assert {name: found[name] for name in ("raw", "lensed", "clean", "psnr")} == {
+            name: evaluated[step][name] for name in ("raw", "lensed", "clean", "psnr")
+        }
+        assert found["gap"] == pytest.approx(found["raw"] - found["lensed"])
     again = write_folder(tmp_path / "elsewhere" / "other", 25, seed=6)
     assert probe.main([str(finished), "--probe", str(again)]) == 0
     both = json.loads((finished / "summary.json").read_text())["downstream"]
