@@ -15,6 +15,8 @@ from lens.data import Images
 from lens.patterns import search
 from lens.protocols import BadInput, Listing
 
+UNLABELLED = "unlabelled"
+"""The split of images without a label, where the task asks for it."""
 LEAST = 20
 """Training images (with those kept fresh) that a source needs for a network to learn what sets it apart."""
 
@@ -69,6 +71,21 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
     if by_source:
         _refuse_small(images, fresh_fraction > 0)
     return images
+
+
+def labelled_only(images: Images) -> Images:
+    """The images for a task that asks for the label: those without one stand in no split, and a note counts them.
+
+    Where none has a label, they are left as they are: the task refuses them.
+    """
+    without = images.label < 0
+    if not without.any() or without.all():
+        return images
+    first = images.names[int(np.flatnonzero(without)[0])]
+    note = (
+        f"{int(without.sum()):,} of {len(images):,} images have no label ({first!r}): the task is not asked about them"
+    )
+    return dataclasses.replace(images, split=np.where(without, UNLABELLED, images.split), notes=(*images.notes, note))
 
 
 def copies_together(images: Images) -> Images:

@@ -271,13 +271,14 @@ def training_images(settings: Settings) -> data.Images:
             divide.refuse_unmatched(settings.group_by, keys, listings)
 
     images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
-    return divide.divided(
+    images = divide.divided(
         images,
         by_source=by_source,
         split_sources=settings.split_sources,
         fresh_fraction=fraction,
         seed=settings.seed,
     )
+    return divide.labelled_only(images) if trait(find("task", settings.task), "answer") == "label" else images
 
 
 def build(
@@ -393,7 +394,7 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
     if trait(task, "answer") == "label":
         name = key_name(settings.task)
         label, kinds = classes.pooled(images)
-        missing = int((label < 0).sum())
+        missing = int((label[images.split != divide.UNLABELLED] < 0).sum())
         if missing:
             raise BadInput(
                 f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders, or take those images away"
