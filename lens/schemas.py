@@ -66,6 +66,7 @@ class Probe(Fitted, total=False):
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     source: str
+    n_test_left_out: Count
     linear: Number
     linear_ci: Interval
     knn: Number
