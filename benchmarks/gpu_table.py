@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lens import intervals
+
 Row = tuple[str, str, str, str]
 """The part, what was measured, the figure, what it stands beside."""
 
@@ -142,9 +144,9 @@ def _cast(result: dict[str, Any]) -> list[Row]:
 
 
 def _percent(values: dict[str, Any], name: str) -> str:
-    """An accuracy in % with its 95 % interval."""
-    low, high = values[f"{name}_ci"]
-    return f"{100 * values[name]:.1f} % ({100 * low:.1f} – {100 * high:.1f})"
+    """An accuracy in % with its 95 % interval, or that there are too few groups for one."""
+    ends = intervals.words(values[f"{name}_ci"], lambda end: f"{100 * end:.1f}")
+    return f"{100 * values[name]:.1f} % ({ends})"
 
 
 def _arrow_note(result: dict[str, Any], dry: bool) -> str:

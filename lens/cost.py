@@ -37,8 +37,8 @@ def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> d
     return {split: some_of(players, part, known[split]) for split, part in sets.items()}
 
 
-def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: int) -> dict[str, Any]:
-    """Accuracy on class labels of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
+def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int) -> dict[str, Any]:
+    """Accuracy on `count` classes of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
 
     `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
     """
@@ -49,7 +49,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], classes: i
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         judges = [
-            fresh.judged(players, players.settings.judges[0], classes, pictures, seed, f"{kind}, class labels", flip=True)
+            fresh.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
             for seed in players.settings.judge_seeds
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in judges]

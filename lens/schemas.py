@@ -88,6 +88,7 @@ class Probe(Fitted, total=False):
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     source: str
+    n_test_left_out: Count
     n_val: Count
     val_linear: Number
     val_knn: Number

@@ -29,7 +29,7 @@ from lens.walk import own_kind
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
 GRID = {
-    "settings": TINY_SETTINGS | {"test_images": 8, "probe_images": 20},
+    "settings": TINY_SETTINGS | {"test_images": 10, "probe_images": 20},
     "axes": {
         "images": {"natural": {}, "planted": {"shortcut": "arrow"}},
         "adversary": {"no lens": {"adversary": "none"}, "lens": {"adversary": "uniform", "target_psnr": 25}},

@@ -21,7 +21,7 @@ from lens.finished import Finished
 from lens.protocols import BadInput
 from lens.run import Run
 
-SHORT = ["--test_images", "8", "--probe_images", "20", "--steps", "1", "--eval_every", "30", "--checkpoint_every", "30"]
+SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--eval_every", "30", "--checkpoint_every", "30"]  # fmt: skip
 
 
 ENCODER = "tu-tf_mobilenetv3_small_minimal_100"
