@@ -21,7 +21,9 @@ def start(main, *argv, log):
 
     The process's `exitcode`, after `join`, is what `main` gives, or −n where signal n has killed it.
     """
-    process = CONTEXT.Process(target=_begin, args=(main, argv, str(log), dict(os.environ)))
+    process = CONTEXT.Process(
+        target=_begin, args=(main, argv, str(log), dict(os.environ), multiprocessing.get_start_method())
+    )
     process.start()
     return process
 
@@ -33,7 +35,8 @@ def run(main, *argv, log):
     return process.exitcode
 
 
-def _begin(main, argv, log, environment):
+def _begin(main, argv, log, environment, method):
+    multiprocessing.set_start_method(method, force=True)  # of its readers: here it would be the forkserver
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
