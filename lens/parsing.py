@@ -386,11 +386,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     """
     argv = _flags_last(normalise_arguments(argv, settings))
     refuse_times(argv, settings)
-    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
-    kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]  # type: ignore[arg-type]
-    several: Any = {"nargs": "+"} if kind.startswith("list") else {}
-    parser.add_argument(positional, type=str, help=what, **several)
-    parser.add_class_arguments(settings, None, skip={positional})
+    parser = _simple_parser(prog, settings, positional, what)  # type: ignore[arg-type]
     parsed = parser.instantiate(parser.parse_args(argv))
     values = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
@@ -399,6 +395,16 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
             several = [words.checked(field.name, one, is_path=True) for one in as_list(value)]
             values[field.name] = several if isinstance(value, list) else several[0]
     return settings(**values)
+
+
+@functools.lru_cache(maxsize=16)
+def _simple_parser(prog: str, settings: type[Any], positional: str, what: str) -> _Parser:
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
+    kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]
+    several: Any = {"nargs": "+"} if kind.startswith("list") else {}
+    parser.add_argument(positional, type=str, help=what, **several)
+    parser.add_class_arguments(settings, None, skip={positional})
+    return parser
 
 
 def _flags_last(argv: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lens import parsing, train
+from lens import parsing, probe, train
 from lens.grid_file import read
 from lens.parsing import differing, parse, refuse_foreign_code
 from lens.protocols import BadInput, find
@@ -240,3 +240,22 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
     afresh = parse([], "lens.train")
     assert len(made) == 6
     assert again == afresh
+
+
+def test_the_parser_of_a_small_verb_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
+    read = []
+    describe = parsing._description
+    monkeypatch.setattr(parsing, "_description", lambda prog: read.append(prog) or describe(prog))
+    parsing._simple_parser.cache_clear()
+
+    def parsed(*argv):
+        return parsing.parse_simple([*argv], "lens.probe", probe.ProbeSettings, "run", "run directories")
+
+    other = parsed("a", "--probe", "c", "--weights", "best")
+    assert (other.run, other.probe, other.weights) == (["a"], ["c"], "best")
+    other.probe.clear()
+    again = parsed("a")
+    assert read == ["lens.probe"]
+    parsing._simple_parser.cache_clear()
+    assert parsed("a") == again
+    assert len(read) == 2
