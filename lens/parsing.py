@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -213,17 +214,11 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
     sections = {key_name(chosen[kind]): plugin for kind, plugin in plugins.items()}
     known = {field.name for field in dataclasses.fields(Settings)}
-    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
-    opened = _add_settings(parser, Settings, None)
-    # How many steps is the default of the default: --epochs may say it instead (`train.total_steps`).
-    preferred = {k: v for k, v in protocols.trait(plugins["task"], "defaults").items() if k != "steps"}
-    parser.set_defaults(preferred)
-    for kind, plugin in plugins.items():
-        name = key_name(chosen[kind])
-        if name in known:
+    preferred = _preferred(plugins["task"])
+    for kind in plugins:
+        if (name := key_name(chosen[kind])) in known:
             raise BadInput(f"--{kind} {chosen[kind]}: {name} is the name of a setting; give the file another name")
-        opened += _add_settings(parser, plugin, name)
+    parser, opened = _parser(prog, tuple((key_name(chosen[kind]), plugin) for kind, plugin in plugins.items()))
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
         layers[0] = {k: v for k, v in base.items() if k in known or k in sections or not isinstance(v, dict)}
@@ -258,6 +253,26 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     if refuse_idle:
         idle.refuse(settings, sorted(given))
     return Parsed(settings, made, plain, frozenset(given))
+
+
+@functools.lru_cache(maxsize=16)
+def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...]) -> tuple[_Parser, tuple[str, ...]]:
+    """The parser of a run with such a task and shortcut, by name, and the settings into which it does not look.
+
+    A grid parses the settings of every cell: reading them from the source takes longer than all the rest.
+    """
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
+    opened = _add_settings(parser, Settings, None)
+    parser.set_defaults(_preferred(plugins[0][1]))
+    for name, plugin in plugins:
+        opened += _add_settings(parser, plugin, name)
+    return parser, tuple(opened)
+
+
+def _preferred(task: type[Any]) -> dict[str, Any]:
+    """The defaults of a task. How many steps is the default of the default: --epochs may say it instead (`train.total_steps`)."""
+    return {k: v for k, v in protocols.trait(task, "defaults").items() if k != "steps"}
 
 
 def _add_settings(parser: _Parser, settings: type[Any], section: str | None) -> list[str]:
@@ -367,11 +382,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     """
     argv = _flags_last(normalise_arguments(argv, settings))
     refuse_times(argv, settings)
-    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
-    kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]  # type: ignore[arg-type]
-    several: Any = {"nargs": "+"} if kind.startswith("list") else {}
-    parser.add_argument(positional, type=str, help=what, **several)
-    parser.add_class_arguments(settings, None, skip={positional})
+    parser = _simple_parser(prog, settings, positional, what)  # type: ignore[arg-type]
     parsed = parser.instantiate(parser.parse_args(argv))
     values = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
@@ -380,6 +391,16 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
             several = [words.checked(field.name, one, is_path=True) for one in as_list(value)]
             values[field.name] = several if isinstance(value, list) else several[0]
     return settings(**values)
+
+
+@functools.lru_cache(maxsize=16)
+def _simple_parser(prog: str, settings: type[Any], positional: str, what: str) -> _Parser:
+    parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
+    kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]
+    several: Any = {"nargs": "+"} if kind.startswith("list") else {}
+    parser.add_argument(positional, type=str, help=what, **several)
+    parser.add_class_arguments(settings, None, skip={positional})
+    return parser
 
 
 def _flags_last(argv: list[str]) -> list[str]:

@@ -34,6 +34,16 @@ def fit(words: list[str]) -> list[str]:
     return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]
 
 
+LONGEST = ("ranks", "strangers", "train", "gpu", "proof", "readme", "ablate", "faults", "run", "probe", "compare")
+"""The files that take longest, the longest first: begun last, one of them would leave the other process waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    assert all(Path(__file__).with_name(name).is_file() for name in place)
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["LENS_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from conftest import TINY, fit
 from scipy import stats
 from test_data import write_parquet
 
-from lens import ablate, grid_summary, grid_table, train
+from lens import ablate, grid_summary, grid_table, schedule, train
 from lens.compare_arms import holm, mean_sem, paired
 from lens.grid_file import read
 from lens.protocols import BadInput
@@ -99,7 +101,41 @@ def one_error(capsys):
 # --- whole grids ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_summaries_say(tmp_path, photos, capsys):
+class Forked:
+    """Stands for `subprocess.Popen` of a job: what its command does, in a fork that need not import everything again."""
+
+    def __init__(self, command, stdout, **more):
+        assert command[: len(ablate.TRAIN)] == ablate.TRAIN
+        log = os.readlink(f"/proc/self/fd/{stdout.fileno()}")
+        self.process = forks.start(train.main, *command[len(ablate.TRAIN) :], log=log)
+        self.terminate, self.kill = self.process.terminate, self.process.kill
+
+    @property
+    def returncode(self):
+        return self.process.exitcode
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self):
+        self.process.join()
+
+
+@pytest.fixture
+def forking(monkeypatch):
+    """All jobs but those that resume a run are forks."""
+
+    def begin(command, **more):
+        resumes = any(word.startswith("--resume") for word in command)
+        return (subprocess.Popen if resumes else Forked)(command, **more)
+
+    stands = types.SimpleNamespace(Popen=begin, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(schedule, "subprocess", stands)
+
+
+def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_summaries_say(
+    tmp_path, photos, capsys, forking
+):
     rules = [{"when": {"images": "planted", "adversary": "lens"}, "set": {"lr": 1e18}}]
     file = write_grid(tmp_path, seeds=[3], settings=GRID["settings"] | {"data": str(photos)}, rules=rules)
     out = tmp_path / "out"

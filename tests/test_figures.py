@@ -1,9 +1,12 @@
 """Tables and notebooks: what is shown comes from the package."""
 
 import ast
+import io
 import json
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from lens import figures, terminal
@@ -35,6 +38,49 @@ def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
     shown = capsys.readouterr().err
     for words in ("set[real]", "files [red]/s", "at [bold]one"):
         assert words in shown
+
+
+def test_the_edits_are_rows_of_pictures_beside_their_names_on_one_axis(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    clean, original, lensed = rng.integers(0, 256, (3, 5, 8, 8, 3)).astype(np.uint8)
+    drawn = []
+    monkeypatch.setattr(figures, "save_picture", lambda plt, figure, file: drawn.append(figure))
+    figures.edits({"clean": clean, "original": original, "lensed": lensed}, tmp_path / "edits.png")
+    ((axis,),) = (figure.axes for figure in drawn)
+    shown = axis.images[0].get_array()
+    assert shown.shape == (4 * 8 + 3, 5 * 8 + 4, 3)
+    difference = figures.difference(original, lensed, figures.amplification(original, lensed))
+    centres = axis.get_yticks()
+    for number, pictures in enumerate((clean, original, lensed, difference)):
+        for column, picture in enumerate(pictures):
+            assert np.array_equal(shown[9 * number : 9 * number + 8, 9 * column : 9 * column + 8], picture)
+        assert centres[number] == 9 * number + 3.5
+    assert (shown[8::9] == 255).all()
+    assert (shown[:, 8::9] == 255).all()
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names[:3] == ["clean", "planted", "lensed"]
+    assert names[3].startswith("difference × ")
+
+
+def test_a_picture_has_the_pixels_of_savefig_and_is_drawn_once(monkeypatch):
+    plt = figures.pyplot()
+
+    def figure():
+        made, axis = plt.subplots(figsize=(3, 2))
+        axis.plot([1, 2, 4], label="a")
+        axis.legend()
+        made.tight_layout()
+        return made
+
+    stream = io.BytesIO()
+    (slow := figure()).savefig(stream, dpi=130, format="png")
+    plt.close(slow)
+    made, times = figure(), []
+    draw = made.draw
+    monkeypatch.setattr(made, "draw", lambda renderer: times.append(renderer) or draw(renderer))
+    found, expected = (np.array(PIL.Image.open(file)) for file in (io.BytesIO(figures.png(plt, made)), stream))
+    assert np.array_equal(found, expected)
+    assert len(times) == 1
 
 
 def test_there_is_a_notebook():

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,8 @@ from lens.protocols import BadInput
 from lens.ranks import Ranks
 from lens.terminal import guard
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lens.train"]
+ROOT = str(Path(__file__).parent.parent)
+TORCHRUN = ["--standalone", "--nproc-per-node=2", "-m", "lens.train"]
 DOUBLE = [
     *TINY,
     "--precision",
@@ -38,16 +40,64 @@ DOUBLE = [
 ]
 
 
-def start(*argv, also=(), **more):
-    path = os.pathsep.join(map(str, [Path(__file__).parent.parent, *also]))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    return subprocess.Popen([*TORCHRUN, *argv], stderr=subprocess.PIPE, text=True, env=environment, **more)
+def torchrun(argv):
+    """torchrun's own main, but that it forks its ranks: each leaves its process's number in the folder PIDS."""
+    from torch.distributed import run
+
+    real = run.elastic_launch
+
+    def forking(config, entrypoint):
+        assert os.path.samefile(entrypoint, sys.executable)
+        config.start_method = "fork"
+        return lambda *command: real(config, a_rank)(argv)
+
+    run.elastic_launch = forking
+    run.main([*TORCHRUN, *argv])
 
 
-def launch(*argv, also=()):
-    process = start(*argv, also=also)
-    _, error = process.communicate(timeout=300)
-    return process.returncode, error
+def a_rank(argv):
+    Path(os.environ["PIDS"], os.environ["RANK"]).write_text(str(os.getpid()))
+    if os.environ["RANK"] == "0" and (seconds := float(os.environ.get("SLOW_TO_SPEAK", 0))):
+        quick = sys.stderr.write
+
+        def write(text):
+            if "lens: error" in text:
+                time.sleep(seconds)
+            return quick(text)
+
+        sys.stderr.write = write
+    code = train.main(argv)
+    if code:
+        sys.exit(code)
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Begins a training of two ranks: its process, which has the ranks' numbers and what was printed."""
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    (tmp_path / "pids").mkdir()
+
+    def start(*argv):
+        process = forks.start(torchrun, *argv, log=tmp_path / "log")
+        process.pids, process.log = tmp_path / "pids", tmp_path / "log"
+        return process
+
+    return start
+
+
+def told(process, seconds=300):
+    """What a training has printed, once it has ended, and its exit code."""
+    process.join(seconds)
+    assert process.exitcode is not None, process.log.read_text()
+    error = process.log.read_text()
+    process.log.write_text("")
+    return process.exitcode, error
+
+
+@pytest.fixture
+def launch(started):
+    """A training of two ranks from its beginning to its end: exit code and what was printed."""
+    return lambda *argv: told(started(*argv))
 
 
 def players(run, step):
@@ -62,11 +112,21 @@ def furthest(a, b):
     )
 
 
-@pytest.mark.parametrize("mode", [["--shortcut", "arrow"], ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--exemplar.embedding", "8"], ["--lens_noise", "0.03", "--feed", "lensed"]])  # fmt: skip
-def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mode, photos, tmp_path):
+def afresh(*argv):
+    """The same by torchrun's command, whose ranks are processes that import everything themselves."""
+    command = [sys.executable, "-m", "torch.distributed.run", *TORCHRUN, *argv]
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=300)  # fmt: skip
+    return done.returncode, done.stderr
+
+
+REAL = ["--shortcut", "arrow"]
+
+
+@pytest.mark.parametrize("mode", [REAL, ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--exemplar.embedding", "8"], ["--lens_noise", "0.03", "--feed", "lensed"]])  # fmt: skip
+def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mode, photos, tmp_path, launch):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train.main([*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{one}"]) == 0
-    code, error = launch(*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{two}")
+    code, error = (afresh if mode == REAL else launch)(*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{two}")
     assert code == 0, error
     assert furthest(players(one, 2), players(two, 2)) < 1e-9
     assert furthest(players(one, 3), players(two, 3)) < 1e-9
@@ -87,7 +147,7 @@ def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mod
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # logged as float32
 
 
-def test_statistics_of_each_rank_alone_are_another_run(photos, tmp_path):
+def test_statistics_of_each_rank_alone_are_another_run(photos, tmp_path, launch):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train.main([*DOUBLE, "--data", f"{photos}", "--out", f"{one}"]) == 0
     code, error = launch(*DOUBLE, "--norm_sync", "local", "--data", f"{photos}", "--out", f"{two}")
@@ -107,39 +167,30 @@ def test_statistics_of_each_rank_alone_are_another_run(photos, tmp_path):
 def wait_for(path, process):
     end = time.monotonic() + 120
     while not path.exists():
-        assert process.poll() is None, process.stderr.read()
+        assert process.exitcode is None, process.log.read_text()
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
 def ranks_of(process):
-    """The worker processes of a torchrun, by rank."""
-    found = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            variables = dict(v.split("=", 1) for v in (place / "environ").read_text().split("\0") if "=" in v)
-        except (OSError, ValueError):
-            continue
-        if parent == process.pid and "RANK" in variables:
-            found[int(variables["RANK"])] = int(place.name)
-    return found
+    """The processes of a training's ranks, in order."""
+    return [int((process.pids / str(rank)).read_text()) for rank in range(2)]
 
 
 LONG = [*TINY, "--steps", "12", "--checkpoint_every", "4", "--eval_every", "6"]
 
 
-def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tmp_path):
+def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tmp_path, launch, started):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     code, error = launch(*LONG, "--data", f"{photos}", "--out", f"{whole}")
     assert code == 0, error
-    process = start(*LONG, "--data", f"{photos}", "--out", f"{parts}", start_new_session=True)
+    process = started(*LONG, "--data", f"{photos}", "--out", f"{parts}")
     wait_for(parts / "checkpoint" / "step-00000004", process)
     workers = ranks_of(process)
-    for pid in (process.pid, *workers.values()):
+    for pid in (process.pid, *workers):
         os.kill(pid, signal.SIGKILL)
-    process.communicate()
-    assert len(workers) == 2
+    process.join()
+    assert len(set(workers)) == 2
     assert not (parts / "summary.json").exists()
     code, error = launch("--resume", f"{parts}")
     assert code == 0, error
@@ -149,55 +200,37 @@ def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tm
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_dead_rank_ends_the_others_with_a_message(rank, photos, tmp_path):
+def test_a_dead_rank_ends_the_others_with_a_message(rank, photos, tmp_path, started):
     argv = [*TINY, "--steps", "100000", "--checkpoint_every", "2", "--eval_every", "100000", "--data", f"{photos}"]
-    process = start(*argv, "--out", f"{tmp_path / 'run'}")
+    process = started(*argv, "--out", f"{tmp_path / 'run'}")
     wait_for(tmp_path / "run" / "checkpoint" / "step-00000002", process)
     os.kill(ranks_of(process)[rank], signal.SIGKILL)
-    _, error = process.communicate(timeout=100)
-    assert process.returncode != 0
+    code, error = told(process, 100)
+    assert code != 0
     assert f"lens: error: rank {1 - rank}: another rank has died" in error
     assert "--resume" in error
 
 
-def test_a_stop_is_agreed_on_and_saved(photos, tmp_path):
+def test_a_stop_is_agreed_on_and_saved(photos, tmp_path, started):
     argv = [*TINY, "--steps", "100000", "--checkpoint_every", "100000", "--eval_every", "100000", "--data", f"{photos}"]
-    process = start(*argv, "--out", f"{tmp_path / 'run'}")
+    process = started(*argv, "--out", f"{tmp_path / 'run'}")
     wait_for(tmp_path / "run" / "metrics.jsonl", process)
     os.kill(ranks_of(process)[1], signal.SIGTERM)  # to one rank only
-    _, error = process.communicate(timeout=100)
+    _, error = told(process, 100)
     saved = list((tmp_path / "run" / "checkpoint").glob("step-*"))
     assert len(saved) == 1, error
     assert "stopped by a signal" in error
 
 
-SLOW_TO_SPEAK = """
-import os, sys, time
-
-if os.environ.get("RANK") == "0":
-    quick = sys.stderr.write
-
-    def write(text):
-        if "lens: error" in text:
-            time.sleep(4)
-        return quick(text)
-
-    sys.stderr.write = write
-"""
-
-
 @pytest.fixture
-def slow_to_speak(tmp_path):
-    """A folder for the ranks' path: the first waits four seconds before each error, as on a machine that is busy."""
-    folder = tmp_path / "slow"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(SLOW_TO_SPEAK)
-    return [folder]
+def slow_to_speak(monkeypatch):
+    """The first rank waits four seconds before each error, as on a machine that is busy."""
+    monkeypatch.setenv("SLOW_TO_SPEAK", "4")
 
 
-def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path, slow_to_speak):
+def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path, launch, slow_to_speak):
     argv = [*TINY, "--batch_size", "5", "--data", f"{photos}", "--out", f"{tmp_path / 'run'}"]
-    code, error = launch(*argv, also=slow_to_speak)
+    code, error = launch(*argv)
     assert code != 0
     assert error.count("lens: error:") == 1
     assert "lens: error: rank" not in error
@@ -217,16 +250,16 @@ def test_a_mistake_of_another_rank_alone_is_told_by_that_rank(monkeypatch, capsy
     assert capsys.readouterr().err == "lens: error: rank 1: no such folder here\n"
 
 
-def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path, slow_to_speak):
+def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path, launch, slow_to_speak):
     run = tmp_path / "run"
     assert train.main([*DOUBLE, "--data", f"{photos}", "--out", f"{run}"]) == 0
     record = gzip.decompress((run / "splits.jsonl.gz").read_bytes())
     (run / "splits.jsonl.gz").write_bytes(gzip.compress(record.replace(b"000.png", b"other.png")))
-    code, error = launch("--resume", f"{run}", "--steps", "5", also=slow_to_speak)
+    code, error = launch("--resume", f"{run}", "--steps", "5")
     assert code != 0
     assert "was trained on other images" in error
     assert error.count("lens: error:") == 1
-    code, error = launch(*TINY, "--data", f"{photos}", also=slow_to_speak)
+    code, error = launch(*TINY, "--data", f"{photos}")
     assert "lens: error: torchrun needs --out" in error
     assert error.count("lens: error:") == 1
 

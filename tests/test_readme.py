@@ -1,5 +1,6 @@
 """Every command of README runs, with tiny overrides."""
 
+import functools
 import re
 import shlex
 import shutil
@@ -9,7 +10,7 @@ import pytest
 from conftest import TINY, fit, write_folder
 from test_data import write_parquet
 
-from lens import ablate, cli, train
+from lens import ablate, cli, fresh, train
 
 ROOT = Path(__file__).parent.parent
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
@@ -78,6 +79,7 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
         argv = fit(argv)
     if "--removal" in argv:
         argv += ["--removal_steps", "2", "--removal_seeds", "1"]
+        monkeypatch.setattr(fresh, "Recipe", functools.partial(fresh.Recipe, batch=8))
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
         argv += ["--out", str(tmp_path / "grid")]

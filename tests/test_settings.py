@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lens import train
+from lens import parsing, probe, train
 from lens.grid_file import read
 from lens.parsing import differing, parse, refuse_foreign_code
 from lens.protocols import BadInput, find
@@ -219,3 +219,43 @@ def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():
     assert train.total_steps(parse([*two, "--epochs", "3"], "lens.train").settings, 10, 1000) == 30
     assert train.total_steps(parse([*two, "--steps", "7"], "lens.train").settings, 10, 1000) == 7
     assert train.total_steps(parse([], "lens.train").settings, 10) == train.DEFAULT_STEPS
+
+
+def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
+    made = []
+    add = parsing._add_settings
+    monkeypatch.setattr(parsing, "_add_settings", lambda *given: made.append(given[1]) or add(*given))
+    parsing._parser.cache_clear()
+    first = parse([], "lens.train")
+    assert made == [Settings, *(type(first.plugins[kind]) for kind in ("task", "shortcut"))]
+    words = ["--probe", "a", "--data", "b", "--extractor_args.width", "3", "--steps", "7"]
+    other = parse(words, "lens.train")
+    assert (other.settings.probe, other.settings.extractor_args, other.settings.steps) == (["a"], {"width": 3}, 7)
+    for found in (first, other):  # whoever changes what he was given changes nobody's defaults
+        for value in (*vars(found.settings).values(), *found.plain.values()):
+            value.clear() if isinstance(value, list | dict) else None
+    again = parse([], "lens.train")
+    assert len(made) == 3
+    parsing._parser.cache_clear()
+    afresh = parse([], "lens.train")
+    assert len(made) == 6
+    assert again == afresh
+
+
+def test_the_parser_of_a_small_verb_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
+    read = []
+    describe = parsing._description
+    monkeypatch.setattr(parsing, "_description", lambda prog: read.append(prog) or describe(prog))
+    parsing._simple_parser.cache_clear()
+
+    def parsed(*argv):
+        return parsing.parse_simple([*argv], "lens.probe", probe.ProbeSettings, "run", "run directories")
+
+    other = parsed("a", "--probe", "c", "--weights", "best")
+    assert (other.run, other.probe, other.weights) == (["a"], ["c"], "best")
+    other.probe.clear()
+    again = parsed("a")
+    assert read == ["lens.probe"]
+    parsing._simple_parser.cache_clear()
+    assert parsed("a") == again
+    assert len(read) == 2

@@ -1,17 +1,15 @@
 """Whole runs: what they leave behind, and that a run killed at any moment ends as if nothing had happened."""
 
-import contextlib
 import gzip
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -229,88 +227,36 @@ def test_a_probe_gives_the_runs_own_figures_again_and_adds_other_sources(tmp_pat
 
 # --- stopping and resuming -------------------------------------------------------------------------------------------
 
-SERVER = """
-import json, os, signal, sys
-import lens.train, lens.experiment, lens.evaluate, lens.figures, timm, segmentation_models_pytorch, sklearn.linear_model
-import sklearn.neighbors, kornia.metrics, kornia.color, matplotlib.pyplot
-for line in sys.stdin:  # each line is a command; a fork runs it, so that the imports are paid once
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os._exit(lens.train.main(json.loads(line)))
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-class Server:
-    """Runs `python -m lens.train` in forks of one process, each as killable as a process of its own."""
-
-    def __init__(self, log):
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", SERVER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-
-    def start(self, argv):
-        self.process.stdin.write(json.dumps(argv) + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def wait(self):
-        return int(self.process.stdout.readline())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(30)
-        self.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with open(tmp_path_factory.mktemp("server") / "log", "w") as log:
-        server = Server(log)
-        yield server
-        server.close()
-
-
 KILLED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, photos, server):
+def uninterrupted(tmp_path_factory, photos):
+    """A run in a process of its own, and its seconds."""
     folder = tmp_path_factory.mktemp("runs")
-    out = folder / "uninterrupted"
-    server.start([*TINY, "--data", str(photos), "--out", str(folder / "warm"), *KILLED])  # imports, cache
-    assert server.wait() == 0
+    argv = [*TINY, "--data", str(photos), *KILLED, "--out"]
+    assert forks.run(train.main, *argv, str(folder / "warm"), log=folder / "log") == 0  # imports, cache
     started = time.monotonic()
-    server.start([*TINY, "--data", str(photos), "--out", str(out), *KILLED])
-    assert server.wait() == 0
-    return out, time.monotonic() - started
+    assert forks.run(train.main, *argv, str(folder / "whole"), log=folder / "log") == 0
+    return folder / "whole", time.monotonic() - started
 
 
-def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path, photos, server, uninterrupted):
+def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path, photos, uninterrupted):
     whole, seconds = uninterrupted
     rng = random.Random(0)
     seen = set()
     for trial in range(10):
         out = tmp_path / f"run{trial}"
         argv = [*TINY, "--data", str(photos), "--out", str(out), *KILLED]
-        child = server.start(argv)
+        child = forks.start(train.main, *argv, log=tmp_path / "log")
         # Spread over the whole run: start, steps, writes, measuring.
         time.sleep(seconds * (trial + rng.random()) / 10)
-        with contextlib.suppress(ProcessLookupError):  # it may just have finished: that is a moment too
-            os.kill(child, signal.SIGKILL)
-        server.wait()
+        child.kill()  # it may just have finished: that is a moment too
+        child.join()
         steps = sorted((out / "checkpoint").glob("step-*"))
         seen.add("finished" if (out / "summary.json").exists() else steps[-1].name if steps else out.exists())
-        server.start(["--resume", str(out)] if out.exists() else argv)
-        assert server.wait() == 0, (trial, seen)
+        again = ["--resume", str(out)] if out.exists() else argv
+        assert forks.run(train.main, *again, log=tmp_path / "log") == 0, (trial, seen)
         same_weights(whole, out)
         expected, got = ([json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()] for d in (whole, out))
         for a, b in zip(expected, got, strict=True):
@@ -320,17 +266,28 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_exits_cleanly(tmp_path, photos, server, number):
+def test_a_signal_saves_and_exits_cleanly(tmp_path, photos, number):
     out = tmp_path / "r"
-    child = server.start(
-        [*TINY, "--data", str(photos), "--out", str(out), *KILLED, "--steps", "100000", "--checkpoint_every", "100000"]
-    )
+    argv = [
+        *TINY,
+        "--data",
+        str(photos),
+        "--out",
+        str(out),
+        *KILLED,
+        "--steps",
+        "100000",
+        "--checkpoint_every",
+        "100000",
+    ]
+    child = forks.start(train.main, *argv, log=tmp_path / "log")
     metrics = out / "metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(child, number)
-    assert server.wait() == 128 + number
+    os.kill(child.pid, number)
+    child.join()
+    assert child.exitcode == 128 + number
     saved = sorted((out / "checkpoint").glob("step-*"))
     assert len(saved) == 1
     step = json.loads((saved[0] / "state.json").read_text())["step"]

@@ -1,0 +1,52 @@
+"""Processes forked from one that has imported everything: each as killable as one begun afresh, without its seconds of imports."""
+
+import atexit
+import multiprocessing
+import os
+import sys
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "lens.train", "lens.evaluate", "lens.figures", "lens.figures_removal", "lens.proof", "lens.rehearsal", "lens.shown",
+        "lens.trainer", "kornia.color", "kornia.metrics", "lightning_fabric.strategies.ddp", "matplotlib.pyplot",
+        "pytorch_metric_learning.losses",
+        "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "timm", "torch.distributed.run",
+    ]
+)  # fmt: skip
+
+
+def start(main, *argv, log):
+    """Begin `main(argv)` with this process's environment and folder; its output is appended to `log`.
+
+    The process's `exitcode`, after `join`, is what `main` gives, or −n where signal n has killed it.
+    """
+    process = CONTEXT.Process(
+        target=_begin, args=(main, argv, str(log), dict(os.environ), multiprocessing.get_start_method())
+    )
+    process.start()
+    return process
+
+
+def run(main, *argv, log):
+    """`start`, to its end: the exit code."""
+    process = start(main, *argv, log=log)
+    process.join()
+    return process.exitcode
+
+
+def _begin(main, argv, log, environment, method):
+    multiprocessing.set_start_method(method, force=True)  # of its readers: here it would be the forkserver
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.exit(main(list(argv)))
+
+
+@atexit.register
+def _kill_what_is_left():
+    """What a failed test has left running would be waited for."""
+    for process in multiprocessing.active_children():
+        process.kill()
