@@ -228,7 +228,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     refuse_times(told, Settings)
     for section, plugin in sections.items():
         refuse_times(told, plugin, f"{section}.")
-    parsed = parser.parse_args(words.gathered(told, opened))
+    parsed = _told(parser, words.gathered(told, opened))
     plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
@@ -383,7 +383,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     argv = _flags_last(normalise_arguments(argv, settings))
     refuse_times(argv, settings)
     parser = _simple_parser(prog, settings, positional, what)  # type: ignore[arg-type]
-    parsed = parser.instantiate(parser.parse_args(argv))
+    parsed = parser.instantiate(_told(parser, argv))
     values = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = values[field.name] = getattr(parsed, field.name)
@@ -391,6 +391,16 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
             several = [words.checked(field.name, one, is_path=True) for one in as_list(value)]
             values[field.name] = several if isinstance(value, list) else several[0]
     return settings(**values)
+
+
+def _told(parser: _Parser, told: list[str]) -> Any:
+    """What a parser makes of words. One that has refused them, or shown help or settings, keeps traces: it is not used again."""
+    try:
+        return parser.parse_args(told)
+    except BaseException:
+        _parser.cache_clear()
+        _simple_parser.cache_clear()
+        raise
 
 
 @functools.lru_cache(maxsize=16)

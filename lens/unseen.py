@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,18 @@ from lens.terminal import printable, say
 
 LEFT_OUT = "learnt"
 """The split of held-out images that somebody has learnt from: nobody is asked about them."""
-HELD_OUT = ("val", "test")
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-def learnt(images: Images, trained: Images) -> Mask:
-    """Which images (n,) a run has trained on or chosen by: they stand in its training or validation split.
+def learnt(images: Images, trained: Images, splits: Sequence[str]) -> Mask:
+    """Which images (n,) stand in some splits of a run's images: "train" for what it has trained on, "val" for what it chose by.
 
     They are known by their place, or by a hash of their content where both sides have one. An image in the run's own test
     split is none of them, whatever else holds the same pixels: it is what the run itself is measured on.
     """
     theirs, mine = _places(trained), _places(images)
-    seen = np.isin(trained.split, ("train", "val")).tolist()
+    seen = np.isin(trained.split, splits).tolist()
     tested = (trained.split == "test").tolist()
     places = {place for place, is_seen in zip(theirs, seen, strict=True) if is_seen}
     own = {place for place, is_test in zip(theirs, tested, strict=True) if is_test}
@@ -39,14 +39,16 @@ def learnt(images: Images, trained: Images) -> Mask:
 
 
 def without_learnt(images: Images, trained: Images, run: str) -> Images:
-    """The images with those of the val and test splits that `run` has learnt from in neither; how many is said.
+    """The images without those held-out ones that `run` has learnt from; how many is said.
 
-    `trained` are the images of that run, divided as it had them. Raises BadInput where a source has no test image left.
+    Of the test split that is what the run has trained on or chosen by, of the val split what it has trained on. `trained` are
+    the images of that run, divided as it had them. Raises BadInput where a source has no test image left.
     """
     alike = images.stores == trained.stores and images.names == trained.names
     if alike and np.array_equal(images.store, trained.store) and np.array_equal(images.split, trained.split):
         return images
-    gone = learnt(images, trained) & np.isin(images.split, HELD_OUT)
+    gone = learnt(images, trained, ("train", "val")) & (images.split == "test")
+    gone |= learnt(images, trained, ("train",)) & (images.split == "val")
     if not gone.any():
         return images
     for number, key in enumerate(images.keys):

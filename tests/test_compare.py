@@ -139,7 +139,7 @@ def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
         below, above = ordered[math.floor(position)], ordered[math.ceil(position)]
         assert entry["map_95th_percentile"] == pytest.approx(below + (position % 1) * (above - below))
         assert entry["psnr"] == summary["reconstruction"]["psnr"]
-        assert entry["map_images"] == 8
+        assert entry["map_images"] == 10
         assert (entry["task"], entry["shortcut"]) == ("rotation", "none" if n else "arrow")
         assert numbers["rank_correlation"][n][n] == pytest.approx(1)
     expected = spearmanr(*(np.load(run / "figures" / "edits.npz")["map"].ravel() for run in runs[:2])).statistic

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks import gpu, gpu_pack, gpu_resume, gpu_table
+from lens.intervals import too_few
 from lens.protocols import BadInput
 from lens.sources.folder import Folder
 
@@ -136,8 +137,8 @@ def test_the_planted_cast_is_trained_and_judged(dry):
     assert "--lens_encoder=colour" in result["training"]["command"]
     assert 5 < result["training"]["psnr"] < 90
     for name in ("raw", "lensed", "adversary"):
-        low, high = result["removal"][f"{name}_ci"]
-        assert 0 <= low <= result["removal"][name] <= high <= 1
+        assert 0 <= result["removal"][name] <= 1
+        assert too_few(result["removal"][f"{name}_ci"])  # of so few images
     assert result["full_steps"] == 3000
 
 

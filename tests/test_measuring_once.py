@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import SUMMARY, TINY
+from conftest import SUMMARY, TINY, write_folder
 
 from lens import downstream, evaluate, experiment, figures, train
 from lens.parsing import parse
@@ -79,10 +79,11 @@ def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_v
     assert np.abs(found["lensed"].astype(int) - found["original"]).std() > 3  # the pictures have the noise
 
 
-def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue(photos):
+def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue(photos, tmp_path):
     """Slowly, from their definitions, where half of the sources carry the cue; and without any, or in all of them."""
+    many = write_folder(tmp_path / "photos", 120)  # of fewer than ten with the cue there is no interval
     words = ("--shortcut", "arrow", "--split_sources", "2", "--shortcut_key")
-    players = painted(built(photos, *words, "source"))
+    players = painted(built(many, *words, "source"))
     index = players.held_out("test")
     found = evaluate.reconstruction_summary(evaluate.pretext(players, index), 0)
     errors, carries = [], []

@@ -259,3 +259,13 @@ def test_the_parser_of_a_small_verb_is_made_once_and_keeps_nothing_of_a_parse(mo
     parsing._simple_parser.cache_clear()
     assert parsed("a") == again
     assert len(read) == 2
+
+
+def test_a_parser_that_has_shown_its_settings_is_not_used_again(capsys):
+    """It would remember that it was asked to, and fail at the next words."""
+    with pytest.raises((SystemExit, BadInput)):
+        parse(["--print_config", "--lr", "a lot"], "lens.train")
+    assert parse(["--lr", "0.5"], "lens.train").settings.lr == 0.5
+    with pytest.raises(SystemExit):
+        parse(["--print_config"], "lens.train")
+    assert parse([], "lens.train").settings.lr == 1e-3

@@ -35,7 +35,9 @@ def test_a_folder_inside_another_is_known_by_its_files(tmp_path):
         whole, part = loaded(f"{folder}/"), loaded(f"{folder}/class0/")
         wrong = split_names(part, "test") & split_names(whole, "train", "val")
         assert wrong  # or there would be nothing to test
-        assert {part.names[i] for i in np.flatnonzero(unseen.learnt(part, whole))} == split_names(whole, "train", "val")
+        assert {part.names[i] for i in np.flatnonzero(unseen.learnt(part, whole, ("train", "val")))} == split_names(
+            whole, "train", "val"
+        )
         kept = unseen.without_learnt(part, whole, "runs/a")
         assert split_names(kept, "test") == split_names(part, "test") - wrong
         assert (kept.split == "train").sum() == (part.split == "train").sum()
@@ -60,7 +62,7 @@ def test_a_run_s_own_test_images_stay_and_a_like_division_is_left_alone(tmp_path
     images = load([f"{folder}/"], tmp_path, size=36)
     test, train_image = images.indices("test")[0], images.indices("train")[0]
     images.content[test] = images.content[train_image]  # the data set itself holds a picture twice
-    assert not unseen.learnt(images, images)[images.indices("test")].any()
+    assert not unseen.learnt(images, images, ("train", "val"))[images.indices("test")].any()
     assert unseen.without_learnt(images, images, "runs/a") is images
     assert capsys.readouterr().err == ""
 
@@ -73,6 +75,14 @@ def test_nothing_left_to_ask_about_is_refused(tmp_path):
     trained.split[:] = split
     with pytest.raises(BadInput, match=r"runs/a has learnt from all .* test images of .*nothing is left to ask about"):
         unseen.without_learnt(images, trained, "runs/a")
+
+
+def test_the_same_images_under_another_spelling_are_the_same(tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "photos", 40)
+    monkeypatch.chdir(tmp_path)
+    one, other = load([f"{folder}"], tmp_path, size=36), load(["./photos/"], tmp_path, size=36)
+    assert unseen.without_learnt(other, one, "runs/a") is other
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("task", ["rotation", "labels"])
