@@ -18,7 +18,7 @@ from lens.files import system_fault
 from lens.protocols import BadInput
 from lens.ranks import launched, let_the_other_speak, own_rank
 from lens.stopping import follow_parent, interrupt_on_signals
-from lens.threads import wait_without_spinning
+from lens.threads import choose_waiting
 
 JOINERS = "\u200c\u200d"
 """Invisible characters that names are written with: between letters of Persian and of Indian scripts, within emoji."""
@@ -265,7 +265,7 @@ def guard(body: Callable[[], int]) -> int:
     Output that was asked for and cannot be written (a full disk) is such a line too; a reader that has had enough
     (`| head`) is none.
     """
-    wait_without_spinning()
+    choose_waiting()
     _open_all()
     left: SystemExit | None = None
     code = 0

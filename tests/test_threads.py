@@ -29,24 +29,40 @@ def test_the_usable_cores_are_those_of_the_affinity():
 def test_a_person_s_own_waiting_policy_stays(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    threads.wait_without_spinning()
+    threads.choose_waiting()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    threads.wait_without_spinning()
+    threads.choose_waiting()
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
-def test_an_entry_point_decides_before_torch_is_there():
+def test_the_first_process_spins_and_another_beside_it_sleeps_before_torch_is_there(tmp_path):
     code = (
         "import sys; from lens.terminal import guard\n"
-        "def body():\n    import os; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules); return 0\n"
+        "def body():\n    import os; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), "
+        "'torch' in sys.modules, flush=True); sys.stdin.read(); return 0\n"
         "guard(body)"
     )
     unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert found.stdout.split() == ["PASSIVE", "False"]
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"TMPDIR": str(tmp_path)}
+    words = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    spins, sleeps = [str(threads.SPINS), "None", "False"], ["None", "PASSIVE", "False"]
+    with subprocess.Popen([sys.executable, "-c", code], **words) as first:
+        assert first.stdout.readline().split() == spins
+        beside = subprocess.run([sys.executable, "-c", code], input="", capture_output=True, text=True, env=environment)
+        assert beside.stdout.split() == sleeps
+        first.communicate("")
+    after = subprocess.run([sys.executable, "-c", code], input="", capture_output=True, text=True, env=environment)
+    assert after.stdout.split() == spins
+    (tmp_path / f"lens-threads-{os.getuid()}").unlink()
+    (tmp_path / f"lens-threads-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    through_a_link = subprocess.run(
+        [sys.executable, "-c", code], input="", capture_output=True, text=True, env=environment
+    )
+    assert through_a_link.stdout.split() == sleeps
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize(
