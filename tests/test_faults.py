@@ -192,7 +192,13 @@ def test_an_interruption_in_the_middle_of_a_deletion_is_not_lost(capsys, number)
             time.sleep(0.05)
         return 0
 
-    assert terminal.guard(body) == 130
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # of a process that was begun in the background it is none
+    try:
+        assert terminal.guard(body) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "lens: interrupted\n"
 
 
