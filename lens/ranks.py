@@ -68,9 +68,11 @@ def let_the_other_speak() -> None:
     The first process to end makes torchrun end the others, also one that was about to speak; once that one has spoken
     and ended, torchrun ends this one.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
     time.sleep(GRACE)
+    for number, handler in before.items():  # a caller that lives on must not die of Ctrl-C without a word
+        if handler is not None:
+            signal.signal(number, handler)
 
 
 class Ranks:

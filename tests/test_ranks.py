@@ -246,8 +246,10 @@ def test_a_mistake_of_another_rank_alone_is_told_by_that_rank(monkeypatch, capsy
     def body():
         raise BadInput("no such folder here")
 
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     assert guard(body) == 2
     assert capsys.readouterr().err == "lens: error: rank 1: no such folder here\n"
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_what_only_the_first_rank_meets_ends_all_in_one_line(photos, tmp_path, launch, slow_to_speak):
