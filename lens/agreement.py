@@ -73,10 +73,11 @@ def comparable(name: str, plain: Mapping[str, Any]) -> Any:
     if name == "cache_size":
         return cache_side(value, plain.get("image_size", default_of(FIELDS["image_size"])))
     if isinstance(default_of(field), list) or name == "data":
-        value = sorted(as_list([] if value is None else value)) if name == "data" else as_list(value or [])
+        value = as_list(value or [])
     if not field.metadata["path"]:
         return value
-    return [_followed(one) for one in value] if isinstance(value, list) else _followed(value)
+    followed = [_followed(one) for one in value] if isinstance(value, list) else _followed(value)
+    return sorted(followed) if name == "data" else followed
 
 
 def _followed(value: Any) -> Any:

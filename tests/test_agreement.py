@@ -56,6 +56,7 @@ def test_a_version_lacks_what_came_after_it():
     [
         ("data", {"data": "./a/"}, {"data": ["./a"]}, True),
         ("data", {"data": ["./a", "./b"]}, {"data": ["./b", "./a"]}, True),
+        ("data", {"data": ["./z", "/a"]}, {"data": ["/a", f"{Path.cwd()}/z"]}, True),
         ("data", {"data": "cifar10"}, {"data": "./cifar10"}, False),
         ("extractor_weights", {"extractor_weights": "w/../w.st"}, {"extractor_weights": "./w.st"}, True),
         ("cache_size", {"image_size": 32, "cache_size": None}, {"image_size": 32, "cache_size": 37}, True),
