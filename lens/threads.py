@@ -41,10 +41,15 @@ def _is_first() -> bool:
     global _lock
     place = Path(tempfile.gettempdir()) / f"lens-threads-{os.getuid()}"
     try:
-        _lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or no place for a lock: sleeping harms nobody
+        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # no place for a lock: sleeping harms nobody
         return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held
+        os.close(lock)
+        return False
+    _lock = lock
     return True
 
 
