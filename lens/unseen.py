@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lens.data import Images
 from lens.protocols import BadInput
+from lens.splits import SPLITS
 from lens.terminal import printable, say
 
 LEFT_OUT = "learnt"
 """The split of held-out images that somebody has learnt from: nobody is asked about them."""
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-
-def learnt(images: Images, trained: Images, splits: Sequence[str]) -> Mask:
-    """Which images (n,) stand in some splits of a run's images: "train" for what it has trained on, "val" for what it chose by.
+def standing(images: Images, trained: Images) -> np.ndarray[Any, np.dtype[np.str_]]:
+    """Of each image (n,) what a run has used it for: "train" (trained on), "val" (chosen by), or "" (neither).
 
     They are known by their place, or by a hash of their content where both sides have one. An image in the run's own test
-    split is none of them, whatever else holds the same pixels: it is what the run itself is measured on.
+    split is neither, whatever else holds the same pixels: it is what the run itself is measured on.
     """
-    theirs, mine = _places(trained), _places(images)
-    seen = np.isin(trained.split, splits).tolist()
-    tested = (trained.split == "test").tolist()
-    places = {place for place, is_seen in zip(theirs, seen, strict=True) if is_seen}
-    own = {place for place, is_test in zip(theirs, tested, strict=True) if is_test}
-    content: set[str] = set()
+    split = trained.split.tolist()
+    places = {place: name for place, name in zip(_places(trained), split, strict=True) if name in SPLITS}
+    content: dict[str, str] = {}
     if images.content and trained.content:
-        content = {one for one, is_seen in zip(trained.content, seen, strict=True) if is_seen}
+        content = {one: name for one, name in zip(trained.content, split, strict=True) if name == "val"}
+        content |= {one: name for one, name in zip(trained.content, split, strict=True) if name == "train"}
     pixels = images.content if content else [""] * len(images)
-    found = [place in places or (one in content and place not in own) for place, one in zip(mine, pixels, strict=True)]
-    return np.array(found, bool)
+    found = [places.get(place) or content.get(one, "") for place, one in zip(_places(images), pixels, strict=True)]
+    return np.where(np.isin(found, ("train", "val")), found, "")
 
 
 def without_learnt(images: Images, trained: Images, run: str) -> Images:
@@ -47,8 +43,8 @@ def without_learnt(images: Images, trained: Images, run: str) -> Images:
     alike = images.stores == trained.stores and images.names == trained.names
     if alike and np.array_equal(images.store, trained.store) and np.array_equal(images.split, trained.split):
         return images
-    gone = learnt(images, trained, ("train", "val")) & (images.split == "test")
-    gone |= learnt(images, trained, ("train",)) & (images.split == "val")
+    used = standing(images, trained)
+    gone = ((images.split == "test") & (used != "")) | ((images.split == "val") & (used == "train"))
     if not gone.any():
         return images
     for number, key in enumerate(images.keys):
