@@ -50,7 +50,8 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
     ]  # fmt: skip
     if found.get("left") is not None and found["verdict"] in LEFT:
-        rows.append(("left of what could be read", "", f"{100 * found['left']:.1f} %", f"to {found['left_to']}"))
+        share = _share(found["left"], found.get("left_ci"))
+        rows.append(("left of what could be read", "", share, f"to {found['left_to']}; ends of both intervals"))
     for spec, judges in raw["by_architecture"].items():
         name = spec.partition(":")[0]
         if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:

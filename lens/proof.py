@@ -64,7 +64,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
         found["lensed"] |= adversary_reads(players, sets)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
     found["fall"], found["fall_ci"] = _fall(found, sets["test"], answers, settings.seed)
-    found["left"], found["left_to"] = left(found)
+    found["left"], found["left_ci"], found["left_to"] = left(found)
     found |= quality(sets["test"], settings.seed)
     found["verdict"] = verdict(found)
     found["close"] = _close(found["chance"])
@@ -206,18 +206,26 @@ def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int
     return fall, measure.bootstrap(difference, ones, test.group, seed, stratum=test.source)
 
 
-def left(found: dict[str, Any]) -> tuple[float | None, str]:
-    """The share of the excess over chance that the strictest judge still reads on lensed images, and which one that is.
+def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:
+    """The share of the excess over chance that the strictest judge still reads on lensed images, its ends, and that judge.
 
     Above or below chance is the same: who is always wrong has read the source. None where nothing is read on raw images.
+    The ends are the least and the most that the two accuracies' intervals allow. The accuracies are of the same images, so
+    these reach further than a 95 % interval of the share would. None where the raw one holds chance: then there is no most.
     """
     lensed, chance = found["lensed"], found["chance"]
-    reads = {FRESH: abs(lensed["balanced_accuracy"] - chance)}
+    reads = {FRESH: (abs(lensed["balanced_accuracy"] - chance), lensed["ci"])}
     if "adversary" in lensed:
-        reads[ADVERSARY] = abs(lensed["adversary"] - chance)
-    judge = max(reads, key=lambda name: reads[name])
-    raw = abs(found["raw"]["balanced_accuracy"] - chance)
-    return reads[judge] / raw if raw else None, judge
+        reads[ADVERSARY] = (abs(lensed["adversary"] - chance), lensed["adversary_ci"])
+    judge = max(reads, key=lambda name: reads[name][0])
+    read, ends = reads[judge]
+    raw, raw_ends = abs(found["raw"]["balanced_accuracy"] - chance), found["raw"]["ci"]
+    share = read / raw if raw else None
+    for interval in (raw_ends, ends):
+        if too_few(interval):
+            return share, interval, judge
+    (low, high), (raw_low, raw_high) = _distances(found, ends), _distances(found, raw_ends)
+    return share, [low / raw_high, high / raw_low] if raw_low else None, judge
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -251,9 +259,8 @@ def verdict(found: dict[str, Any]) -> str:
         return "not removed"
     if gone and not any(wide(found, ends) for ends in lensed):
         return "removed"
-    most = max(abs(end - found["chance"]) for ends in lensed for end in ends)
-    least = 0.0 if _holds(found, raw) else min(abs(end - found["chance"]) for end in raw)
-    return "reduced" if most <= least / 2 else "not halved"
+    most = max(_distances(found, ends)[1] for ends in lensed)
+    return "reduced" if most <= _distances(found, raw)[0] / 2 else "not halved"
 
 
 def _intervals(found: dict[str, Any]) -> list[Any]:
@@ -269,6 +276,12 @@ def _close(chance: float) -> float:
 def _holds(found: dict[str, Any], interval: list[float]) -> bool:
     """Whether an interval holds chance."""
     return bool(interval[0] <= found["chance"] <= interval[1])
+
+
+def _distances(found: dict[str, Any], interval: list[float]) -> tuple[float, float]:
+    """How near to chance and how far from it an interval reaches, on either side."""
+    ends = [abs(end - found["chance"]) for end in interval]
+    return 0.0 if _holds(found, interval) else min(ends), max(ends)
 
 
 def wide(found: dict[str, Any], interval: Interval) -> bool:

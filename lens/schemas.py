@@ -131,6 +131,7 @@ class Removal(TypedDict):
     raw: Read
     lensed: Read
     left: NotRequired[Number]
+    left_ci: NotRequired[Interval]
     left_to: NotRequired[str]
     psnr_planted: Number
     downstream: dict[str, Any] | None

@@ -418,13 +418,20 @@ def test_no_verdict_rests_on_too_few_groups():
 
 
 def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
-    found = {"chance": 0.5, "raw": {"balanced_accuracy": 0.997}, "lensed": {"balanced_accuracy": 0.974}}
-    assert proof.left(found) == (pytest.approx(0.474 / 0.497), "the best fresh classifier")
-    found["lensed"] |= {"balanced_accuracy": 0.4, "adversary": 0.55}
-    assert proof.left(found) == (pytest.approx(0.1 / 0.497), "the best fresh classifier")
-    found["lensed"]["adversary"] = 0.2
-    assert proof.left(found) == (pytest.approx(0.3 / 0.497), "the adversary, trained on")
-    found["raw"]["balanced_accuracy"] = 0.5
+    raw, lensed = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0]}, {"balanced_accuracy": 0.8, "ci": [0.7, 0.9]}
+    found = {"chance": 0.5, "raw": raw, "lensed": lensed}
+    assert proof.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
+    lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "adversary": 0.55, "adversary_ci": [0.4, 0.7]}
+    assert proof.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
+    lensed |= {"adversary": 0.2, "adversary_ci": [0.1, 0.3]}
+    assert proof.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the adversary, trained on")
+    for ends in (raw, lensed):
+        few = {"ci": {"too_few_groups": 4.2}, "adversary_ci": {"too_few_groups": 4.2}}
+        told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
+        assert proof.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
+    raw["ci"] = [0.45, 1.0]
+    assert proof.left(found)[:2] == (pytest.approx(3 / 4), None)
+    raw["balanced_accuracy"] = 0.5
     assert proof.left(found)[0] is None
 
 
