@@ -5,7 +5,8 @@
 A group's accuracy is drawn from a beta distribution of mean `accuracy` and intra-group correlation `icc`, the answers about
 its images from a binomial one. Printed, in Markdown, for each set of sizes and accuracy: the lowest coverage over the
 correlations, and the mean width over them, in points. The second table is that of the paired gap between two accuracies of
-the same groups, the other one at 50 %. The picture shows the lowest coverages of at least ten effective groups.
+the same groups, the other one at 50 %; the third that of the balanced accuracy of two sources, each of as many groups, at
+the same accuracy. The picture shows the lowest coverages of at least ten effective groups.
 """
 
 from __future__ import annotations
@@ -207,6 +208,15 @@ GAP: dict[str, Callable[[Array, Array, np.random.Generator, int], Ends]] = {
 }  # fmt: skip
 
 
+def of_sources(told: Answers, other: Array) -> Ends:
+    """That of `lens.measure.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
+    sizes, source = np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes))
+    rows = np.concatenate([told.correct, other], axis=1)
+    found = [measure.balanced_accuracy(correct, sizes, source)[1] for correct in rows]
+    ends = np.array([[np.nan, np.nan] if too_few(one) else one for one in found])
+    return ends[:, 0], ends[:, 1]
+
+
 # --- the simulation --------------------------------------------------------------------------------------------------
 
 
@@ -228,15 +238,20 @@ def cell(name: str, accuracy: float, icc: float, asked: argparse.Namespace) -> l
     told = Answers(answers(sizes, accuracy, icc, asked.runs, rng), sizes)
     gap = told.correct - answers(sizes, 0.5, icc, asked.runs, rng)
     found = []
-    for what, truth, rules in (("accuracy", accuracy, ACCURACY), ("gap", accuracy - 0.5, GAP)):
-        for rule, interval in rules.items():
-            given: tuple[Any, ...] = (told,) if what == "accuracy" else (gap, sizes)
-            low, high = interval(*given, rng, asked.resamples)
-            held = (low <= truth + 1e-9) & (truth - 1e-9 <= high)
-            found.append({
-                "what": what, "sizes": name, "effective": told.effective, "accuracy": accuracy, "icc": icc, "rule": rule,
-                "coverage": None if np.isnan(low).all() else float(np.mean(held)), "width": float(np.mean(high - low)),
-            })  # fmt: skip
+
+    def judge(what: str, rule: str, truth: float, ends: Ends) -> None:
+        low, high = ends
+        held = (low <= truth + 1e-9) & (truth - 1e-9 <= high)
+        found.append({
+            "what": what, "sizes": name, "effective": told.effective, "accuracy": accuracy, "icc": icc, "rule": rule,
+            "coverage": None if np.isnan(low).all() else float(np.mean(held)), "width": float(np.mean(high - low)),
+        })  # fmt: skip
+
+    for rule, interval in ACCURACY.items():
+        judge("accuracy", rule, accuracy, interval(told, rng, asked.resamples))
+    for rule, of_gap in GAP.items():
+        judge("gap", rule, accuracy - 0.5, of_gap(gap, sizes, rng, asked.resamples))
+    judge("balanced", OURS, accuracy, of_sources(told, answers(sizes, accuracy, icc, asked.runs, rng)))
     return found
 
 
@@ -257,8 +272,8 @@ def main() -> None:
         for one in cells:
             found += cell(*one, asked)
             bar.add()
-    for what, rules in (("accuracy", ACCURACY), ("gap", GAP)):
-        print(table([line for line in found if line["what"] == what], list(rules)), end="\n\n")
+    for what, rules in (("accuracy", [*ACCURACY]), ("gap", [*GAP]), ("balanced", [OURS])):
+        print(table([line for line in found if line["what"] == what], rules), end="\n\n")
     if asked.out:
         asked.out.write_bytes(picture(found))
 

@@ -33,6 +33,10 @@ def test_the_rules_are_what_they_are_called(told):
     assert [low[0], high[0]] == pytest.approx([0.0013, 0.2487], abs=1e-4)
     low, high = coverage.of_measure(told, rng, 0)
     assert [low[3], high[3]] == measure.proportion(told.correct[3], told.sizes)[1]
+    low, high = coverage.of_sources(told, told.correct[::-1])
+    pooled = np.concatenate([told.correct[3], told.correct[-4]])
+    found = measure.balanced_accuracy(pooled, np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes)))[1]
+    assert [low[3], high[3]] == found
     gap, ones = np.random.default_rng(1).normal(1, 1, (1, 40)), np.ones(40)
     ends = [float(end[0]) for end in coverage.expanded(gap, ones, rng, 4000)]
     assert ends == pytest.approx(measure.bootstrap(gap[0], ones, None, 0, 4000), abs=0.03)
@@ -43,3 +47,4 @@ def test_too_few_groups_have_no_coverage_and_the_tables_say_so():
     for line in few + many:
         assert (line["coverage"] is None) == (line["rule"] == coverage.OURS and line["sizes"] == "3 of 20")
     assert min(line["coverage"] for line in many if line["what"] == "accuracy") > 0.5
+    assert [line["coverage"] > 0.8 for line in many if line["what"] == "balanced"] == [True]
