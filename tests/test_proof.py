@@ -1,5 +1,6 @@
 """Proof of removal: a swap is not removed, the identity changes nothing, an oracle removes."""
 
+import copy
 import json
 import shutil
 from collections import Counter
@@ -59,6 +60,26 @@ def players(sources, monkeypatch):
     return built("--data", *sources)
 
 
+@pytest.fixture(scope="module")
+def raw_judgement():
+    """What the classifiers find on raw images: the same for every lens, and asked once."""
+    return {}
+
+
+@pytest.fixture
+def raw_once(players, raw_judgement, monkeypatch):
+    real = proof.told_apart
+
+    def told_apart(players, sets, kind):
+        if kind != "raw":
+            return real(players, sets, kind)
+        if kind not in raw_judgement:
+            raw_judgement[kind] = real(players, sets, kind)
+        return copy.deepcopy(raw_judgement[kind])
+
+    monkeypatch.setattr(proof, "told_apart", told_apart)
+
+
 class Corner(nn.Module):
     """Edits the corner alone: `edit` gets it and whether it is the lighter one."""
 
@@ -82,6 +103,7 @@ def erase(corner, marked):
     return torch.full_like(corner, 0.5)
 
 
+@pytest.mark.usefixtures("raw_once")
 def test_a_lens_that_swaps_the_sources_has_not_removed_the_cue(players):
     players.lens = Corner(swap)
     found = proof.removal(players, [])
@@ -90,6 +112,7 @@ def test_a_lens_that_swaps_the_sources_has_not_removed_the_cue(players):
     assert found["verdict"] == "not removed"
 
 
+@pytest.mark.usefixtures("raw_once")
 def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
     found = proof.removal(players, [])
@@ -99,6 +122,7 @@ def test_the_identity_is_told_as_unchanged(players):
     assert found["raw"] == found["lensed"]
 
 
+@pytest.mark.usefixtures("raw_once")
 def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     players.lens = Corner(erase)
     found = proof.removal(players, [])
@@ -138,6 +162,7 @@ def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players
     assert found["left"] == pytest.approx((found["lensed"]["adversary"] - 0.5) / 0.49)
 
 
+@pytest.mark.usefixtures("raw_once")
 def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
     players.lens = Corner(erase)
     players.lens.forward = lambda images: torch.full_like(images, 0.5)

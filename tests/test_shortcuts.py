@@ -156,7 +156,7 @@ def accuracy(batch, classes):
         nn.AvgPool2d(4), nn.Flatten(), nn.Linear(16 * 9, classes),
     )  # fmt: skip
     optimizer = torch.optim.Adam(net.parameters(), 0.01)
-    for step in range(80):
+    for step in range(30):
         pictures, label = batch(16, step)
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(pictures * 2 - 1), label).backward()

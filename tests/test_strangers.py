@@ -39,8 +39,8 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def stranger(tmp_path, whole, monkeypatch):
-    """A copy of the run and its images, in the working directory."""
-    shutil.copytree(whole / "photos", tmp_path / "photos")
+    """A copy of the run, in the working directory, and its images."""
+    (tmp_path / "photos").symlink_to(whole / "photos")
     shutil.copytree(whole / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "run"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import forks
 import pytest
 from conftest import TINY
 
@@ -215,19 +216,20 @@ def test_a_run_is_called_what_wandb_takes_and_its_files_lie_in_its_directory(tmp
     ],
     ids=["no login", "no key", "no network"],
 )
-def test_online_without_a_login_or_a_network_is_one_line_before_anything(tmp_path, photos, environment, message):
+def test_online_without_a_login_or_a_network_is_one_line_before_anything(
+    tmp_path, photos, environment, message, monkeypatch
+):
     """In a process of its own: W&B keeps its login for the life of one."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    result = subprocess.run(
-        [sys.executable, "-m", "lens.train", *TINY, "--data", str(photos), "--out", str(tmp_path / "r"), "--wandb", "online"],
-        env=kept | environment | {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "none")},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert result.stderr.startswith("lens: error: --wandb online: ")
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    for name, value in (environment | {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "none")}).items():
+        monkeypatch.setenv(name, value)
+    words = [*TINY, "--data", str(photos), "--out", str(tmp_path / "r"), "--wandb", "online"]
+    assert forks.run(train.main, *words, log=tmp_path / "log") == 2
+    said = (tmp_path / "log").read_text()
+    assert said.startswith("lens: error: --wandb online: ")
+    assert message in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "r").exists()
 
 
