@@ -6,7 +6,7 @@ import io
 import os
 from pathlib import Path
 
-# Tests run in two processes: threads of both on two cores would wait for each other.
+# Tests run in three processes: threads of all on two cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np

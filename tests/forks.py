@@ -1,14 +1,19 @@
-"""Processes forked from one that has imported everything: each as killable as one begun afresh, without its seconds of imports."""
+"""Processes forked from one that has imported everything: each as killable as one begun afresh, without its seconds of imports.
+
+Their runs are `undrawn`.
+"""
 
 import atexit
 import multiprocessing
 import os
 import sys
 
+import pytest
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "lens.train", "lens.evaluate", "lens.figures", "lens.figures_removal", "lens.proof", "lens.rehearsal", "lens.shown",
+        "conftest", "lens.train", "lens.evaluate", "lens.figures", "lens.figures_removal", "lens.proof", "lens.rehearsal", "lens.shown",
         "lens.trainer", "kornia.color", "kornia.metrics", "lightning_fabric.strategies.ddp", "matplotlib.pyplot",
         "pytorch_metric_learning.losses",
         "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "timm", "torch.distributed.run",
@@ -42,6 +47,9 @@ def _begin(main, argv, log, environment, method):
         os.dup2(descriptor, stream)
     os.environ.clear()
     os.environ.update(environment)
+    from conftest import undrawn
+
+    undrawn(pytest.MonkeyPatch())
     sys.exit(main(list(argv)))
 
 

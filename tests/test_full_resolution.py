@@ -9,8 +9,8 @@ from lens.networks import Lens, build_extractor
 from lens.protocols import BadInput, find
 
 
-def left(encoder, images, edit, steps=100):
-    """The share of an edit of these images that a lens has not learnt after so many steps."""
+def left(encoder, images, edit, steps=100, enough=0.0):
+    """The share of an edit of these images that a lens has not learnt after so many steps, or as soon as it is `enough`."""
     torch.manual_seed(1)
     lens = Lens(encoder, 3)
     optimizer = torch.optim.Adam(lens.parameters(), 1e-2)
@@ -19,6 +19,8 @@ def left(encoder, images, edit, steps=100):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if loss.item() < enough * edit.square().mean().item():
+            break
     return loss.item() / edit.square().mean().item()
 
 
@@ -32,10 +34,10 @@ def test_the_full_lens_starts_as_the_identity_at_any_size(size, depth):
 def test_the_full_lens_can_learn_an_edit_of_single_pixels_and_the_default_cannot():
     """Sharpening noise: what is decoded from half the resolution has no such edit."""
     torch.manual_seed(0)
-    images = torch.rand(8, 3, 32, 32)
+    images = torch.rand(4, 3, 32, 32)
     edit = 0.5 * (images - functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="reflect"), 3, 1))
 
-    assert left("full", images, edit, steps=60) < 0.3
+    assert left("full", images, edit, steps=60, enough=0.3) < 0.3
     assert left("tu-tf_mobilenetv3_small_minimal_100", images, edit, steps=60) > 0.7
 
 
@@ -98,8 +100,8 @@ def test_the_smooth_lens_starts_as_the_identity_can_blur_and_cannot_paint():
     blur = functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1) - images
     paint = 0.4 * (images[:, [1, 2, 0]] - 0.5)
 
-    assert left("smooth", images, blur) < 0.2
-    assert left("full", images, paint) < 0.2
+    assert left("smooth", images, blur, enough=0.2) < 0.2
+    assert left("full", images, paint, enough=0.2) < 0.2
     assert left("smooth", images, paint) > 0.6
 
 

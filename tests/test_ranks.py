@@ -13,7 +13,7 @@ import forks
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, undrawn
+from conftest import TINY
 from safetensors.torch import load_file
 from torch import nn
 
@@ -56,7 +56,6 @@ def torchrun(argv):
 
 
 def a_rank(argv):
-    undrawn(pytest.MonkeyPatch())
     Path(os.environ["PIDS"], os.environ["RANK"]).write_text(str(os.getpid()))
     if os.environ["RANK"] == "0" and (seconds := float(os.environ.get("SLOW_TO_SPEAK", 0))):
         quick = sys.stderr.write

@@ -73,7 +73,11 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
                 "0",
                 "--lens_encoder",
                 "tu-tf_mobilenetv3_small_minimal_100",
+                "--precision",
+                "32",  # few CPUs have instructions for bf16
             ]
+        if "jigsaw" in argv:
+            argv += ["--jigsaw.embedding", "32", "--jigsaw.hidden", "64"]
         if "--data" not in argv:
             argv += ["--probe_images", "100"]
         argv = fit(argv)

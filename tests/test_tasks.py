@@ -119,11 +119,11 @@ def test_one_batch_can_be_memorised(task):
 def test_shuffled_targets_give_chance_on_other_images(task):
     """Of exemplar: no more than an untrained extractor, for which like crops are already near each other."""
     few = trait(task, "couples") and task.classes is None
-    count = 4 if few else 16
+    count, others = (4, 16) if few else (8, 64)
     views, question = batch(task, count=count)
     shuffled = question["target"][torch.randperm(len(question["target"]), generator=generator(0, 0, "shuffle"))]
     extractor, _ = fit(task, views, question | {"target": shuffled}, 20)
-    views, question = batch(task, count=64, seed=1)
+    views, question = batch(task, count=others, seed=1)
 
     def right(asked):
         with torch.no_grad():
@@ -133,7 +133,7 @@ def test_shuffled_targets_give_chance_on_other_images(task):
     chance = evaluate._chance(task, counts)
     bound = right(tiny_extractor(task)) if few else chance
     # Answers about one image come together.
-    assert right(extractor) - bound < 4 * math.sqrt(chance * (1 - chance) / 64)
+    assert right(extractor) - bound < 4 * math.sqrt(chance * (1 - chance) / others)
 
 
 def test_the_head_reads_what_the_task_says(task):
