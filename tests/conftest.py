@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run in three processes: threads of all on two cores would wait for each other.
@@ -57,10 +58,12 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _undrawn(request: pytest.FixtureRequest) -> Iterator[None]:
     """The runs of a test are `undrawn`, those of fixtures that several share are drawn, and so are those of tests marked `pictures`."""
-    if not request.node.get_closest_marker("pictures"):
-        undrawn(monkeypatch)
+    with pytest.MonkeyPatch.context() as patch:  # one of its own: a test may undo what it has changed
+        if not request.node.get_closest_marker("pictures"):
+            undrawn(patch)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """Every mistake gets one clear line and exit code 2, no traceback, and leaves nothing half-written."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +11,46 @@ from conftest import TINY, picture, write_folder
 from lens import probe, train
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_folder(tmp_path / "good", 20)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "only_text").mkdir()
-    (tmp_path / "only_text" / "a.txt").write_text("no image")
-    write_folder(tmp_path / "few", 2)
-    write_folder(tmp_path / "one_class", 20, classes=1)
-    (tmp_path / "flat").mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders good and bad, and files that are no plug-ins."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    write_folder(folder / "good", 20)
+    (folder / "empty").mkdir()
+    (folder / "only_text").mkdir()
+    (folder / "only_text" / "a.txt").write_text("no image")
+    write_folder(folder / "few", 2)
+    write_folder(folder / "one_class", 20, classes=1)
+    (folder / "flat").mkdir()
     for i in range(40):
-        picture(np.random.default_rng(i), 0).save(tmp_path / "flat" / f"{i}.png")
+        picture(np.random.default_rng(i), 0).save(folder / "flat" / f"{i}.png")
     for name, content in (("zero", b""), ("text", b"no image"), ("cut", None)):
-        folder = write_folder(tmp_path / name, 20)
-        file = folder / "class0" / "003.png"
+        file = write_folder(folder / name, 20) / "class0" / "003.png"
         file.write_bytes(file.read_bytes()[:200] if content is None else content)
-    (tmp_path / "a_file").write_text("x")
-    (tmp_path / "broken.py").write_text("def (")
+    (folder / "a_file").write_text("x")
+    (folder / "broken.py").write_text("def (")
     half = "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Half:\n    views = 1\n    spatial = False\n    classes = None\n"
-    (tmp_path / "half.py").write_text(half)
-    (tmp_path / "steps.py").write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
-    write_folder(write_folder(tmp_path / "mixed", 5) / "train", 5)
+    (folder / "half.py").write_text(half)
+    (folder / "steps.py").write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
+    write_folder(write_folder(folder / "mixed", 5) / "train", 5)
     other = np.random.default_rng(5)  # pictures of another structure: near nothing else
-    (tmp_path / "other").mkdir()
+    (folder / "other").mkdir()
     for i in range(40):
-        picture(other, i % 2).rotate(90, expand=True).save(tmp_path / "other" / f"{i}.png")
-    (tmp_path / "good_link").symlink_to(tmp_path / "good")
-    write_folder(tmp_path / "linked", 20, classes=1)
-    (tmp_path / "linked" / "class9").symlink_to(tmp_path / "good" / "class1")
-    (tmp_path / "no_run").mkdir()
-    (tmp_path / "torn_run").mkdir()
-    (tmp_path / "torn_run" / "settings.yaml").write_text("task: [rot")
+        picture(other, i % 2).rotate(90, expand=True).save(folder / "other" / f"{i}.png")
+    (folder / "good_link").symlink_to("good")
+    write_folder(folder / "linked", 20, classes=1)
+    (folder / "linked" / "class9").symlink_to("../good/class1")
+    (folder / "no_run").mkdir()
+    (folder / "torn_run").mkdir()
+    (folder / "torn_run" / "settings.yaml").write_text("task: [rot")
+    return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """The same in a test's own folder, which it works in: the files are links, and are not written to."""
+    shutil.copytree(made, tmp_path, symlinks=True, copy_function=os.link, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -27,7 +27,7 @@ WORDS = [
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
 JUDGES = ["--removal", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1"]
-QUICK = fresh.Recipe(steps=150, least=60, every=30, patience=2, batch=32)
+QUICK = fresh.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
     out = tmp_path / "run"
-    words = [*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "40", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
+    words = [*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "10", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
     assert train.main(words) == 0
     first = json.loads((out / "removal.json").read_text())
     assert {"raw", "lensed", "psnr", "psnr_planted", "downstream", "verdict", "sources"} <= set(first)
