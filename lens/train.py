@@ -75,7 +75,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     """The whole story: data, players, loop, measurement. Returns the process's exit code."""
     import torch
 
-    from lens import data, evaluate, experiment, figures, figures_removal, proof
+    from lens import data, evaluate, experiment, figures, figures_removal, grey_sources, proof
     from lens.downstream import load_probes
     from lens.rehearsal import rehearse
     from lens.shown import examples
@@ -103,6 +103,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if settings.removal:
             proof.check(players)
         rehearse(players)
+        if ranks.writes:
+            grey_sources.tell(players)
         trainer = Trainer(players, total)
         with ranks.together():
             prepare(run, parsed, trainer, splits, command, resumed)

@@ -1,7 +1,11 @@
 """Grey stays grey: what has no colour is changed with one channel, decided image by image."""
 
+import numpy as np
+import pytest
 import torch
+from conftest import TINY, fit, picture, write_folder
 
+from lens import train
 from lens.draws import EVALUATION, Draws
 from lens.grey import keep_grey, without_colour
 from lens.networks import Lens
@@ -77,3 +81,36 @@ def test_rivals_leave_grey_grey_and_keep_their_size():
 def test_a_change_is_the_same_in_any_batch():
     images, change = mixed(), torch.rand(3, 3, 32, 32)
     assert torch.equal(keep_grey(images, change)[:1], keep_grey(images[:1], change[:1]))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder in colour, and another one that is grey."""
+    place = tmp_path_factory.mktemp("grey")
+    write_folder(place / "colour", 40)
+    (place / "grey").mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(160):
+        picture(rng, 0).rotate(90, expand=True).convert("L").save(place / "grey" / f"{number}.png")
+    return place
+
+
+SOURCES = ["--task", "dataset_classification", "--data"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([*SOURCES, "grey", "colour"], "100 of 100 pictures of grey are grey, 0 of colour: --lens_grey keep leaves"),
+        ([*SOURCES, "grey", "colour", "--lens_grey", "free"], None),
+        ([*SOURCES, "grey", "--split_sources", "2"], None),
+        ([*SOURCES, "grey", "--split_sources", "2", "--shortcut", "colour_cast", "--shortcut_key", "source"], "pictures of grey#1 are grey, 0 of grey#2: "),
+        ([*SOURCES, "grey", "colour", "--adversary", "random", "--target_psnr", "25"], "100 of 100 pictures of grey are grey"),
+        (["--data", "grey", "colour"], None),
+    ],
+)  # fmt: skip
+def test_grey_that_gives_a_source_away_whatever_the_lens_does_is_told(folders, tmp_path, words, told, capsys):
+    words = [str(folders / word) if word in ("grey", "colour") else word for word in words]
+    assert train.main(fit([*TINY, *words, "--steps", "1", "--test_images", "8", "--out", str(tmp_path / "run")])) == 0
+    error = capsys.readouterr().err.replace(f"{folders}/", "")
+    assert (told in error) if told else "are grey" not in error
