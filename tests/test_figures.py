@@ -40,6 +40,7 @@ def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
         assert words in shown
 
 
+@pytest.mark.pictures
 def test_the_edits_are_rows_of_pictures_beside_their_names_on_one_axis(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     clean, original, lensed = rng.integers(0, 256, (3, 5, 8, 8, 3)).astype(np.uint8)

@@ -32,6 +32,7 @@ def summary(run):
 
 
 @pytest.mark.parametrize(("task", "mode"), BY_TASK, ids=lambda words: "-".join(w.strip("-") for w in words[:2]))
+@pytest.mark.pictures
 def test_every_task_trains_and_is_measured(tmp_path, photos, task, mode):
     out = tmp_path / "r"
     assert train.main(fit([*QUICK, "--task", *task, *mode, "--data", str(photos), "--out", str(out)])) == 0
