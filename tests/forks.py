@@ -13,7 +13,7 @@ import pytest
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "conftest", "lens.train", "lens.evaluate", "lens.figures", "lens.figures_removal", "lens.proof", "lens.rehearsal", "lens.shown",
+        "lens.train", "lens.evaluate", "lens.figures", "lens.figures_removal", "lens.proof", "lens.rehearsal", "lens.shown",
         "lens.trainer", "kornia.color", "kornia.metrics", "lightning_fabric.strategies.ddp", "matplotlib.pyplot",
         "pytorch_metric_learning.losses",
         "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "timm", "torch.distributed.run",

@@ -82,7 +82,7 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
             argv += ["--probe_images", "100"]
         argv = fit(argv)
     if "--removal" in argv:
-        argv += ["--removal_steps", "2", "--removal_seeds", "1"]
+        argv += ["--removal_steps", "2", "--removal_seeds", "1", "--removal_images", "24"]
         monkeypatch.setattr(fresh, "Recipe", functools.partial(fresh.Recipe, batch=8))
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
