@@ -50,8 +50,9 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
     ]  # fmt: skip
     if found.get("left") is not None and found["verdict"] in LEFT:
-        share = _share(found["left"], found.get("left_ci"))
-        rows.append(("left of what could be read", "", share, f"to {found['left_to']}; ends of both intervals"))
+        ends = found.get("left_ci")
+        note = f"to {found['left_to']}{'; as far as both intervals allow' * isinstance(ends, list)}"
+        rows.append(("left of what could be read", "", _share(found["left"], ends), note))
     for spec, judges in raw["by_architecture"].items():
         name = spec.partition(":")[0]
         if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:

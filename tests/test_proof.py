@@ -542,3 +542,19 @@ def test_a_task_about_one_source_has_nothing_to_prove(sources):
     players = experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
     with pytest.raises(BadInput, match="this run has one"):
         proof.check(players)
+
+
+def test_the_share_left_stands_with_its_ends_where_there_are_some():
+    read = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0], "excess": 0.8, "excess_ci": [0.6, 1.0], "by_architecture": {}, "by_source": [0.9, 0.9]}  # fmt: skip
+    found = {
+        "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "left": 0.4,
+        "left_ci": [0.3, 0.5], "left_to": proof.FRESH, "images": {"test": [40, 40]}, "groups": {"test": [40, 40]}, "psnr": 25.0, "psnr_ci": [24.0, 26.0],
+        "psnr_planted": None, "psnr_by_source": [25.0, 25.0], "ssim": 0.9, "downstream": None, "frozen": None, "probes": {},
+    }  # fmt: skip
+    for ends, value, told in (
+        ([0.3, 0.5], "40.0 % (30.0 – 50.0)", "to the best fresh classifier; as far as both intervals allow"),
+        (None, "40.0 %", "to the best fresh classifier"),
+        ({"too_few_groups": 4.2}, "40.0 % (too few groups (G_eff 4.2))", "to the best fresh classifier"),
+    ):
+        rows = {row[0]: row[1:] for row in figures_removal.table(found | {"left_ci": ends})}
+        assert rows["left of what could be read"] == ("", value, told)
