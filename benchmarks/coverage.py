@@ -22,7 +22,7 @@ import numpy as np
 from scipy import special
 
 from lens import measure
-from lens.intervals import FEWEST, effective_groups, too_few
+from lens.intervals import FEWEST, Interval, effective_groups, too_few
 
 Array = np.ndarray[Any, Any]
 Ends = tuple[Array, Array]
@@ -133,7 +133,11 @@ def korn_graubard(told: Answers, rng: np.random.Generator, resamples: int) -> En
 
 def of_measure(told: Answers, rng: np.random.Generator, resamples: int) -> Ends:
     """That of `lens.measure.proportion`; not a number where it says that there are too few groups."""
-    found = [measure.proportion(correct, told.sizes)[1] for correct in told.correct]
+    return ends_of([measure.proportion(correct, told.sizes)[1] for correct in told.correct])
+
+
+def ends_of(found: Sequence[Interval]) -> Ends:
+    """Both ends of intervals; not a number where there are too few groups."""
     ends = np.array([[np.nan, np.nan] if too_few(one) else one for one in found])
     return ends[:, 0], ends[:, 1]
 
@@ -212,9 +216,7 @@ def of_sources(told: Answers, other: Array) -> Ends:
     """That of `lens.measure.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
     sizes, source = np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes))
     rows = np.concatenate([told.correct, other], axis=1)
-    found = [measure.balanced_accuracy(correct, sizes, source)[1] for correct in rows]
-    ends = np.array([[np.nan, np.nan] if too_few(one) else one for one in found])
-    return ends[:, 0], ends[:, 1]
+    return ends_of([measure.balanced_accuracy(correct, sizes, source)[1] for correct in rows])
 
 
 # --- the simulation --------------------------------------------------------------------------------------------------

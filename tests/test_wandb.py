@@ -225,7 +225,9 @@ def test_online_without_a_login_or_a_network_is_one_line_before_anything(
     for name, value in (environment | {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "none")}).items():
         monkeypatch.setenv(name, value)
     words = [*TINY, "--data", str(photos), "--out", str(tmp_path / "r"), "--wandb", "online"]
-    assert forks.run(train.main, *words, log=tmp_path / "log") == 2
+    process = forks.start(train.main, *words, log=tmp_path / "log")
+    process.join(90)
+    assert process.exitcode == 2
     said = (tmp_path / "log").read_text()
     assert said.startswith("lens: error: --wandb online: ")
     assert message in said
