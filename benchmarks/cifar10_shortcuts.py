@@ -113,11 +113,13 @@ def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     """
     import torch
 
-    from lens import data, experiment, measure, networks
-    from lens.augment import centre
-    from lens.draws import EVALUATION
-    from lens.parsing import parse
-    from lens.run import Run
+    from lens.base.draws import EVALUATION
+    from lens.images import data
+    from lens.images.augment import centre
+    from lens.measuring import measure
+    from lens.players import experiment, networks
+    from lens.record.run import Run
+    from lens.settings.parsing import parse
 
     parsed = parse([], "lens.train", Run.open(run).settings())
     loaded = experiment.training_images(parsed.settings)
@@ -145,7 +147,7 @@ def standard_error(intervals: list[list[float]]) -> float:
 
 def collect(asked: argparse.Namespace) -> dict[str, Any]:
     """Every figure of the table, from the runs' summaries, over those of an earlier table."""
-    from lens import schemas
+    from lens.record import schemas
 
     earlier = asked.out / f"cifar10_{asked.shortcut}.json"
     arms: dict[str, Any] = json.loads(earlier.read_text())["arms"] if earlier.exists() else {}

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from lens import measure
-from lens.intervals import FEWEST, Interval, effective_groups, too_few
+from lens.base.intervals import FEWEST, Interval, effective_groups, too_few
+from lens.measuring import measure
 
 Array = np.ndarray[Any, Any]
 Ends = tuple[Array, Array]
@@ -132,7 +132,7 @@ def korn_graubard(told: Answers, rng: np.random.Generator, resamples: int) -> En
 
 
 def of_measure(told: Answers, rng: np.random.Generator, resamples: int) -> Ends:
-    """That of `lens.measure.proportion`; not a number where it says that there are too few groups."""
+    """That of `lens.measuring.measure.proportion`; not a number where it says that there are too few groups."""
     return ends_of([measure.proportion(correct, told.sizes)[1] for correct in told.correct])
 
 
@@ -192,7 +192,7 @@ def percentile(values: Array, sizes: Array, rng: np.random.Generator, resamples:
 
 
 def expanded(values: Array, sizes: Array, rng: np.random.Generator, resamples: int) -> Ends:
-    """That of `lens.measure.bootstrap`, the expanded percentile (Hesterberg 2015); not a number of too few groups."""
+    """That of `lens.measuring.measure.bootstrap`, the expanded percentile (Hesterberg 2015); not a number of too few groups."""
     groups = effective_groups(sizes)
     if groups < FEWEST:
         nothing = np.full(len(values), np.nan)
@@ -213,7 +213,7 @@ GAP: dict[str, Callable[[Array, Array, np.random.Generator, int], Ends]] = {
 
 
 def of_sources(told: Answers, other: Array) -> Ends:
-    """That of `lens.measure.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
+    """That of `lens.measuring.measure.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
     sizes, source = np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes))
     rows = np.concatenate([told.correct, other], axis=1)
     return ends_of([measure.balanced_accuracy(correct, sizes, source)[1] for correct in rows])
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the picture goes")
     asked = parser.parse_args()
 
-    from lens.terminal import Bar
+    from lens.base.terminal import Bar
 
     cells = [(n, a, i) for n in SIZES for a in ACCURACIES for i in CORRELATIONS if i == 0 or max(SIZES[n]) > 1]
     found = []
@@ -300,7 +300,7 @@ def table(found: Sequence[dict[str, Any]], rules: Sequence[str]) -> str:
 
 def picture(found: Sequence[dict[str, Any]]) -> bytes:
     """The lowest coverage over the correlations against G_eff, from ten on: a column an accuracy, a line a rule."""
-    from lens.figures import png, pyplot
+    from lens.figures.run import png, pyplot
 
     plt = pyplot()
     figure, axes = plt.subplots(2, len(ACCURACIES), figsize=(3.1 * len(ACCURACIES), 6.2), sharex=True, sharey=True)

@@ -4,7 +4,7 @@
     python -m benchmarks.data --data ./photos/ --json data.json   # your own images
 
 Every figure is images a second, the median over interleaved rounds with its range; divide what a training step needs by
-it. *decode* is `lens.decoding.to_square` on one core, against PIL's shortest way to a square of that size; *cache* is
+it. *decode* is `lens.images.decoding.to_square` on one core, against PIL's shortest way to a square of that size; *cache* is
 training batches from the disk cache, against a plain index into an array in memory; *uncached* is training batches under
 `--cache none` in all cores' threads. Files are in the operating system's cache after the first round, which is not
 counted: a slow disk is slower than this.
@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from lens import data, opening
-from lens.decoding import read_square
-from lens.terminal import guard
+from lens.base.terminal import guard
+from lens.images import data, opening
+from lens.images.decoding import read_square
 
 
 def make_jpegs(folder: Path, count: int, width: int = 500, height: int = 375) -> None:

@@ -215,8 +215,8 @@ def damage(rng: random.Random, root: Path, outside: Path) -> str:
 
 def settings_file(rng: random.Random) -> str:
     """A file of settings, or of a grid, with values that some of them have."""
-    from lens.protocols import names
-    from lens.settings import Settings
+    from lens.protocols.lookup import names
+    from lens.settings.groups import Settings
 
     known = [field.name for field in dataclasses.fields(Settings)] + names("task") + names("shortcut")
     known += 5 * ["task=./evil.py", "config=./evil.py", "lr\n--task", "a b", "extractor_args.class_path"]
@@ -334,7 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from lens.terminal import Bar
+    from lens.base.terminal import Bar
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)

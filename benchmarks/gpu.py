@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import gpu_pack, gpu_table
-from lens import files
-from lens.protocols import BadInput
-from lens.terminal import guard, put, say
+from lens.base import files
+from lens.base.errors import BadInput
+from lens.base.terminal import guard, put, say
 
 PARTS: dict[str, tuple[str, float]] = {
     "gradients": ("benchmarks.gpu_gradients:check", 60),
@@ -45,8 +45,8 @@ PARTS: dict[str, tuple[str, float]] = {
 """Of each part: the function that does it, and the seconds that it may take. With what comes before them they stay within twelve minutes."""
 NAME = "gpu.json"
 IMPORTED = (
-    "lens.proof",
-    "lens.figures",
+    "lens.proving.proof",
+    "lens.figures.run",
     "matplotlib.pyplot",
     "sklearn.linear_model",
     "sklearn.neighbors",
@@ -173,7 +173,7 @@ def machine(device: str) -> dict[str, Any]:
     """What a figure depends on: the card, the versions, the commit."""
     import torch
 
-    from lens.versions import git_commit, versions
+    from lens.base.versions import git_commit, versions
 
     card = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     return {"device": card, "cores": os.cpu_count(), "versions": versions(), "git_commit": git_commit()}

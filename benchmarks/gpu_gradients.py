@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from benchmarks import reference, step
 from benchmarks.gpu import Asked
-from lens import experiment
-from lens.data import gather
-from lens.parsing import parse
+from lens.images.data import gather
+from lens.players import experiment
+from lens.settings.parsing import parse
 
 LIMIT = 1e-9
 """Relative error of a gradient in double precision from which on it counts as another one."""

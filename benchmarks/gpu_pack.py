@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from lens import files, opening
-from lens.protocols import BadInput
-from lens.terminal import Bar, guard, say
+from lens.base import files
+from lens.base.errors import BadInput
+from lens.base.terminal import Bar, guard, say
+from lens.images import opening
 
 NAME = "images.npz"
 COUNTS = {"train": 6400, "test": 1600}

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.gpu import Asked
-from lens import files, train
+from lens import train
+from lens.base import files
 
 PLAYERS = [
     "--extractor=resnetv2_50", "--lens_encoder=resnet18", "--lens_depth=5", "--image_size=64", "--cache_size=72",

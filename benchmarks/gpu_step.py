@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import step, step_ways
 from benchmarks.gpu import Asked
-from lens.parsing import Parsed, parse
+from lens.settings.parsing import Parsed, parse
 
 MODES = ("both, separate", "plain", "lensed", "both, joint")
 TINY = {

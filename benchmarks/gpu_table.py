@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lens import intervals
+from lens.base import intervals
 
 Row = tuple[str, str, str, str]
 """The part, what was measured, the figure, what it stands beside."""

@@ -10,10 +10,15 @@ from typing import Any
 
 from benchmarks.gpu import Asked
 from benchmarks.step_ways import now
-from lens import data, experiment, files, grid_file, probe, train, words
-from lens.grid import Grid, GridRun
-from lens.parsing import parse
-from lens.trainer import Trainer
+from lens import probe, train
+from lens.base import files
+from lens.grids import grid_file
+from lens.grids.grid import Grid, GridRun
+from lens.images import data
+from lens.players import experiment
+from lens.settings import words
+from lens.settings.parsing import parse
+from lens.training.trainer import Trainer
 
 ARROW = "configs/cifar10_arrow_resnet50.yaml"
 ARMS: dict[str, dict[str, Any]] = {

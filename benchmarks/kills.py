@@ -28,7 +28,7 @@ from pathlib import Path
 import yaml
 
 from lens import ablate, train
-from lens.terminal import Bar
+from lens.base.terminal import Bar
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TINY = {
@@ -40,7 +40,7 @@ AXES = {"lr": [0.01, 0.02]}
 EVERY = 5
 """One round of signals in so many is of grids."""
 IMPORTED = (
-    "lens.experiment", "lens.evaluate", "lens.figures", "lens.trainer", "lens.grid_summary", "lens.figures_grid", "timm",
+    "lens.players.experiment", "lens.measuring.evaluate", "lens.figures.run", "lens.training.trainer", "lens.grids.grid_summary", "lens.figures.grid", "timm",
     "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "kornia.metrics", "matplotlib.pyplot",
 )  # fmt: skip
 """What a training imports: here once for all of them."""

@@ -3,8 +3,8 @@
     python -m benchmarks.probe                                       # 1,281,167 × 2,048, 1,000 classes, one epoch of SGD
     python -m benchmarks.probe --rows 20000 --width 256 --epochs 70  # small
 
-The features are class centres and noise, written in parts to where `lens.feature_store` keeps them (16 bits, a file in
---folder). Then `lens.linear.sgd` for --epochs, stopped after --steps where given, and the streamed L-BFGS
+The features are class centres and noise, written in parts to where `lens.measuring.feature_store` keeps them (16 bits, a file in
+--folder). Then `lens.measuring.linear.sgd` for --epochs, stopped after --steps where given, and the streamed L-BFGS
 for some sums over all rows. A thread reads /proc/self/status ten times a second: RssAnon is memory of the process's own; RssFile are pages of files,
 the features among them, which the operating system takes back when somebody else needs the room.
 """
@@ -30,8 +30,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from lens import feature_store, linear
-from lens.terminal import guard, say
+from lens.base.terminal import guard, say
+from lens.measuring import feature_store, linear
 
 
 class Enough(Exception):

@@ -105,7 +105,11 @@ def all_runs(root: Path) -> dict[str, dict[str, Any]]:
     os.environ["LENS_CACHE"] = str(root / "cache")
     make_photos(root / "photos", 0)
     make_photos(root / "others", 1)
-    wanted = {f"{task}, {arm}": [*given, *words, "--task", task] for task, given in TASKS.items() for arm, words in ARMS.items()}
+    wanted = {
+        f"{task}, {arm}": [*given, *words, "--task", task]
+        for task, given in TASKS.items()
+        for arm, words in ARMS.items()
+    }
     wanted |= {f"rotation, {name}": [*ONE, *words] for name, words in OTHERS.items()}
     wanted["dataset_classification, proof"] = [*TWO, *LENS, "--task", "dataset_classification", *REMOVAL]
     found = {}
@@ -123,7 +127,15 @@ def all_runs(root: Path) -> dict[str, dict[str, Any]]:
     run("probe", "runs/0", "--probe", "others/")
     found["probed"] = record(Path("runs/0"))
     for ways in ("global", "local"):
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lens.train"]
+        torchrun = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            "-m",
+            "lens.train",
+        ]
         words = [*TINY, *ONE, *LENS, "--norm_sync", ways, "--out", f"runs/{ways}"]
         done = subprocess.run([*torchrun, *words], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -138,7 +150,9 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
         keys = sorted(one.keys() | other.keys())
         return [line for key in keys for line in differences(one.get(key), other.get(key), f"{place}/{key}")]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [line for i, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{place}/{i}")]
+        return [
+            line for i, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{place}/{i}")
+        ]
     return [] if one == other else [f"{place}: {str(one)[:60]} → {str(other)[:60]}"]
 
 
@@ -154,7 +168,9 @@ def main() -> int:
         found = all_runs(Path(folder))
     out.write_text(json.dumps(found, indent=1) + "\n")
     losses = sum(len(one["metrics"]) for one in found.values())
-    print(f"{len(found)} runs, {losses} lines of losses; all of it has the hash {hashlib.sha256(out.read_bytes()).hexdigest()[:16]}")
+    print(
+        f"{len(found)} runs, {losses} lines of losses; all of it has the hash {hashlib.sha256(out.read_bytes()).hexdigest()[:16]}"
+    )
     if against is None:
         return 0
     lines = differences(against, found)

@@ -23,11 +23,12 @@ def main() -> None:
     import matplotlib
     import torch
 
-    from lens import data, experiment
-    from lens.augment import centre
-    from lens.draws import EVALUATION
-    from lens.protocols import find, names
-    from lens.settings import Settings
+    from lens.base.draws import EVALUATION
+    from lens.images import data
+    from lens.images.augment import centre
+    from lens.players import experiment
+    from lens.protocols.lookup import find, names
+    from lens.settings.groups import Settings
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -39,14 +39,14 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.nn import functional
 
-from lens import experiment, networks
-from lens.adversary import adversarial_loss, plain_step
-from lens.data import Batch, Images, gather
-from lens.parsing import Parsed, parse
-from lens.protocols import BadInput
-from lens.terminal import guard
-from lens.trainer import Trainer
-from lens.versions import git_commit, versions
+from lens.base.errors import BadInput
+from lens.base.terminal import guard
+from lens.base.versions import git_commit, versions
+from lens.images.data import Batch, Images, gather
+from lens.players import experiment, networks
+from lens.players.adversary import adversarial_loss, plain_step
+from lens.settings.parsing import Parsed, parse
+from lens.training.trainer import Trainer
 
 GPU_DEFAULTS = {"extractor": "resnetv2_50", "image_size": 224, "batch_size": 32, "precision": "bf16"}
 WARM_UP = 2
@@ -79,7 +79,7 @@ CONTRACTION = re.compile(r"aten::\w*(convolution|conv2d|addmm|mm$|attention)")
 def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     """The step as a reader of the paper would write it: one pass for each player, raw and lensed images by turns.
 
-    It shares only the task's losses with `lens.adversary`. The lens moves first, as it does in such a loop.
+    It shares only the task's losses with `lens.players.adversary`. The lens moves first, as it does in such a loop.
     """
     players, settings, lens = trainer.players, trainer.settings, trainer.lens
     task = players.task

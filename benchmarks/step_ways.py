@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import step
-from lens import experiment
-from lens.data import Batch, gather
-from lens.parsing import Parsed
-from lens.trainer import Trainer
+from lens.images.data import Batch, gather
+from lens.players import experiment
+from lens.settings.parsing import Parsed
+from lens.training.trainer import Trainer
 
 WAYS = ("compile", "graph")
 

@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lens import grid_table
-from lens.disk_errors import refusal
-from lens.files import own_folder, read_bytes, reading, write_atomically, write_together
-from lens.grid import Grid, GridRun
-from lens.grid_file import overrides, read
-from lens.parsing import normalise_arguments, parse_simple
-from lens.protocols import BadInput, check_number
-from lens.run import RECORD, held, holder
-from lens.schedule import POLL, Job, work
-from lens.settings import MOST_PROCESSES, Settings, setting
-from lens.stopping import stop_signals
-from lens.terminal import Bar, guard, say
+from lens.base.disk_errors import refusal
+from lens.base.errors import BadInput, check_number
+from lens.base.files import own_folder, read_bytes, reading, write_atomically, write_together
+from lens.base.stopping import stop_signals
+from lens.base.terminal import Bar, guard, say
+from lens.grids import grid_table
+from lens.grids.grid import Grid, GridRun
+from lens.grids.grid_file import overrides, read
+from lens.grids.schedule import POLL, Job, work
+from lens.record.run import RECORD, held, holder
+from lens.settings.groups import MOST_PROCESSES, Settings, setting
+from lens.settings.parsing import normalise_arguments, parse_simple
 
 TRAIN = [sys.executable, "-P", "-m", "lens.train"]
 """How a run is started; -P: nothing is imported from the working directory, which may be a stranger's."""
@@ -190,7 +190,8 @@ def log_of(out: Path, slug: str) -> Path:
 
 def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
     """Write table.csv, table.parquet, summary.md and the pictures, and print the overview."""
-    from lens import figures_grid, grid_summary
+    from lens.figures import grid as figures_grid
+    from lens.grids import grid_summary
 
     rows = grid_table.rows(out, grid, runs, failures(out))
     for measure in grid.measures:
@@ -205,7 +206,7 @@ def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
 
 def failures(out: Path) -> dict[str, Any]:
     """The last error line of each run that failed, by its slug."""
-    from lens import schemas
+    from lens.record import schemas
 
     file = out / "failed.json"
     with reading(file, "delete it"):

@@ -6,10 +6,11 @@ import importlib
 import sys
 from pathlib import Path
 
-from lens.protocols import BadInput, first_docstring_line, nearest
-from lens.terminal import guard, put
+from lens.base.errors import BadInput, nearest
+from lens.base.terminal import guard, put
+from lens.protocols.lookup import first_docstring_line
 
-VERBS = ("train", "probe", "ablate", "doctor")
+VERBS = ("train", "probe", "compare", "ablate", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,8 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from lens.protocols import BadInput
-from lens.terminal import guard, put
+from lens.base.errors import BadInput
+from lens.base.terminal import guard, put
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,9 +30,9 @@ def doctor(argv: list[str]) -> int:
         raise BadInput(f"lens doctor takes no arguments, and {' '.join(argv)!r} is given: leave it out")
     import torch
 
-    from lens.cache import default_cache_dir
-    from lens.threads import usable_cores
-    from lens.versions import git_commit, versions
+    from lens.base.threads import usable_cores
+    from lens.base.versions import git_commit, versions
+    from lens.images.cache import default_cache_dir
 
     for name, version in versions().items():
         put(f"{name:<28} {version}")

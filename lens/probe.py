@@ -1,33 +1,35 @@
-"""Measure a finished run again (probes on labelled sources, pretext accuracies), or compare several."""
+"""Measure a finished run again: probes on labelled sources, pretext accuracies."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lens import agreement
-from lens.files import json_text
-from lens.finished import Finished
-from lens.parsing import parse_simple
-from lens.protocols import BadInput, check_number, names, short_names
-from lens.ranks import launched
-from lens.run import Run
-from lens.settings import MOST_THREADS, as_list, default_of, setting
-from lens.terminal import guard, say
+from lens.base.errors import BadInput, check_number
+from lens.base.files import json_text, reading
+from lens.base.ranks import launched
+from lens.base.terminal import guard, say
+from lens.players.finished import Finished
+from lens.protocols.lookup import names, short_names
+from lens.record.run import Run
+from lens.settings import agreement
+from lens.settings.groups import MOST_THREADS, as_list, default_of, setting
+from lens.settings.parsing import parse_simple
 
 if TYPE_CHECKING:
-    from lens.data import Images
-    from lens.downstream import Probe
+    from lens.images.data import Images
+    from lens.measuring.downstream import Probe
 
 MODES = {
     "fuse": "--fuse measures the last weights' pooled features",
     "removal": "--removal measures the last weights' lens by classifiers of its own",
 }
-"""What the verb does where it does not measure one run (probe) or compare several (compare): a setting has `modes`."""
+"""What the verb does where it does not simply measure a run (probe): a setting has `modes`."""
 PROOF = tuple(name for name in agreement.names({"proof"}) if name != "removal")
 """The settings of a run's proof that may be given anew."""
 
@@ -37,7 +39,7 @@ class ProbeSettings:
     """Settings of a probe; everything else is the run's own."""
 
     run: list[str] = setting(dataclasses.MISSING, path=True)
-    """Run directory; several with --maps or --transfer."""
+    """Run directory."""
     probe: list[str] | str = setting([], modes="probe fuse removal", path=True)
     """Labelled sources; default: the training sources that have labels (with --removal: none)."""
     method: Literal["logistic", "sgd", "both"] = setting("logistic", modes="probe fuse")
@@ -72,12 +74,6 @@ class ProbeSettings:
     """Training steps of a fresh classifier, at most; default as the run (2000)."""
     removal_images: int | None = setting(None, modes="removal")
     """Images of each split that the proof looks at, at most; default as the run (all)."""
-    maps: bool = setting(False, modes="compare")
-    """Compare runs: where their lenses edit, on average, side by side."""
-    transfer: bool = setting(False, modes="compare")
-    """Compare runs: how hard each one's task is on images that each one's lens has edited."""
-    out: str | None = setting(None, modes="compare", path=True)
-    """Folder of a comparison; default runs/compare-<time>."""
     task: str | None = setting(None, path=True)
     """The task file of the run, named again where the run's task is a file."""
     shortcut: str | None = setting(None, path=True)
@@ -102,14 +98,12 @@ class ProbeSettings:
                 check_number(flag, value, low=1)
         self._refuse_other_modes()
         self._refuse_unread()
-        if self.mode != "compare" and len(self.run) > 1:
-            raise BadInput(f"a probe measures one run and {len(self.run)} are given: add --maps or --transfer")
+        if len(self.run) > 1:
+            raise BadInput(f"a probe measures one run and {len(self.run)} are given: lens compare takes several")
 
     @property
     def mode(self) -> str:
-        """What is asked for: "probe", "fuse", "removal" or "compare"."""
-        if self.maps or self.transfer:
-            return "compare"
+        """What is asked for: "probe", "fuse" or "removal"."""
         return "removal" if self.removal else "fuse" if self.fuse else "probe"
 
     def _refuse_other_modes(self) -> None:
@@ -123,11 +117,8 @@ class ProbeSettings:
         if not elsewhere:
             return
         first, of = next(iter(elsewhere.items()))
-        if self.mode == "compare":
-            comparison = " and ".join(flag for flag in ("--maps", "--transfer") if getattr(self, flag[2:]))
-            raise BadInput(f"{first} has no meaning with {comparison}, which compares runs: drop one of them")
         if self.mode == "probe":
-            raise BadInput(f"{first} has no meaning without {'--maps or --transfer' if of == 'compare' else f'--{of}'}")
+            raise BadInput(f"{first} has no meaning without --{of}")
         raise BadInput(f"{MODES[self.mode]}: leave {' and '.join(elsewhere)} out")
 
     def _refuse_unread(self) -> None:
@@ -159,32 +150,44 @@ class ProbeSettings:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `python -m lens.probe` and `lens probe`."""
     arguments = sys.argv[1:] if argv is None else argv
+    if old := {word.partition("=")[0] for word in arguments} & {"--maps", "--transfer"}:
+        say(
+            f"lens probe {' '.join(sorted(old))} is lens compare {' '.join(sorted(old))} since 0.4; the old name works for one version"
+        )
+        return int(importlib.import_module("lens.compare").main(arguments))
     return guard(lambda: probe(arguments))
 
 
 def probe(argv: list[str]) -> int:
     """Hold the run's directory against a training, and against other probes, while its weights are measured."""
-    asked = parse_simple(argv, "lens.probe", ProbeSettings, "run", "run directory, one or several")
+    asked = parse_simple(argv, "lens.probe", ProbeSettings, "run", "run directory")
     if launched() > 1:
         raise BadInput("lens.probe measures in one process: start it without torchrun")
-    if asked.maps or asked.transfer:
-        from lens import compare
-
-        place = compare.Comparison([Path(run) for run in asked.run], asked.out, argv, asked.device, asked.threads)
-        return compare.compare(place, asked.maps, asked.transfer)
     with Run.open(Path(asked.run[0])) as run:
         if asked.removal:
             return prove(asked, run, argv)
         return fuse(asked, run, argv) if asked.fuse else measure(asked, run, argv)
 
 
+def opened(asked: ProbeSettings, run: Run, argv: list[str]) -> Finished:
+    """The finished run. Raises BadInput where its summary cannot be shown: that is told now, not after all that is measured."""
+    finished = Finished.of(run, argv, asked.changed)
+    from lens.figures import run as figures
+
+    with reading(run.directory / "summary.json", f"delete it, then measure again with --resume {run.directory}"):
+        figures.table(finished.summary)
+    return finished
+
+
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    finished = Finished.of(run, argv, asked.changed)
+    finished = opened(asked, run, argv)
     settings, summary = finished.parsed.settings, finished.summary
 
-    from lens import evaluate, experiment, figures, layers, linear
-    from lens.downstream import merge_downstream
+    from lens.figures import run as figures
+    from lens.measuring import evaluate, layers, linear
+    from lens.measuring.downstream import merge_downstream
+    from lens.players import experiment
 
     fabric = experiment.make_fabric(settings)
     images, probes = labelled(asked, finished)
@@ -208,12 +211,14 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
 def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Let fresh classifiers judge what the run's lens removed; write removal.json, print the table, draw the picture."""
-    finished = Finished.of(run, argv, asked.changed)
+    finished = opened(asked, run, argv)
     settings, summary = finished.parsed.settings, finished.summary
 
-    from lens import experiment, figures_removal, proof
-    from lens.downstream import load_probes
-    from lens.shown import examples
+    from lens.figures import removal as figures_removal
+    from lens.measuring.downstream import load_probes
+    from lens.players import experiment
+    from lens.proving import proof
+    from lens.proving.shown import examples
 
     fabric = experiment.make_fabric(settings)
     images = finished.images()
@@ -232,7 +237,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
 def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
-    from lens.downstream import load_probes
+    from lens.measuring.downstream import load_probes
 
     settings = finished.parsed.settings
     images = finished.images()
@@ -247,11 +252,13 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     assert asked.fuse
     assert asked.fuse_control
     with fusion_runs(asked, run) as (other, control):
-        first, second, third = (Finished.of(one, argv, asked.changed) for one in (run, other, control))
+        first, second, third = (opened(asked, one, argv) for one in (run, other, control))
 
-        from lens import experiment, figures, fusion, linear
-        from lens.downstream import merge_downstream
-        from lens.unseen import without_learnt
+        from lens.figures import run as figures
+        from lens.images.unseen import without_learnt
+        from lens.measuring import fusion, linear
+        from lens.measuring.downstream import merge_downstream
+        from lens.players import experiment
 
         fusion.check(first, second, third)
         summary = first.summary

@@ -11,19 +11,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens import agreement
-from lens.mirror import Mirror
-from lens.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
-from lens.phases import BEGAN, Phases
-from lens.protocols import BadInput, key_name, trait
-from lens.ranks import Ranks, launched, losses_are_told
-from lens.run import Run
-from lens.settings import Settings
-from lens.stopping import stop_signals
-from lens.terminal import Bar, guard, say, say_lines
+from lens.base.errors import BadInput
+from lens.base.phases import BEGAN, Phases
+from lens.base.ranks import Ranks, launched, losses_are_told
+from lens.base.stopping import stop_signals
+from lens.base.terminal import Bar, guard, say, say_lines
+from lens.protocols.lookup import key_name
+from lens.protocols.task import trait
+from lens.record.mirror import Mirror
+from lens.record.run import Run
+from lens.settings import agreement
+from lens.settings.groups import Settings
+from lens.settings.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
 
 if TYPE_CHECKING:
-    from lens.trainer import Trainer
+    from lens.training.trainer import Trainer
 
 DEFAULT_STEPS = 150
 
@@ -75,11 +77,16 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     """The whole story: data, players, loop, measurement. Returns the process's exit code."""
     import torch
 
-    from lens import data, evaluate, experiment, figures, figures_removal, grey_sources, proof
-    from lens.downstream import load_probes
-    from lens.rehearsal import rehearse
-    from lens.shown import examples
-    from lens.trainer import Trainer
+    from lens.figures import removal as figures_removal
+    from lens.figures import run as figures
+    from lens.images import data
+    from lens.measuring import evaluate
+    from lens.measuring.downstream import load_probes
+    from lens.players import experiment, grey_sources
+    from lens.proving import proof
+    from lens.proving.shown import examples
+    from lens.training.rehearsal import rehearse
+    from lens.training.trainer import Trainer
 
     settings, phases = parsed.settings, Phases()
     phases.seconds["starting"] = time.monotonic() - BEGAN
@@ -206,8 +213,9 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 
 def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
-    from lens import evaluate, figures
-    from lens.downstream import merge_downstream
+    from lens.figures import run as figures
+    from lens.measuring import evaluate
+    from lens.measuring.downstream import merge_downstream
 
     earlier = run.summary() or {}
     downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])

@@ -14,8 +14,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from lens import figures
-from lens.files import write_atomically
+from lens.base.files import write_atomically
+from lens.figures import run as figures
 
 TINY = [
     "--extractor", "test_resnet", "--lens_depth", "3", "--image_size", "32", "--cache_size", "36", "--batch_size", "4",

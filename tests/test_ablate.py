@@ -22,11 +22,12 @@ from conftest import TINY, fit
 from scipy import stats
 from test_data import write_parquet
 
-from lens import ablate, grid_summary, grid_table, schedule, train
-from lens.compare_arms import holm, mean_sem, paired
-from lens.grid_file import read
-from lens.protocols import BadInput
-from lens.walk import own_kind
+from lens import ablate, train
+from lens.base.errors import BadInput
+from lens.base.walk import own_kind
+from lens.grids import grid_summary, grid_table, schedule
+from lens.grids.compare_arms import holm, mean_sem, paired
+from lens.grids.grid_file import read
 
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))

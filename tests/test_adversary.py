@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks import reference
-from lens.adversary import (
+from lens.base.draws import Draws
+from lens.players.adversary import (
     Rules,
     adversarial_loss,
     adversarial_step,
@@ -17,9 +18,8 @@ from lens.adversary import (
     plain_step,
     steer,
 )
-from lens.draws import Draws
-from lens.networks import Extractor, Lens
-from lens.protocols import find
+from lens.players.networks import Extractor, Lens
+from lens.protocols.lookup import find
 
 ROTATION = find("task", "rotation")()
 ADVERSARIES = ("least_likely", "full", "uniform")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lens import agreement, grid, grid_file, probe
-from lens.settings import Settings
+from lens import probe
+from lens.grids import grid, grid_file
+from lens.settings import agreement
+from lens.settings.groups import Settings
 
 TRACKING = ("wandb", "wandb_project", "wandb_group", "wandb_tags")
 PROOF = ("removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images")
@@ -72,9 +74,11 @@ def test_settings_compare_by_what_they_mean(name, one, other, alike):
 
 
 def test_the_printed_table_is_that_of_the_fields():
-    shown = subprocess.run([sys.executable, "-m", "lens.agreement"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "lens.settings.agreement"], capture_output=True, text=True, check=True
+    ).stdout
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
-    assert page.endswith(shown), "python -m lens.agreement prints what docs/settings.md is to end in"
+    assert page.endswith(shown), "python -m lens.settings.agreement prints what docs/settings.md is to end in"
     assert shown.count("\n") == 2 + len(dataclasses.fields(Settings))
     assert "| `wandb` | tracking | 0.2.0 | may differ | may differ |  |  |  |  |" in shown
     assert "| `group_by` | division | 0.4.0 |  |  |  |  | must agree | must agree |" in shown

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lens.augment import augment, centre
-from lens.draws import Draws
+from lens.base.draws import Draws
+from lens.images.augment import augment, centre
 
 
 def draws(index, epoch=0):

@@ -8,9 +8,9 @@ import torch
 from conftest import TINY
 
 from benchmarks import step
-from lens import experiment, networks
-from lens.data import gather
-from lens.parsing import parse
+from lens.images.data import gather
+from lens.players import experiment, networks
+from lens.settings.parsing import parse
 
 SETTINGS = [*TINY[: TINY.index("--steps")], "--threads", "1"]
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import write_folder
 from test_data import load
 
-from lens import data
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.images import data
 
 SIZE = 8
 COUNT = 12
@@ -53,7 +53,7 @@ def said(capsys):
 
 def rewritten(place, **changes):
     """Write meta.json with other values, and the checksum that belongs to them."""
-    from lens.cache_folder import Meta
+    from lens.images.cache_folder import Meta
 
     file = place / "meta.json"
     file.write_text(dataclasses.replace(Meta.read(file, COUNT), **changes).text())
@@ -202,7 +202,7 @@ def test_a_damaged_cache_that_cannot_be_removed_is_one_line(folder, cache, tmp_p
 
 
 def test_a_cache_that_may_not_be_read_is_not_thrown_away(folder, cache, tmp_path, monkeypatch):
-    from lens import cache_folder
+    from lens.images import cache_folder
 
     def refuse(*arguments):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -221,7 +221,7 @@ def test_a_cache_that_may_not_be_read_is_not_thrown_away(folder, cache, tmp_path
 @pytest.fixture
 def compared(monkeypatch):
     """How often all squares were read and compared."""
-    from lens.squares_file import SquaresFile
+    from lens.images.squares_file import SquaresFile
 
     times, real = [], SquaresFile.checksum
     monkeypatch.setattr(SquaresFile, "checksum", lambda *arguments: (times.append(1), real(*arguments))[1])
@@ -247,7 +247,7 @@ def test_squares_are_compared_once_for_each_state_of_their_file(folder, cache, t
 
 @pytest.mark.parametrize("note", [b"", b"\xff", b"[" * 4000, b"{}", b"0" * 10_000, "pipe", "folder", "read-only"])
 def test_without_a_note_squares_are_compared_each_time(folder, cache, tmp_path, compared, capsys, monkeypatch, note):
-    from lens import cache_folder
+    from lens.images import cache_folder
 
     def refuse(*arguments):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -271,7 +271,7 @@ def test_without_a_note_squares_are_compared_each_time(folder, cache, tmp_path, 
 
 
 def test_rows_are_those_of_the_array(cache):
-    from lens.cache_folder import opened
+    from lens.images.cache_folder import opened
 
     squares, _ = opened(cache, COUNT, SIZE, lambda *done: None)
     array = np.load(cache / "images.npy")
@@ -308,8 +308,8 @@ def test_a_cache_that_changes_while_it_is_read_is_one_line(folder, cache, tmp_pa
 
 
 def test_a_cache_that_is_cut_between_two_looks_at_it_is_one_line(cache, monkeypatch):
-    from lens import squares_file
-    from lens.cache_folder import opened
+    from lens.images import squares_file
+    from lens.images.cache_folder import opened
 
     squares, _ = opened(cache, COUNT, SIZE, lambda *done: None)
     os.truncate(cache / "images.npy", 128 + ROW)
@@ -319,7 +319,7 @@ def test_a_cache_that_is_cut_between_two_looks_at_it_is_one_line(cache, monkeypa
 
 
 def test_a_spawned_reader_is_given_no_other_file(cache):
-    from lens.cache_folder import opened
+    from lens.images.cache_folder import opened
 
     squares, _ = opened(cache, COUNT, SIZE, lambda *done: None)
     sent = pickle.dumps(squares)

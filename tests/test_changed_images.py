@@ -15,10 +15,12 @@ from conftest import TINY, fit, picture, write_folder
 from test_data import load, load_uncached, write_parquet
 from test_hugging_face import write_shard
 
-from lens import image_record, opening, probe, train
-from lens.content import content_of
-from lens.finished import Finished
-from lens.run import Run
+from lens import probe, train
+from lens.images import opening
+from lens.images.content import content_of
+from lens.players.finished import Finished
+from lens.record import image_record
+from lens.record.run import Run
 
 CLASSES, PER_CLASS = 2, 16
 WAYS = {"--resume": (train.main, ["--resume"]), "probe": (probe.main, []), "--removal": (probe.main, ["--removal"])}

@@ -11,11 +11,15 @@ from conftest import write_folder
 from test_data import load
 from test_task_details import Data
 
-from lens import classes, cost, downstream, figures
-from lens.experiment import Experiment, posed_about
-from lens.parsing import parse
-from lens.protocols import BadInput, find
-from lens.shown import Shown
+from lens.base.errors import BadInput
+from lens.figures import run as figures
+from lens.images import classes
+from lens.measuring import downstream
+from lens.players.experiment import Experiment, posed_about
+from lens.protocols.lookup import find
+from lens.proving import cost
+from lens.proving.shown import Shown
+from lens.settings.parsing import parse
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 

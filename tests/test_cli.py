@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lens import cli, doctor
-from lens.protocols import names
+from lens.protocols.lookup import names
 
 
 def python(*argv):
@@ -49,7 +49,7 @@ def test_help_shows_every_plugin_and_its_line(capsys):
 
 
 def test_print_config_is_a_config(capsys, tmp_path):
-    from lens.parsing import parse
+    from lens.settings.parsing import parse
 
     with pytest.raises(SystemExit):
         cli.main(["train", "--shortcut", "arrow", "--lr", "0.25", "--print_config"])

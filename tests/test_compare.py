@@ -14,12 +14,16 @@ from conftest import TINY, fit
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
-from lens import edit_maps, experiment, figures_compare, files, networks, probe, train, walk
-from lens.data import some
-from lens.edit_maps import Region
-from lens.finished import Finished
-from lens.protocols import BadInput
-from lens.run import Run
+from lens import compare, probe, train
+from lens.base import files, walk
+from lens.base.errors import BadInput
+from lens.figures import comparison as figures_compare
+from lens.images.data import some
+from lens.measuring import edit_maps
+from lens.measuring.edit_maps import Region
+from lens.players import experiment, networks
+from lens.players.finished import Finished
+from lens.record.run import Run
 
 SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--eval_every", "30", "--checkpoint_every", "30"]  # fmt: skip
 
@@ -52,7 +56,7 @@ def copied(runs, tmp_path):
 
 def called(capsys, *argv):
     capsys.readouterr()
-    code = probe.main([*map(str, argv), "--threads", "1"])
+    code = compare.main([*map(str, argv), "--threads", "1"])
     return code, capsys.readouterr()
 
 
@@ -271,9 +275,9 @@ def test_an_identity_lens_leaves_a_foreign_task_as_it_is(runs, copied, tmp_path,
         (["plain"], "needs two runs or more, and 1 is given"),
         (["plain", "./plain"], "is named twice"),
         (["plain", "nowhere"], "nowhere is no run directory"),
-        (["plain", "arrow", "--probe", "cifar10"], "--probe has no meaning with --maps"),
-        (["plain", "arrow", "--weights", "best"], "--weights has no meaning with --maps"),
-        (["plain", "arrow", "--probe_images", "5"], "--probe_images has no meaning"),
+        (["plain", "arrow", "--probe", "cifar10"], "unknown setting 'probe'"),
+        (["plain", "arrow", "--weights", "best"], "unknown setting 'weights'"),
+        (["plain", "arrow", "--probe_images", "5"], "unknown setting 'probe_images'"),
         (["plain", "arrow", "--out", "plain/settings.yaml"], "is no folder that can be written to"),
     ],
 )
@@ -282,9 +286,18 @@ def test_mistakes_get_one_line(runs, monkeypatch, capsys, argv, message):
     assert message in refused(capsys, *argv, "--maps")
 
 
-def test_several_runs_or_a_folder_without_a_comparison_are_refused(runs, capsys):
-    assert "2 are given: add --maps or --transfer" in refused(capsys, *runs[:2])
-    assert "--out has no meaning without --maps or --transfer" in refused(capsys, runs[0], "--out", "x")
+def test_a_probe_of_several_runs_is_told_of_the_comparison(runs, capsys):
+    assert probe.main([*map(str, runs[:2])]) == 2
+    assert "2 are given: lens compare takes several" in capsys.readouterr().err
+
+
+def test_the_old_way_to_compare_is_told_the_new_one_and_works(runs, tmp_path, capsys):
+    asked = [str(runs[0]), str(runs[1]), "--out", str(tmp_path / "m"), "--threads", "1"]
+    assert probe.main([*asked, "--maps"]) == 0
+    assert "lens probe --maps is lens compare --maps" in capsys.readouterr().err
+    shutil.move(tmp_path / "m", tmp_path / "old")
+    assert compare.main(asked) == 0  # maps are what is done where nothing else is asked
+    assert (tmp_path / "m" / "maps.json").read_bytes() == (tmp_path / "old" / "maps.json").read_bytes()
 
 
 def test_runs_of_other_views_are_refused_for_transfer_only(runs, tmp_path, capsys, photos):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from lens import measure
+from lens.measuring import measure
 
 ASKED = argparse.Namespace(seed=0, runs=40, resamples=50)
 

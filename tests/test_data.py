@@ -15,9 +15,10 @@ import pytest
 import torch
 from conftest import picture, write_folder
 
-from lens import cache, data, decoding, opening, splits
-from lens.draws import generator
-from lens.protocols import BadInput, Listing, Record
+from lens.base.draws import generator
+from lens.base.errors import BadInput
+from lens.images import cache, data, decoding, opening, splits
+from lens.protocols.source import Listing, Record
 
 
 def load(keys, tmp_path, size=16, bad=0.01, **columns):

@@ -10,11 +10,15 @@ import yaml
 from conftest import TINY, fit, picture, write_folder
 from test_divide import flat, two
 
-from lens import data, evaluate, experiment, measure, probe, train
-from lens.downstream import load_probes
-from lens.parsing import of_this_version, parse
-from lens.protocols import BadInput, find
-from lens.ranks import Ranks
+from lens import probe, train
+from lens.base.errors import BadInput
+from lens.base.ranks import Ranks
+from lens.images import data
+from lens.measuring import evaluate, measure
+from lens.measuring.downstream import load_probes
+from lens.players import experiment
+from lens.protocols.lookup import find
+from lens.settings.parsing import of_this_version, parse
 
 QUICK = [*TINY, "--task", "dataset_classification", "--probe_images", "20", "--probe_test_images", "5"]
 

@@ -12,7 +12,7 @@ import PIL.PngImagePlugin
 import pytest
 from conftest import picture
 
-from lens import colour_profiles, data, decoding
+from lens.images import colour_profiles, data, decoding
 
 # --- EXIF ------------------------------------------------------------------------------------------------------------
 

@@ -12,9 +12,11 @@ from conftest import picture, write_folder
 from test_data import load, load_uncached
 from test_duplicates import photos
 
-from lens import divide, experiment
-from lens.parsing import parse
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.images import divide
+from lens.players import experiment
+from lens.protocols.source import Listing, Record
+from lens.settings.parsing import parse
 
 
 def divided(images, by_source=True, split_sources=None, fresh=0.0, seed=0):
@@ -167,7 +169,7 @@ def test_a_link_inside_a_source_that_leads_into_another_is_refused(tmp_path):
     keys = [f"{a}/", f"{b}/"]
 
     def listings():
-        from lens.opening import open_source
+        from lens.images.opening import open_source
 
         return [open_source(key).listing() for key in keys]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.draws import Draws, generator
+from lens.base.draws import Draws, generator
 
 
 def draws(index, view=None, seed=0, epoch=0):

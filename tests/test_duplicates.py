@@ -6,8 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from lens import duplicates
-from lens.decoding import to_square
+from lens.images import duplicates
+from lens.images.decoding import to_square
 
 
 def photos(count, seed=0, side=64):

@@ -14,10 +14,12 @@ from conftest import SUMMARY, TINY
 from test_ablate import GRID, ROOT, call, read_csv, write_grid
 from test_run import LENSED, one_line, same_weights, tree
 
-from lens import ablate, files, mirror, probe, ranks, run, stopping, terminal, train
-from lens.protocols import BadInput
-from lens.run import Run, holder
-from lens.trainer import Trainer
+from lens import ablate, probe, train
+from lens.base import files, ranks, stopping, terminal
+from lens.base.errors import BadInput
+from lens.record import mirror, run
+from lens.record.run import Run, holder
+from lens.training.trainer import Trainer
 
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
 STUB = """
@@ -282,8 +284,8 @@ def test_a_full_disk_while_a_run_is_probed_is_one_line_and_the_summary_stays(
 
 def test_a_log_on_a_full_disk_is_said_to_be_empty(tmp_path):
     (tmp_path / "log").write_text("")
-    assert ablate.work.__module__ == "lens.schedule"
-    from lens.schedule import last_error
+    assert ablate.work.__module__ == "lens.grids.schedule"
+    from lens.grids.schedule import last_error
 
     assert last_error(tmp_path / "log", 0, 2) == "exit code 2, and nothing in its log"
 
@@ -356,7 +358,7 @@ def test_a_training_whose_folder_is_moved_writes_nothing_and_goes_on_from_the_ne
 
 
 def test_a_probe_whose_run_is_moved_writes_nothing(tmp_path, whole, monkeypatch, capsys):
-    from lens import evaluate
+    from lens.measuring import evaluate
 
     real = evaluate.everything
     new = tmp_path / "new"

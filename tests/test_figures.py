@@ -9,7 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from lens import figures, terminal
+from lens.base import terminal
+from lens.figures import run as figures
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -5,8 +5,8 @@ import pytest
 from conftest import picture, write_folder
 from test_data import load
 
-from lens import opening
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.images import opening
 
 PLACES = ["a/abbey", "f/field/wild"]
 

@@ -9,11 +9,11 @@ import pytest
 from conftest import picture, write_folder
 from test_data import load
 
-from lens import data, opening
-from lens.protocols import BadInput
-from lens.run import Run
+from lens.base.errors import BadInput
+from lens.base.walk import walk
+from lens.images import data, opening
+from lens.record.run import Run
 from lens.sources._files import image_endings
-from lens.walk import walk
 
 
 def touch(root, *names):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lens import fresh
-from lens.fresh import Pictures, Recipe
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.measuring import fresh
+from lens.measuring.fresh import Pictures, Recipe
 
 RECIPE = Recipe(steps=120, least=40, every=20, patience=2, batch=32)
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lens.full_resolution import AllConv
-from lens.networks import Lens, build_extractor
-from lens.protocols import BadInput, find
+from lens.base.errors import BadInput
+from lens.players.full_resolution import AllConv
+from lens.players.networks import Lens, build_extractor
+from lens.protocols.lookup import find
 
 
 def left(encoder, images, edit, steps=100, enough=0.0):

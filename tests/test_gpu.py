@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks import gpu, gpu_pack, gpu_resume, gpu_table
-from lens.intervals import too_few
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.base.intervals import too_few
 from lens.sources.folder import Folder
 
 ROOT = Path(__file__).resolve().parent.parent

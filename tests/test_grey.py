@@ -6,10 +6,10 @@ import torch
 from conftest import TINY, fit, picture, write_folder
 
 from lens import train
-from lens.draws import EVALUATION, Draws
-from lens.grey import keep_grey, without_colour
-from lens.networks import Lens
-from lens.rivals import Fgsm, RandomAugmentation
+from lens.base.draws import EVALUATION, Draws
+from lens.operations.grey import keep_grey, without_colour
+from lens.players.networks import Lens
+from lens.players.rivals import Fgsm, RandomAugmentation
 
 
 def mixed(size=32):

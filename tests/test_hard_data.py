@@ -18,8 +18,10 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import cache, data, opening, terminal, train
-from lens.protocols import BadInput
+from lens import train
+from lens.base import terminal
+from lens.base.errors import BadInput
+from lens.images import cache, data, opening
 
 
 @pytest.fixture

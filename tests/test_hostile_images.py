@@ -21,8 +21,11 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import decoding, divide, opening, patterns, probe, splits, train
-from lens.protocols import BadInput, Listing, Record
+from lens import probe, train
+from lens.base import patterns
+from lens.base.errors import BadInput
+from lens.images import decoding, divide, opening, splits
+from lens.protocols.source import Listing, Record
 from lens.sources._files import FORMATS, open_image
 
 

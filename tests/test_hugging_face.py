@@ -14,9 +14,11 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import opening, splits, train
-from lens.protocols import BadInput, find, names
-from lens.walk import walk
+from lens import train
+from lens.base.errors import BadInput
+from lens.base.walk import walk
+from lens.images import opening, splits
+from lens.protocols.lookup import find, names
 
 
 def encoded(label, seed=0):

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from conftest import TINY, write_folder
 
-from lens import ablate, idle, probe, train
-from lens.grid_file import read
-from lens.parsing import parse
-from lens.protocols import BadInput
-from lens.settings import Settings
+from lens import ablate, compare, probe, train
+from lens.base.errors import BadInput
+from lens.grids.grid_file import read
+from lens.settings import idle
+from lens.settings.groups import Settings
+from lens.settings.parsing import parse
 
 NONE = ["--adversary", "none"]
 FGSM = ["--adversary", "fgsm"]
@@ -229,11 +230,16 @@ def test_a_path_that_no_file_system_holds_is_one_line(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
-    "argv", [["{}"], ["run", "--fuse", "{}", "--fuse_control", "x"], ["run", "run2", "--maps", "--out", "{}"]]
+    ("verb", "argv"),
+    [
+        (probe.main, ["{}"]),
+        (probe.main, ["run", "--fuse", "{}", "--fuse_control", "x"]),
+        (compare.main, ["run", "run2", "--out", "{}"]),
+    ],
 )
 @pytest.mark.parametrize("value", [LONG, "./" + "y" * 300, "./a\0b", "./\udcff"], ids=["long", "part", "nul", "bytes"])
-def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys, argv, value):
-    assert probe.main([word.format(value) for word in argv]) == 2
+def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys, verb, argv, value):
+    assert verb([word.format(value) for word in argv]) == 2
     error = capsys.readouterr().err
     assert error.startswith("lens: error: ")
     assert error.count("\n") == 1

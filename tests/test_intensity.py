@@ -11,12 +11,14 @@ import PIL.Image
 import pytest
 from conftest import TINY, picture, write_folder
 
-from lens import cache, data, experiment, image_record, intensity
-from lens.downstream import load_probes
-from lens.files import SystemFault
-from lens.intensity import Extent
-from lens.parsing import parse
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.base.files import SystemFault
+from lens.images import cache, data, intensity
+from lens.images.intensity import Extent
+from lens.measuring.downstream import load_probes
+from lens.players import experiment
+from lens.record import image_record
+from lens.settings.parsing import parse
 
 SIDE = 24
 

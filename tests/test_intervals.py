@@ -5,7 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from lens import figures, figures_compare, figures_removal, grid_table, intervals, schemas
+from lens.base import intervals
+from lens.figures import comparison as figures_compare
+from lens.figures import removal as figures_removal
+from lens.figures import run as figures
+from lens.grids import grid_table
+from lens.record import schemas
 
 FEW = {"too_few_groups": 4.23}
 SAID = "too few groups (G_eff 4.2)"

@@ -13,8 +13,11 @@ import pytest
 from conftest import TINY, picture, write_folder
 from test_data import load
 
-from lens import downstream, opening, train
-from lens.protocols import BadInput, Record
+from lens import train
+from lens.base.errors import BadInput
+from lens.images import opening
+from lens.measuring import downstream
+from lens.protocols.source import Record
 from lens.sources._columns import Column, labelled
 
 D = decimal.Decimal

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens import linear, measure
+from lens.measuring import linear, measure
 
 
 def test_wilson_matches_the_published_example():

@@ -8,10 +8,13 @@ import pytest
 import torch
 from conftest import SUMMARY, TINY, write_folder
 
-from lens import downstream, evaluate, experiment, figures, train
-from lens.parsing import parse
-from lens.phases import Phases
-from lens.ranks import Ranks
+from lens import train
+from lens.base.phases import Phases
+from lens.base.ranks import Ranks
+from lens.figures import run as figures
+from lens.measuring import downstream, evaluate
+from lens.players import experiment
+from lens.settings.parsing import parse
 
 
 def built(photos, *words):

@@ -10,11 +10,14 @@ from safetensors.torch import load_file
 from scipy import stats
 from torch.nn import functional
 
-from lens import train, trainer
-from lens.draws import Draws, generator, step_seed
-from lens.mixing import Mixing
-from lens.protocols import BadInput, find, names, trait
-from lens.settings import Settings
+from lens import train
+from lens.base.draws import Draws, generator, step_seed
+from lens.base.errors import BadInput
+from lens.images.mixing import Mixing
+from lens.protocols.lookup import find, names
+from lens.protocols.task import trait
+from lens.settings.groups import Settings
+from lens.training import trainer
 
 MODES = {"mixup": Mixing(0.8, 0.0, 0.0), "cutmix": Mixing(0.0, 1.0, 0.0), "both": Mixing(0.8, 1.0, 0.0)}
 

@@ -7,10 +7,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from lens.draws import Draws
-from lens.files import write_tensors
-from lens.networks import OWN, Extractor, Lens, build_extractor, load_weights, reestimate_statistics
-from lens.protocols import BadInput, find
+from lens.base.draws import Draws
+from lens.base.errors import BadInput
+from lens.base.files import write_tensors
+from lens.players.networks import OWN, Extractor, Lens, build_extractor, load_weights, reestimate_statistics
+from lens.protocols.lookup import find
 
 ROTATION = find("task", "rotation")()
 ENCODER = "tu-tf_mobilenetv3_small_minimal_100"
@@ -147,7 +148,7 @@ def test_a_task_that_reads_the_map_has_its_mean_as_features():
 
 @pytest.mark.parametrize("name", ["resnetv2_50", "resnet18"])
 def test_a_root_of_stride_1_keeps_every_pixel(name):
-    from lens.networks import _unstrided_root
+    from lens.players.networks import _unstrided_root
 
     sides = []
     for unstrided in (False, True):

@@ -8,11 +8,13 @@ import torch
 from conftest import TINY
 from safetensors.torch import load_file
 
-from lens import data, experiment, train
-from lens.parsing import parse
-from lens.ranks import Ranks
-from lens.run import Run
-from lens.trainer import Trainer, rate_share
+from lens import train
+from lens.base.ranks import Ranks
+from lens.images import data
+from lens.players import experiment
+from lens.record.run import Run
+from lens.settings.parsing import parse
+from lens.training.trainer import Trainer, rate_share
 
 PACED = [
     "--feed",

@@ -13,22 +13,13 @@ from test_file_list import write_places205
 from test_measure import make
 from test_torchvision_sources import write_imagenet
 
-from lens import (
-    experiment,
-    feature_store,
-    figures,
-    finished,
-    fusion,
-    layers,
-    linear,
-    measure,
-    networks,
-    probe,
-    train,
-)
-from lens.downstream import Probe, merge_downstream
-from lens.draws import generator
-from lens.protocols import BadInput
+from lens import probe, train
+from lens.base.draws import generator
+from lens.base.errors import BadInput
+from lens.figures import run as figures
+from lens.measuring import feature_store, fusion, layers, linear, measure
+from lens.measuring.downstream import Probe, merge_downstream
+from lens.players import experiment, finished, networks
 
 
 def problem(classes=3):

@@ -13,10 +13,16 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import classes, cost, downstream, evaluate, experiment, figures_removal, fresh, probe, proof, shown, train
-from lens.parsing import parse
-from lens.protocols import BadInput, short_names
-from lens.ranks import Ranks
+from lens import probe, train
+from lens.base.errors import BadInput
+from lens.base.ranks import Ranks
+from lens.figures import removal as figures_removal
+from lens.images import classes
+from lens.measuring import downstream, evaluate, fresh
+from lens.players import experiment
+from lens.protocols.lookup import short_names
+from lens.proving import cost, proof, shown
+from lens.settings.parsing import parse
 
 SIDE = 16
 CORNER = (slice(None), slice(None), slice(0, 4), slice(0, 4))

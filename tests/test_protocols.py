@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from lens.protocols import BadInput, check_number, find, names, nearest, summary_line
+from lens.base.errors import BadInput, check_number, nearest
+from lens.protocols.lookup import find, names, summary_line
 
 ALL = [(kind, name) for kind in ("task", "shortcut", "source") for name in names(kind)]
 

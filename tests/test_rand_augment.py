@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import ImageEnhance, ImageOps
 
-from lens import rand_augment as module
-from lens.draws import Draws, generator
-from lens.protocols import BadInput
-from lens.rand_augment import OPERATIONS, rand_augment
-from lens.settings import Settings
+from lens.base.draws import Draws, generator
+from lens.base.errors import BadInput
+from lens.images import rand_augment as module
+from lens.images.rand_augment import OPERATIONS, rand_augment
+from lens.settings.groups import Settings
 
 PUBLISHED = {
     "identity", "autocontrast", "equalize", "rotate", "solarize", "color", "posterize", "contrast", "brightness",
@@ -177,8 +177,9 @@ def test_a_magnitude_out_of_range_is_refused(value):
 def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out_ones_never(photos, monkeypatch):
     from conftest import TINY, fit
 
-    from lens import data, experiment
-    from lens.parsing import parse
+    from lens.images import data
+    from lens.players import experiment
+    from lens.settings.parsing import parse
 
     argv = fit([*TINY, "--data", f"{photos}", "--adversary", "none", "--task", "labels", "--augment", "none"])
     parsed = parse([*argv, "--rand_augment", "9", "--shortcut", "arrow"], "lens.train")

@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lens import probe, train
-from lens.networks import freeze_unreached
-from lens.protocols import BadInput
-from lens.ranks import Ranks
-from lens.terminal import guard
+from lens.base.errors import BadInput
+from lens.base.ranks import Ranks
+from lens.base.terminal import guard
+from lens.players.networks import freeze_unreached
 
 ROOT = str(Path(__file__).parent.parent)
 TORCHRUN = ["--standalone", "--nproc-per-node=2", "-m", "lens.train"]
@@ -241,7 +241,7 @@ def test_a_mistake_is_one_line_of_the_first_rank(photos, tmp_path, launch, slow_
 def test_a_mistake_of_another_rank_alone_is_told_by_that_rank(monkeypatch, capsys):
     for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("lens.ranks.GRACE", 0.0)
+    monkeypatch.setattr("lens.base.ranks.GRACE", 0.0)
 
     def body():
         raise BadInput("no such folder here")
@@ -293,7 +293,7 @@ def test_the_converter_for_gpus_keeps_fused_activations():
     """On GPUs timm's converter is used; in evaluation its norms run on a CPU too."""
     from timm.layers.norm_act import BatchNormAct2d
 
-    from lens.global_norm import synchronise
+    from lens.players.global_norm import synchronise
 
     module = nn.Sequential(nn.Conv2d(3, 4, 3), BatchNormAct2d(4), nn.BatchNorm2d(4)).eval()
     inputs = torch.randn(2, 3, 8, 8)

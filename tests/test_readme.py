@@ -10,7 +10,8 @@ import pytest
 from conftest import TINY, fit, write_folder
 from test_data import write_parquet
 
-from lens import ablate, cli, fresh, train
+from lens import ablate, cli, train
+from lens.measuring import fresh
 
 ROOT = Path(__file__).parent.parent
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]

@@ -6,11 +6,13 @@ import pytest
 import torch
 from conftest import TINY, fit
 
-from lens import data, experiment, train
-from lens.parsing import parse
-from lens.protocols import BadInput
-from lens.rehearsal import rehearse
-from lens.trainer import Trainer
+from lens import train
+from lens.base.errors import BadInput
+from lens.images import data
+from lens.players import experiment
+from lens.settings.parsing import parse
+from lens.training.rehearsal import rehearse
+from lens.training.trainer import Trainer
 
 
 def players(photos, *words):

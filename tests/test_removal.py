@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from lens.draws import Draws, generator
-from lens.protocols import BadInput, find, names
-from lens.ranks import Coupled, Ranks
-from lens.removal import ByHand, Removal, by_hand
-from lens.settings import Settings
+from lens.base.draws import Draws, generator
+from lens.base.errors import BadInput
+from lens.base.ranks import Ranks
+from lens.images.removal import ByHand, Removal, by_hand
+from lens.protocols.lookup import find, names
+from lens.settings.groups import Settings
+from lens.training.coupled import Coupled
 
 NOTHING = {"grey": 0.0, "colour_jitter": 0.0, "blur": 0.0, "standardise": False}
 

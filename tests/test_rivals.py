@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from lens import probe, train
-from lens.draws import Draws, generator
-from lens.networks import build_extractor
-from lens.protocols import find
-from lens.rivals import Fgsm, RandomAugmentation
+from lens.base.draws import Draws, generator
+from lens.players.networks import build_extractor
+from lens.players.rivals import Fgsm, RandomAugmentation
+from lens.protocols.lookup import find
 
 SIDE = 32
 TASK = find("task", "rotation")()
@@ -70,8 +70,9 @@ def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
 
 
 def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
-    from lens import data, experiment
-    from lens.parsing import parse
+    from lens.images import data
+    from lens.players import experiment
+    from lens.settings.parsing import parse
 
     parsed = parse(fit([*TINY, "--data", f"{photos}", "--adversary", "fgsm"]), "lens.train")
     images = experiment.training_images(parsed.settings)
@@ -132,7 +133,7 @@ def test_a_rival_trains_in_every_mode(adversary, mode, photos, tmp_path):
 
 
 def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
-    from lens.trainer import Trainer
+    from lens.training.trainer import Trainer
 
     original = Trainer.train_step
     lens = tmp_path / "lens"

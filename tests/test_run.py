@@ -20,12 +20,15 @@ import yaml
 from conftest import SUMMARY, TINY
 from safetensors.torch import load_file
 
-from lens import __version__, agreement, figures, grid_table, probe, train
-from lens.files import append_line
-from lens.protocols import BadInput
-from lens.run import Run
-from lens.settings import Settings
-from lens.trainer import Trainer
+from lens import __version__, probe, train
+from lens.base.errors import BadInput
+from lens.base.files import append_line
+from lens.figures import run as figures
+from lens.grids import grid_table
+from lens.record.run import Run
+from lens.settings import agreement
+from lens.settings.groups import Settings
+from lens.training.trainer import Trainer
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
 

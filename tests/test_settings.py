@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lens import parsing, probe, train
-from lens.grid_file import read
-from lens.parsing import differing, parse, refuse_foreign_code
-from lens.protocols import BadInput, find
-from lens.settings import Settings
+from lens import probe, train
+from lens.base.errors import BadInput
+from lens.grids.grid_file import read
+from lens.protocols.lookup import find
+from lens.settings import parsing
+from lens.settings.groups import Settings
+from lens.settings.parsing import differing, parse, refuse_foreign_code
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

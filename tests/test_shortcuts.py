@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from lens.draws import Draws, generator
-from lens.planting import plant
-from lens.protocols import BadInput, find, names
+from lens.base.draws import Draws, generator
+from lens.base.errors import BadInput
+from lens.images.planting import plant
+from lens.protocols.lookup import find, names
 
 SIDE = 32
 ROTATION = find("task", "rotation")()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lens import splits
-from lens.protocols import Listing, Record
+from lens.images import splits
+from lens.protocols.source import Listing, Record
 
 
 def numbered(groups):

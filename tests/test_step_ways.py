@@ -6,9 +6,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import step, step_ways
-from lens import experiment
-from lens.data import gather
-from lens.parsing import parse
+from lens.images.data import gather
+from lens.players import experiment
+from lens.settings.parsing import parse
 
 SETTINGS = [
     "--extractor", "test_resnet", "--lens_encoder", "full", "--lens_depth", "3", "--image_size", "16", "--cache_size", "18",

@@ -15,10 +15,14 @@ import yaml
 from conftest import TINY, write_folder
 from safetensors.torch import load_file, save_file
 
-from lens import ablate, edit_maps, probe, schemas, train, yaml_text
-from lens.parsing import parse
-from lens.protocols import BadInput, find, names
-from lens.settings import Settings
+from lens import ablate, compare, probe, train
+from lens.base import yaml_text
+from lens.base.errors import BadInput
+from lens.measuring import edit_maps
+from lens.protocols.lookup import find, names
+from lens.record import schemas
+from lens.settings.groups import Settings
+from lens.settings.parsing import parse
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
 
@@ -411,7 +415,7 @@ def spoil(stranger, change, sum_again):
     change(tensors)
     save_file(tensors, place / "players.safetensors")
     if sum_again:
-        from lens.files import checksum
+        from lens.base.files import checksum
 
         content = (place / "players.safetensors").read_bytes()
         (place / "state.json").write_bytes(changed((place / "state.json").read_bytes(), players=checksum(content)))
@@ -644,7 +648,7 @@ def test_a_grid_of_too_many_cells_is_one_line(tmp_path, monkeypatch, capsys, in_
 def test_a_summary_that_no_table_can_show_is_told_before_anything_is_measured(stranger, capsys, change, message):
     shutil.copytree("run", "second")
     (stranger / "summary.json").write_bytes(changed((stranger / "summary.json").read_bytes(), **change))
-    assert message in refused(capsys, probe.main, "run", "second", "--maps", "--out", "maps")
+    assert message in refused(capsys, compare.main, "run", "second", "--maps", "--out", "maps")
 
 
 @pytest.mark.parametrize("mse", [-1, 10**400, 1e308, 2.0])
@@ -664,7 +668,7 @@ def test_sources_that_are_no_names_are_one_line(stranger, capsys, change):
     shutil.copytree("run", "second")
     for call in (
         (probe.main, "run"),
-        (probe.main, "run", "second", "--maps", "--out", "m"),
+        (compare.main, "run", "second", "--maps", "--out", "m"),
         (train.main, "--resume", "run"),
     ):
         assert "it must be a name or a list of them" in refused(capsys, *call)

@@ -12,11 +12,12 @@ from conftest import write_folder
 from test_data import load, write_parquet
 from torch import nn
 
-from lens import cache, cache_folder, opening, terminal
-from lens.disk_errors import refusal
-from lens.files import SYSTEM_FAULTS, SystemFault, reading, system_fault
-from lens.networks import load_weights
-from lens.protocols import BadInput
+from lens.base import terminal
+from lens.base.disk_errors import refusal
+from lens.base.errors import BadInput
+from lens.base.files import SYSTEM_FAULTS, SystemFault, reading, system_fault
+from lens.images import cache, cache_folder, opening
+from lens.players.networks import load_weights
 from lens.sources import folder as folder_source
 from lens.sources._files import file_stamps
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from lens.draws import Draws, generator
-from lens.experiment import posed_about
-from lens.parsing import parse
-from lens.protocols import BadInput, find
+from lens.base.draws import Draws, generator
+from lens.base.errors import BadInput
+from lens.players.experiment import posed_about
+from lens.protocols.lookup import find
+from lens.settings.parsing import parse
 from lens.tasks._patches import Geometry, cut, nine
 from lens.tasks.jigsaw import permutations
 

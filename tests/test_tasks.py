@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from lens import evaluate
-from lens.draws import Draws, generator
-from lens.protocols import find, names, trait
+from lens.base.draws import Draws, generator
+from lens.measuring import evaluate
+from lens.protocols.lookup import find, names
+from lens.protocols.task import trait
 
 SIDE = 32
 
@@ -37,7 +38,7 @@ def batch(task, count=6, seed=0, epoch=0, index=None):
 
 def tiny_extractor(task):
     torch.manual_seed(0)
-    from lens.networks import build_extractor
+    from lens.players.networks import build_extractor
 
     return build_extractor(task, "test_resnet", SIDE, "small", {}, False, False)
 

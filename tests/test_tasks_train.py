@@ -10,8 +10,8 @@ from conftest import TINY, fit
 from safetensors.torch import load_file
 
 from lens import probe, train
-from lens.protocols import names
-from lens.trainer import _of_others
+from lens.protocols.lookup import names
+from lens.training.trainer import _of_others
 
 QUICK = [*TINY, "--steps", "2", "--test_images", "10", "--probe_images", "20", "--probe_test_images", "5"]
 SMALL = {

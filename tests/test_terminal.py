@@ -11,10 +11,16 @@ import pytest
 import yaml
 from test_ablate import GRID
 
-from lens import cli, doctor, figures, figures_compare, figures_grid, grid_summary, terminal
-from lens.grid_file import read
-from lens.protocols import BadInput
-from lens.terminal import guard, printable, say, show
+from lens import cli, doctor
+from lens.base import terminal
+from lens.base.errors import BadInput
+from lens.base.markdown import markdown_table
+from lens.base.terminal import guard, printable, say, show
+from lens.figures import comparison as figures_compare
+from lens.figures import grid as figures_grid
+from lens.figures import run as figures
+from lens.grids import grid_summary
+from lens.grids.grid_file import read
 
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"a{TITLE}\rb\nc\u202ed\u2028e\x9b31m\udcfff\x7f[red]g:smile:"
@@ -94,7 +100,7 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
     shown = capsys.readouterr()
     assert "[red]g:smile:" in "".join(harmless(shown.out).split())
     assert len(harmless(shown.err).splitlines()) == 3
-    for text in (figures.markdown({}), figures_compare.markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
+    for text in (figures.markdown({}), markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
         harmless(text)
     assert "\\u202e" in grid_summary.markdown(*hostile_grid(tmp_path))
 
@@ -158,7 +164,7 @@ def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkey
 SAYS = """
 import sys
 from pathlib import Path
-from lens.terminal import Bar, guard, put, say, show
+from lens.base.terminal import Bar, guard, put, say, show
 def body():
     say("begins")
     with Bar("training", 2, "steps") as bar:

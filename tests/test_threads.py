@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from lens import threads
-from lens.schedule import Job, work
+from lens.base import threads
+from lens.grids.schedule import Job, work
 
 
 @pytest.mark.skipif(not shutil.which("taskset"), reason="no taskset to pin a process with")
@@ -20,7 +20,7 @@ def test_the_usable_cores_are_those_of_the_affinity():
         "0",
         sys.executable,
         "-c",
-        "from lens.threads import usable_cores; print(usable_cores())",
+        "from lens.base.threads import usable_cores; print(usable_cores())",
     ]
     environment = {name: value for name, value in os.environ.items() if name != "LOKY_MAX_CPU_COUNT"}
     assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "1"
@@ -40,7 +40,7 @@ def test_a_person_s_own_waiting_policy_stays(monkeypatch):
 
 def test_the_first_process_spins_and_another_beside_it_sleeps_before_torch_is_there(tmp_path):
     code = (
-        "import sys; from lens.terminal import guard\n"
+        "import sys; from lens.base.terminal import guard\n"
         "def body():\n    import os; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), "
         "'torch' in sys.modules, flush=True); sys.stdin.read(); return 0\n"
         "guard(body)"
@@ -83,7 +83,7 @@ def test_threads_are_those_given_or_the_usable_cores_shared(monkeypatch, given, 
 
 @pytest.mark.parametrize(("workers", "own", "expected"), [(2, None, "3"), (2, "5", "5"), (1, None, "None")])
 def test_jobs_side_by_side_share_the_cores(monkeypatch, tmp_path, workers, own, expected):
-    monkeypatch.setattr("lens.schedule.usable_cores", lambda: 6)
+    monkeypatch.setattr("lens.grids.schedule.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     if own:
         monkeypatch.setenv("OMP_NUM_THREADS", own)

@@ -11,8 +11,9 @@ import torch
 import torchvision.datasets
 from conftest import TINY, picture
 
-from lens import data, opening, train
-from lens.protocols import BadInput
+from lens import train
+from lens.base.errors import BadInput
+from lens.images import data, opening
 
 NAMES = ["cifar10", "cifar100", "stl10", "stl10_unlabeled", "caltech101", "places365", "imagenet"]
 

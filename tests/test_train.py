@@ -17,10 +17,10 @@ from conftest import TINY, fit, write_folder
 from safetensors.torch import load_file
 
 from lens import probe, train
-from lens.files import write_tensors
-from lens.networks import SIDE, Lens, load_weights
-from lens.protocols import BadInput
-from lens.trainer import Trainer, rate_share
+from lens.base.errors import BadInput
+from lens.base.files import write_tensors
+from lens.players.networks import SIDE, Lens, load_weights
+from lens.training.trainer import Trainer, rate_share
 
 WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
 
@@ -382,8 +382,9 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
     import timm
 
-    from lens import downstream, experiment
-    from lens.parsing import parse
+    from lens.measuring import downstream
+    from lens.players import experiment
+    from lens.settings.parsing import parse
 
     parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
     images = experiment.training_images(parsed.settings)
@@ -403,7 +404,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
 
 def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     """A run directory exists only with its settings in it."""
-    from lens.run import Run
+    from lens.record.run import Run
 
     monkeypatch.setattr(
         Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError(28, "No space left on device"))
@@ -431,7 +432,7 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
 
 
 def test_validation_during_training_looks_at_a_random_subset():
-    from lens.data import some
+    from lens.images.data import some
 
     index = np.arange(1000)
     chosen = some(index, 100, 0, "val")

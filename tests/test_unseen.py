@@ -8,11 +8,14 @@ import pytest
 from conftest import TINY, fit, write_folder
 from test_data import load, load_uncached
 
-from lens import compare, divide, experiment, finished, probe, train, unseen
-from lens.data import Images
-from lens.downstream import load_probes
-from lens.parsing import parse
-from lens.protocols import BadInput
+from lens import compare, probe, train
+from lens.base.errors import BadInput
+from lens.images import divide, unseen
+from lens.images.data import Images
+from lens.measuring import transfer
+from lens.measuring.downstream import load_probes
+from lens.players import experiment, finished
+from lens.settings.parsing import parse
 
 SHORT = ["--steps", "1", "--test_images", "8", "--probe_images", "20", "--eval_every", "9", "--checkpoint_every", "9"]
 
@@ -150,15 +153,15 @@ def divided(tmp_path_factory):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_transfer_asks_about_images_that_neither_run_has_learnt_from(divided, tmp_path, capsys, order, monkeypatch):
     asked = {}
-    whole = compare.asked_of
+    whole = transfer.asked_of
 
     def watched(one, other, index):
         asked.setdefault(one.settings.group_by, set()).update(one.images.names[i] for i in index)
         return whole(one, other, index)
 
-    monkeypatch.setattr(compare, "asked_of", watched)
+    monkeypatch.setattr(transfer, "asked_of", watched)
     first, second = (divided[n] for n in order)
-    assert probe.main([str(first), str(second), "--transfer", "--out", str(tmp_path / "t"), "--threads", "1"]) == 0
+    assert compare.main([str(first), str(second), "--transfer", "--out", str(tmp_path / "t"), "--threads", "1"]) == 0
     splits = {}
     for run in divided:
         one = finished.Finished.of(finished.Run.open(run), [], {})
@@ -171,7 +174,7 @@ def test_a_transfer_asks_about_images_that_neither_run_has_learnt_from(divided, 
 
 
 def test_a_fusion_asks_about_images_that_no_run_has_learnt_from(divided, tmp_path, monkeypatch, capsys):
-    from lens import fusion
+    from lens.measuring import fusion
 
     first, second = divided
     argv = [*TINY, "--out", str(tmp_path / "c"), *SHORT, "--seed", "1", "--group_by", r"class\d/\d\d"]

@@ -11,12 +11,13 @@ import forks
 import pytest
 from conftest import TINY
 
-from lens import mirror, train
-from lens.mirror import Mirror
-from lens.parsing import parse
-from lens.protocols import BadInput
-from lens.run import Run
-from lens.trainer import Trainer
+from lens import train
+from lens.base.errors import BadInput
+from lens.record import mirror
+from lens.record.mirror import Mirror
+from lens.record.run import Run
+from lens.settings.parsing import parse
+from lens.training.trainer import Trainer
 
 QUICK = ["--test_images", "8", "--probe_images", "20", "--wandb_group", "arms", "--wandb_tags", "a", "b"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols import check_number
+from lens.base.errors import check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

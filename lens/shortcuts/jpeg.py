@@ -6,13 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols import BadInput, check_number
+from lens.base.errors import BadInput, check_number
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 # ITU-T T.81, annex K, tables K.1 and K.2.
 _LUMINANCE = (

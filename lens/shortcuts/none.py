@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lens.protocols import BadInput, Listing, Record, nearest
+from lens.base.errors import BadInput, nearest
+from lens.protocols.source import Listing, Record
 
 FEW = 10
 """Different labels that are never taken for an index, whatever the number of images."""

@@ -9,8 +9,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.files import MEBIBYTE, read_bytes, system_fault
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.base.files import MEBIBYTE, read_bytes, system_fault
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -7,8 +7,9 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-from lens.files import system_fault
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.base.files import system_fault
+from lens.protocols.source import Listing, Record
 from lens.sources._columns import Column, choose, labelled
 from lens.sources._files import image_endings, open_image
 

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Iterable
 
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.base.walk import Passed, by_ending, is_foreign
 from lens.sources._files import SPLITS
-from lens.walk import Passed, by_ending, is_foreign
 
 _SPLIT = re.compile(
     r"(train|training|test|testing|val|valid|validation)"

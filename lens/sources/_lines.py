@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lens.files import MEBIBYTE, read_bytes, system_fault
-from lens.protocols import LONGEST_PATH, BadInput
+from lens.base.errors import LONGEST_PATH, BadInput
+from lens.base.files import MEBIBYTE, read_bytes, system_fault
 from lens.sources._files import image_endings
 
 LARGEST = 1024 * MEBIBYTE

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lens.files import system_fault
-from lens.protocols import BadInput
+from lens.base.errors import BadInput
+from lens.base.files import system_fault
 from lens.sources._files import check_regular
 
 GIBIBYTE = 2**30

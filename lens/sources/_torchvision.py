@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.files import system_fault
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.base.files import system_fault
+from lens.protocols.source import Listing, Record
 from lens.sources._columns import Column, labelled
 from lens.sources._files import file_stamps, open_image
 

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.protocols.source import Listing, Record
 from lens.sources._files import file_stamps, open_image
 
 if TYPE_CHECKING:

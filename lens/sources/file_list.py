@@ -10,11 +10,12 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.base.walk import OTHER_PROGRAMS, Passed
+from lens.protocols.source import Listing, Record
 from lens.sources._columns import Column, labelled
 from lens.sources._files import PLACES205, file_stamps, open_image
 from lens.sources._lines import lines_of
-from lens.walk import OTHER_PROGRAMS, Passed
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -9,10 +9,11 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.base.walk import Passed, files_ending_in
+from lens.protocols.source import Listing, Record
 from lens.sources._files import PLACES205, file_stamps, image_endings, open_image
 from lens.sources._layout import layout_of
-from lens.walk import Passed, files_ending_in
 
 if TYPE_CHECKING:
     import PIL.Image

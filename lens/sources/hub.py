@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from lens.protocols import BadInput, Record
+from lens.base.errors import BadInput
+from lens.protocols.source import Record
 from lens.sources._files import SPLITS
 from lens.sources._hugging_face import HuggingFace
 

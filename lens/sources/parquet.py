@@ -10,8 +10,10 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens.files import SystemFault
-from lens.protocols import BadInput, Listing, Record
+from lens.base.errors import BadInput
+from lens.base.files import SystemFault
+from lens.base.walk import Passed, files_ending_in
+from lens.protocols.source import Listing, Record
 from lens.sources._columns import Column, choose, doubt, labelled, plain_values
 from lens.sources._files import file_stamps, open_image
 from lens.sources._parquet_file import (
@@ -23,7 +25,6 @@ from lens.sources._parquet_file import (
     holds_labels,
     read_footer,
 )
-from lens.walk import Passed, files_ending_in
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -12,10 +12,10 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from lens.protocols import Record
+from lens.base.walk import Passed, files_ending_in, is_foreign
+from lens.protocols.source import Record
 from lens.sources._files import check_regular, file_stamps, image_endings
 from lens.sources._hugging_face import HuggingFace
-from lens.walk import Passed, files_ending_in, is_foreign
 
 _SPLIT = re.compile(r"(?:^|/)(train|test|val)[^/]*(?:/|\.tar$)", re.IGNORECASE)
 

@@ -6,12 +6,12 @@ import copy
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from lens.protocols import Question
+from lens.protocols.task import Question
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

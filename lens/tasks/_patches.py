@@ -9,8 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lens.draws import Draws
-from lens.protocols import BadInput, check_number
+from lens.base.draws import Draws
+from lens.base.errors import BadInput, check_number
 
 CELLS = 9
 

@@ -6,12 +6,13 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lens.protocols import Question, check_number, nearer
+from lens.base.errors import check_number
+from lens.protocols.task import Question, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 SCALE = 110.0
 """ab is divided by this: sRGB reaches from −108 to 98."""

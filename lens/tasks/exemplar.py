@@ -6,12 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lens.protocols import Question, check_number, nearer
+from lens.base.errors import check_number
+from lens.protocols.task import Question, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

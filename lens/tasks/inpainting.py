@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols import BadInput, Question, check_number, nearer
+from lens.base.errors import BadInput, check_number
+from lens.protocols.task import Question, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,14 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lens.protocols import Question, check_number
+from lens.base.errors import check_number
+from lens.protocols.task import Question
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 MOST = 504
 

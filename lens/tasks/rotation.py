@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols import Question
+from lens.protocols.task import Question
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lens.draws import Draws
+    from lens.base.draws import Draws
 
 
 @dataclasses.dataclass(frozen=True)

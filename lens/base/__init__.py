@@ -1,0 +1,1 @@
+"""What knows nothing of images: errors, draws, files, names, the terminal, ranks."""

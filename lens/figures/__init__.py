@@ -1,0 +1,1 @@
+"""Every picture and every table, from saved results only."""

@@ -1,0 +1,189 @@
+"""The table and the picture of a proof of removal, from its saved numbers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lens.base import intervals
+from lens.base.terminal import show
+from lens.figures.run import NOISELESS, amplification, difference, drawable, npz, png, pyplot
+from lens.protocols.lookup import short_names
+
+Array = np.ndarray[Any, Any]
+COLUMNS = ("measure", "raw", "lensed", "note")
+LEFT = ("not removed", "reduced", "not halved")
+"""Verdicts beside which stands what is left of what could be read."""
+
+
+def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | bytes]:
+    """The picture of a proof and the arrays that it is drawn from, by their names in a run's directory."""
+    return {"figures/removal.npz": npz(pictures), "figures/removal.png": draw(found, pictures)}
+
+
+def _share(value: float, interval: Any = None) -> str:
+    ends = intervals.words(interval, lambda end: f"{100 * end:.1f}")
+    return f"{100 * value:.1f} %{f' ({ends})' * bool(ends)}"
+
+
+def _db(value: float | None) -> str:
+    return "∞ dB" if value is None else f"{value:.2f} dB"
+
+
+def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The figures in rows: measure, raw, lensed, note."""
+    raw, lensed = found["raw"], found["lensed"]
+    below = [
+        part["excess_ci"] for part in (raw, lensed) if isinstance(part["excess_ci"], list) and part["excess_ci"][1] < 0
+    ]
+    backwards = "; below 0 % it has read the source and answers backwards" if below else ""
+    rows: list[tuple[str, ...]] = [
+        (
+            "source accuracy, best fresh classifier",
+            *(_share(part["balanced_accuracy"], part["ci"]) for part in (raw, lensed)),
+            f"balanced, chance {100 * found['chance']:.1f} %",
+        ),
+        ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
+    ]  # fmt: skip
+    if found.get("left") is not None and found["verdict"] in LEFT:
+        ends = found.get("left_ci")
+        note = f"to {found['left_to']}{'; as far as both intervals allow' * isinstance(ends, list)}"
+        rows.append(("left of what could be read", "", _share(found["left"], ends), note))
+    for spec, judges in raw["by_architecture"].items():
+        name = spec.partition(":")[0]
+        if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:
+            name = spec
+        both = (judges, lensed["by_architecture"][spec])
+        short = [sum(not one for one in part["plateau"]) for part in both]
+        note = f"{short[0]} raw, {short[1]} lensed took all steps" if any(short) else "each seed; all to a plateau"
+        cells = [" ".join(f"{100 * one:.1f}" for one in part["balanced_accuracy"]) for part in both]
+        rows.append((f"  {name}", cells[0], cells[1], note))
+    if "adversary" in lensed:
+        note = "not fresh: it knows where to look"
+        rows.append(("  the adversary, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
+    sources = short_names(found["sources"])
+    for k, name in enumerate(sources if len(sources) <= 6 else []):
+        count, groups = found["images"]["test"][k], found["groups"]["test"][k]
+        note = f"{count:,} test images{f' in {groups:,} groups' * (groups < count)}, PSNR {_db(found['psnr_by_source'][k])}"
+        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), note))
+    if found["downstream"]:
+        part = found["downstream"]
+        ends = intervals.words(part["cost_ci"], lambda end: f"{100 * end:.1f}")
+        cost = f"cost {100 * part['cost']:.1f} points ({ends})"
+        rows.append(("class labels, fresh classifiers", _share(part["raw"]), _share(part["lensed"]), cost))
+    for name, part in {"class labels, frozen features": found["frozen"], **found["probes"]}.items():
+        if part:
+            note = f"linear; untrained {100 * part['untrained']:.1f} %" + (f", PSNR {_db(part['psnr'])}" if "psnr" in part else "")  # fmt: skip
+            rows.append((name, _share(part["raw"], part["raw_ci"]), _share(part["lensed"], part["lensed_ci"]), note))
+    planted = f"planted images {_db(found['psnr_planted'])}" if found["psnr_planted"] is not None else ""
+    rows.append(("PSNR, all images", "", _db(found["psnr"]), planted))
+    rows.append(("SSIM", "", f"{found['ssim']:.3f}", ""))
+    return rows
+
+
+def print_table(found: dict[str, Any], where: Path | None = None) -> None:
+    """Print the figures as a table, the verdict as its title; `where` is the file that holds them."""
+    notes = []
+    if found["wide"]:
+        notes.append((
+            f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %, or as far below: with so few test images, "
+            "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
+        ))  # fmt: skip
+    if not found["readable"]:
+        notes.append((
+            "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
+            "better classifiers may read more.", "dim",
+        ))  # fmt: skip
+    rows = table(found)
+    notes += [(line, "bold") for line in intervals.note(rows)]
+    show(headline(found), COLUMNS, rows, left=("measure", "note"), where=where, notes=notes)
+
+
+def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
+    """The verdict in one line, with what is left; `shown` makes of a source's name what a picture can show."""
+    left = ""
+    if found.get("left") is not None and found["verdict"] in LEFT:
+        parts = f"{100 * found['left']:.0f} of 100 parts of what could be read are"
+        left = f"; {parts if found['left'] < 0.995 else 'all that could be read is'} left to {found['left_to']}"
+    return (
+        f"{found['verdict']}: fresh classifiers tell {_sources(found, shown)} "
+        f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed{left}"
+    )
+
+
+def _lowest(found: dict[str, Any]) -> list[float]:
+    """Where each judge's accuracy lies, in %, less a little."""
+    lensed = found["lensed"]
+    reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], lensed.get("adversary", 1.0)]
+    return [100 * one - 5 for one in reads]
+
+
+def _sources(found: dict[str, Any], shown: Callable[[str], str]) -> str:
+    """Two sources by the last part of their names, more of them as such."""
+    short = [shown(name) for name in short_names(found["sources"])]
+    return " and ".join(short) if len(short) == 2 else "the sources"
+
+
+def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
+    """A PNG file's bytes. For each source its raw images, lensed ones, amplified differences and mean edit map; below, the accuracies."""
+    plt = pyplot()
+    raw, lensed = pictures["raw"], pictures["lensed"]
+    sources, each = raw.shape[:2]
+    factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
+    rows = 3 * sources
+    width, height = 1.25 * (each + 2) + 0.8, 1.25 * rows + 2.2
+    figure = plt.figure(figsize=(width, height))
+    figure.subplots_adjust(left=0.8 / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
+    title = textwrap.fill(headline(found, drawable), int(13 * width))
+    figure.suptitle(title, fontsize=9, y=1 - 0.08 / height)
+    grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
+    top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
+    for k, name in enumerate(map(drawable, short_names(found["sources"]))):
+        parts = (
+            ("raw", raw[k]),
+            ("lensed", lensed[k]),
+            (f"difference × {factor:.1f}", difference(raw[k], lensed[k], factor)),
+        )
+        for r, (title, row) in enumerate(parts):
+            for c, picture in enumerate(row):
+                axis = figure.add_subplot(grid[3 * k + r, c])
+                axis.imshow(picture, interpolation="nearest")
+                axis.set(xticks=[], yticks=[])
+                if c == 0:
+                    label = f"{name}\n{title}" if r == 0 else title
+                    axis.set_ylabel(label, fontsize=7)
+        axis = figure.add_subplot(grid[3 * k : 3 * k + 3, each:])
+        axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(f"mean squared edit\n{NOISELESS}; {_db(found['psnr_by_source'][k])} with it", fontsize=7)
+    axis = figure.add_subplot(grid[rows, :])
+    for y, kind in ((1, "raw"), (0, "lensed")):
+        part = found[kind]
+        if intervals.too_few(part["ci"]):
+            at, why = 100 * part["balanced_accuracy"], intervals.words(part["ci"], str)
+            side = "right" if at > 75 else "left"
+            axis.annotate(why, (at, y), (0, 5), textcoords="offset points", ha=side, fontsize=7)
+        else:
+            axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
+        every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
+        axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
+        if "adversary" in part:
+            axis.plot(100 * part["adversary"], y, "x", color="C3")
+    axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
+    axis.set(
+        yticks=[0, 1],
+        yticklabels=["lensed", "raw"],
+        ylim=(-0.6, 1.5),
+        xlim=(min(100 * found["chance"] - 5, 45, *_lowest(found)), 101),
+    )
+    axis.tick_params(labelsize=7)
+    axis.set_xlabel(
+        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the adversary, trained on; dotted: chance)",
+        fontsize=7,
+    )
+    return png(plt, figure)

@@ -1,0 +1,1 @@
+"""A grid of runs: its file, its jobs, its tidy table, its tests of significance."""

@@ -1,0 +1,196 @@
+"""A grid of runs: from axes, seeds and rules to the settings of every run, all checked before the first."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lens.base import yaml_text
+from lens.base.errors import BadInput
+from lens.protocols.lookup import is_file_key, key_name
+from lens.settings import agreement, idle, words
+from lens.settings.groups import Settings
+from lens.settings.parsing import parse
+
+MACHINE = agreement.may_change_in_a_grid()
+FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
+LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
+OPENED = words.open_fields(Settings)
+Cell = dict[str, str]
+"""The name of a value for each axis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GridRun:
+    """One run: its cell, its seed, and the words that `lens.train` is told beside --seed and --out."""
+
+    cell: Cell
+    seed: int
+    words: list[str]
+
+    @property
+    def slug(self) -> str:
+        """A readable name, of its directory too."""
+        return f"{_slug(self.cell)}-seed{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{' / '.join(self.cell.values())}, seed {self.seed}"
+
+    def machine_words(self) -> list[str]:
+        """The words that a resumed run is told again: where it runs, and files of code, which must be named by hand."""
+        again = [word for word in self.words if words.key_of(word) in MACHINE]
+        code = [
+            word
+            for word in self.words
+            if words.key_of(word) in ("task", "shortcut") and is_file_key(word.split("=", 1)[1])
+        ]
+        return again + code
+
+    def identity(self) -> dict[str, str]:
+        """What makes it this run and no other: its settings, those of the machine aside, as they are written."""
+        pairs = (word[2:].split("=", 1) for word in self.words)
+        return {key: value for key, value in pairs if key not in MACHINE}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A resolved grid file; `axes` maps each axis to its values' names and settings, in order."""
+
+    name: str
+    settings: dict[str, Any]
+    axes: dict[str, dict[str, dict[str, Any]]]
+    seeds: list[int]
+    rules: list[tuple[dict[str, list[str]], dict[str, Any]]]
+    exclude: list[dict[str, list[str]]]
+    baseline: Cell
+    measures: list[str]
+
+    @property
+    def group_axes(self) -> list[str]:
+        """The axes within whose cells arms are compared: all but the baseline's."""
+        return [axis for axis in self.axes if axis not in self.baseline]
+
+    def cells(self) -> list[Cell]:
+        """Every combination of the axes' values that is not excluded, the last axis moving fastest."""
+        every = (dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values()))
+        return [cell for cell in every if not any(_matches(when, cell) for when in self.exclude)]
+
+    def arm(self, cell: Cell) -> str:
+        """The name of a cell among those of its group: its values of the baseline's axes."""
+        return " / ".join(cell[axis] for axis in self.baseline)
+
+    def group(self, cell: Cell) -> tuple[str, ...]:
+        """The values of the other axes, which an arm shares with its baseline."""
+        return tuple(cell[axis] for axis in self.group_axes)
+
+    def runs(self, trusted: Iterable[str] = ()) -> list[GridRun]:
+        """Every run, seed by seed, each cell's settings checked before the first of them starts.
+
+        A setting of all runs goes to those that it concerns: one without a lens is not told the lens's rate. Raises
+        BadInput, naming the cell, for a setting that is unknown or out of range, one of an axis or a rule that nobody would
+        read there, a section of a plug-in that no cell selects, for two cells with the same settings, and for a plug-in
+        file that is not among the `trusted` ones: a grid runs nobody's code.
+        """
+        cells = self.cells()
+        if not cells:
+            raise BadInput("exclude: leaves no cell of the grid to run")
+        settled = [(cell, self._settings(cell)) for cell in cells]
+        _refuse_untrusted([found for _, found in settled], set(trusted))
+        selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in ("task", "shortcut")}
+        same: dict[str, Cell] = {}
+        every = []
+        for cell, found in settled:
+            own = [key_name(str(found.get("task", "rotation"))), key_name(str(found.get("shortcut", "none")))]
+            # A section may serve a plug-in that only other cells select.
+            found = {k: v for k, v in found.items() if k not in selected or k in own or not isinstance(v, dict)}
+            told = words.of_mapping(found, LISTS, OPENED)
+            try:
+                parsed = parse(told, "lens.train", refuse_idle=False)
+                idle.refuse(parsed.settings, sorted(parsed.given & self._specific(cell)))
+            except BadInput as error:
+                raise BadInput(f"the cell {_shown(cell)}: {error}") from error
+            plain, unread = parsed.plain, idle.idle(parsed.settings, parsed.given)
+            told = [word for word in told if words.key_of(word) not in unread]
+            twin = same.setdefault(json.dumps({k: plain[k] for k in plain if k not in MACHINE}, sort_keys=True), cell)
+            if twin is not cell:
+                raise BadInput(
+                    f"the cells {_shown(twin)} and {_shown(cell)} have the same settings: change a rule or an axis, or "
+                    "leave one out with exclude:"
+                )
+            if plain["wandb"] != "disabled" and not plain["wandb_group"]:
+                told.append(f"--wandb_group={self.name}")
+            every.append((cell, told))
+        found_runs = [GridRun(cell, seed, told) for seed in self.seeds for cell, told in every]
+        slugs: dict[str, GridRun] = {}
+        for run in found_runs:
+            if run.slug in slugs:
+                raise BadInput(
+                    f"{run.title} and {slugs[run.slug].title} would share the directory {run.slug}: rename a value"
+                )
+            slugs[run.slug] = run
+        return found_runs
+
+    def _specific(self, cell: Cell) -> set[str]:
+        """The settings that a cell has of its own: of its axes' values, and of rules that are not for all."""
+        parts = [self.axes[axis][value] for axis, value in cell.items()]
+        parts += [change for when, change in self.rules if when and _matches(when, cell)]
+        return {key for part in parts for key in part}
+
+    def _settings(self, cell: Cell) -> dict[str, Any]:
+        parts = [self.settings, *(self.axes[axis][value] for axis, value in cell.items())]
+        parts += [change for when, change in self.rules if _matches(when, cell)]
+        merged: dict[str, Any] = {}
+        for part in parts:
+            merged = merge(merged, part)
+        return merged
+
+    def content(self) -> str:
+        """The resolved grid as YAML, itself a grid file."""
+        plain: dict[str, Any] = {
+            "name": self.name,
+            "settings": self.settings,
+            "axes": self.axes,
+            "seeds": self.seeds,
+            "rules": [{"when": when, "set": change} for when, change in self.rules],
+            "exclude": self.exclude,
+            "baseline": self.baseline,
+            "measures": self.measures,
+        }
+        return yaml_text.dump(plain)
+
+
+def _matches(when: Mapping[str, list[str]], cell: Cell) -> bool:
+    return all(cell[axis] in values for axis, values in when.items())
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Settings over settings; sections of plug-ins are merged, a setting that is a mapping is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in FIELDS
+        merged[key] = merged[key] | value if both else value
+    return merged
+
+
+def _refuse_untrusted(cells: Iterable[dict[str, Any]], trusted: set[str]) -> None:
+    for found in cells:
+        for kind in ("task", "shortcut"):
+            key = str(found.get(kind, ""))
+            if is_file_key(key) and key not in trusted:
+                raise BadInput(
+                    f"the grid uses the {kind} file {key}: if you trust that file, say so with --trust {key}"
+                )
+
+
+def _shown(cell: Cell) -> str:
+    return repr(" / ".join(cell.values()))
+
+
+def _slug(cell: Cell) -> str:
+    return "-".join(re.sub(r"[^\w.]+", "_", value).strip("_.") or "value" for value in cell.values())

@@ -1,0 +1,1 @@
+"""The images of a run: opened, listed, split, cached, cropped, planted with a cue, changed by hand."""

@@ -1,0 +1,402 @@
+"""The images of a run, and its batches, which are a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lens.base.draws import Draws, generator
+from lens.base.errors import BadInput
+from lens.base.terminal import printable, say
+from lens.images.cache import Skipped, Uncached, cached, uncached
+from lens.images.cache_folder import Progress
+from lens.images.decoding import levels_of, told, unlike
+from lens.images.intensity import Range, fixed
+from lens.images.opening import open_source
+from lens.images.splits import FRESH, SPLITS, gives, groups_of, split_of, together
+from lens.images.squares_file import Square, SquaresFile
+from lens.protocols.source import Listing
+
+# --- the images of a run ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of one or more sources, at cache size; an image's index counts through all of them.
+
+    `source` (n,) is which of `keys` an image belongs to, `store` (n,) which of `arrays` it lies in, whose key is in
+    `stores`: the same, unless one source is cut into pseudo-sources. `group` (n,) counts through `group_names`; `grouped`
+    names had theirs found by --group_by. `gives_splits` tells of each store whether it divides its images itself.
+    `duplicates` are pairs across sources, None where none were sought. `content` is a hash of each image's content (n);
+    where nothing was hashed it is empty, and `stamps` (n) are sizes and times. `read_as` (n) tells how each image's numbers were
+    read, as far as that is known: empty where they were taken as they are.
+    """
+
+    keys: list[str]
+    arrays: list[Square | SquaresFile | Uncached]
+    offsets: list[int]
+    names: list[str]
+    label: np.ndarray[Any, np.dtype[np.int64]]
+    group: np.ndarray[Any, np.dtype[np.int64]]
+    source: np.ndarray[Any, np.dtype[np.int64]]
+    split: np.ndarray[Any, np.dtype[np.str_]]
+    classes: list[list[str]]
+    skipped: list[Skipped]
+    store: np.ndarray[Any, np.dtype[np.int64]]
+    stores: list[str]
+    group_names: list[str]
+    gives_splits: list[bool]
+    grouped: int | None = None
+    duplicates: list[dict[str, Any]] | None = None
+    notes: tuple[str, ...] = ()
+    content: Sequence[str] = ()
+    stamps: Sequence[str] = ()
+    read_as: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def indices(self, split: str, source: int | None = None) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The indices of a split ("train", "val", "test", "fresh"), of all sources or one."""
+        chosen = self.split == split
+        return np.flatnonzero(chosen if source is None else chosen & (self.source == source))
+
+    def fetch(self, index: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+        """Images (B, C, H, W) uint8 at cache size, in channels-last memory."""
+        if len(self.arrays) == 1:
+            rows = self.arrays[0][index]
+        else:
+            rows = np.empty((len(index), *self.arrays[0].shape[1:]), np.uint8)
+            for number, array in enumerate(self.arrays):
+                mine = self.store[index] == number
+                rows[mine] = array[index[mine] - self.offsets[number]]
+        return torch.from_numpy(rows).permute(0, 3, 1, 2)
+
+    def describe(self) -> str:
+        """One line for each source: how many images each split holds, and how many were skipped."""
+        lines = []
+        shown = (*SPLITS, FRESH) if len(self.indices(FRESH)) else SPLITS
+        for number, key in enumerate(self.keys):
+            sizes = ", ".join(f"{split} {len(self.indices(split, number)):,}" for split in shown)
+            lines.append(f"{key}: {sizes} images, {len(self.classes[number]) or 'no'} classes")
+        for key, array in zip(self.stores, self.arrays, strict=True):
+            if isinstance(array, Uncached):
+                lines.append(f"{key}: nothing is cached; images are decoded when read, {array.rate:,.0f}/s a core")
+        if self.stamps:
+            lines.append("no image's content is hashed under --cache none: size and time of its file stand for it")
+        if self.grouped is not None:
+            groups = len(np.unique(self.group))
+            lines.append(f"--group_by finds a group in {self.grouped:,} of {len(self):,} names: {groups:,} groups")
+        return "\n".join(map(printable, [*lines, *self.notes, *self.reading()]))
+
+    def reading(self) -> list[str]:
+        """Lines that say how numbers were read that are not 8 bits of sRGB: deep images, colour profiles."""
+        if not any(self.read_as):
+            return []
+        own = {
+            key: [self.read_as[i] for i in np.flatnonzero(self.store == n).tolist()]
+            for n, key in enumerate(self.stores)
+        }
+        lines = [line for key, how in own.items() for line in told(key, how)]
+        return lines + unlike({key: levels_of(how) for key, how in own.items()})
+
+    def whole(self) -> Images:
+        """The same images with pseudo-sources put together again: each source is one that was named."""
+        if len(self.keys) == len(self.stores):
+            return self
+        classes = [self.classes[int(self.source[self.store == store][0])] for store in range(len(self.stores))]
+        return dataclasses.replace(self, keys=self.stores, source=self.store, classes=classes)
+
+    def splits(self, stamps: bool = True) -> bytes:
+        """Every image's source, name, split, label and content, and how its numbers were read, one JSON object a line.
+
+        Where nothing was hashed, its size and time stand for the content, unless they are left out: two machines' copies
+        may differ in them.
+        """
+        lines = []
+        content = (
+            {"content": self.content} if self.content else {"stamp": self.stamps} if stamps and self.stamps else {}
+        )
+        for i, name in enumerate(self.names):
+            source = int(self.source[i])
+            label = self.classes[source][self.label[i]] if self.label[i] >= 0 else None
+            entry: dict[str, str | None] = {
+                "source": self.keys[source],
+                "name": name,
+                "split": str(self.split[i]),
+                "label": label,
+            }
+            entry |= {key: values[i] for key, values in content.items()}
+            if self.read_as and self.read_as[i]:
+                entry["read_as"] = self.read_as[i]
+            lines.append(json.dumps(entry) + "\n")
+        return "".join(lines).encode()
+
+
+def load(
+    keys: list[str],
+    size: int,
+    cache_dir: Path,
+    max_bad_fraction: float,
+    image_column: str | None,
+    label_column: str | None,
+    progress: Progress,
+    root: str | None = None,
+    cache: str = "disk",
+    group_by: str | None = None,
+    check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
+    intensity_range: Range | None = None,
+) -> Images:
+    """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
+
+    `check` may refuse what is listed before anything is decoded. Of deep images `intensity_range` is shown as 0 to 255, by
+    default what each source as a whole decides. Raises BadInput for sources that cannot be read, or of
+    which more than `max_bad_fraction` of the images cannot.
+    """
+    arrays: list[Square | SquaresFile | Uncached] = []
+    offsets: list[int] = []
+    all_names: list[str] = []
+    labels: list[int] = []
+    groups: list[int] = []
+    stores: list[int] = []
+    splits: list[str] = []
+    skipped: list[Skipped] = []
+    content: list[str] = []
+    stamps: list[str] = []
+    read_as: list[str] = []
+    group_number: dict[str, int] = {}
+    grouped = 0
+    found_groups: set[tuple[int, str]] = set()
+    opened = [open_source(key, image_column, label_column, root, cache_dir) for key in keys]
+    listings = [source.listing() for source in opened]
+    for key, listing in zip(keys, listings, strict=True):
+        for note in listing.notes:
+            say(f"{key}: {note}")
+    check(keys, listings)
+    for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
+        if cache == "none":
+            held = uncached(key, source, listing, size, progress, fixed(intensity_range))
+            stamps += [record.portable_stamp or record.stamp for record in listing.records]
+        else:
+            held = cached(key, source, listing, size, cache_dir, progress, fixed(intensity_range))
+            content += held.content
+        kept, bad = held.kept, held.skipped
+        if len(bad) > max_bad_fraction * len(listing.records) or not kept:
+            first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
+            raise BadInput(
+                f"{len(bad)} of {len(listing.records)} images of {key} cannot be read "
+                f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
+                "mend them or raise --max_bad_fraction"
+            )
+        names, found = groups_of(listing.records, group_by)
+        split = split_of(listing, names)
+        how = {position: way for way, positions in held.read_as.items() for position in positions}
+        offsets.append(len(all_names))
+        arrays.append(held.squares)
+        skipped += bad
+        for position in kept:
+            record = listing.records[position]
+            all_names.append(record.name)
+            labels.append(-1 if record.label is None else record.label)
+            groups.append(group_number.setdefault(f"{number}/{names[position]}", len(group_number)))
+            if found[position]:
+                grouped += 1
+                found_groups.add((number, names[position]))
+            read_as.append(how.get(position, ""))
+            stores.append(number)
+            splits.append(split[position])
+    group, store = np.array(groups), np.array(stores)
+    given = [gives(listing) for listing in listings]
+    whole, moved = together(np.array(splits), group, np.array(given)[store])
+    notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
+    notes += _apart_by_folder(found_groups)
+    if moved:
+        notes.append(f"moved {moved:,} images to the split of held-out images of their group")
+    return Images(
+        keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
+        [list(listing.classes) for listing in listings], skipped, store, keys,
+        [name.partition("/")[2] for name in group_number], given, None if group_by is None else grouped, notes=tuple(notes),
+        content=content, stamps=stamps, read_as=read_as,
+    )  # fmt: skip
+
+
+def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
+    """A note where groups (number of the source, name) of one source differ in folders alone: it may be one patient."""
+    named: dict[tuple[int, str], list[str]] = {}
+    for number, name in sorted(found):
+        named.setdefault((number, name.rpartition("/")[2]), []).append(name)
+    twice = [names for names in named.values() if len(names) > 1]
+    if not twice:
+        return []
+    return [
+        f"{sum(map(len, twice)):,} groups of --group_by differ from another one in their folders alone ({twice[0][0]!r}, "
+        f"{twice[0][1]!r}) and may fall into other splits: a name has its folders in it, and ([^/_.]+)[^/]*$ finds what "
+        "comes after them, before the first _"
+    ]
+
+
+# --- some of the images ---------------------------------------------------------------------------------------------
+
+
+def some(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
+    """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
+    if limit is None or len(index) <= limit:
+        return index
+    order = torch.randperm(len(index), generator=generator(seed, 0, name)).numpy()
+    return np.sort(index[order[:limit]])
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Images (B, C, H, W) uint8 at cache size, their indices and sources (B,) int64, and the epoch they belong to."""
+
+    images: Tensor
+    index: Tensor
+    source: Tensor
+    epoch: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        moved = [x.to(device, non_blocking=True) for x in (self.images, self.index, self.source)]
+        return Batch(moved[0], moved[1], moved[2], self.epoch)
+
+    def draws(self, seed: int) -> Draws:
+        """The draws of this batch's images."""
+        return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
+
+
+class _Steps(Dataset[Batch | BadInput]):
+    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers.
+
+    A mistake is handed over as an item: raised in a worker, it would arrive as that worker's traceback.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        index: np.ndarray[Any, np.dtype[np.int64]],
+        batch_size: int,
+        seed: int,
+        rank: int,
+        ranks: int,
+        balanced: bool,
+    ) -> None:
+        self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
+        self.part = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
+        self.steps_per_epoch = len(index) // batch_size
+        self.sources = images.source[index] if balanced else None
+        self.order: tuple[int, Tensor] | None = None
+
+    def __getitem__(self, step: int) -> Batch | BadInput:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self.order is None or self.order[0] != epoch:
+            self.order = (epoch, order_of(len(self.index), self.seed, epoch, "order", self.sources))
+        rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
+        try:
+            return gather(self.images, self.index[rows[self.part].numpy()], epoch)
+        except BadInput as error:
+            return error
+
+
+def order_of(
+    count: int, seed: int, epoch: int, name: str, sources: np.ndarray[Any, np.dtype[np.int64]] | None = None
+) -> Tensor:
+    """The order of an epoch, (count,) int64: a permutation, or with `sources` (count,) equal shares of each source.
+
+    The shares differ by one at most, and another source has the one more in each epoch. A source that is smaller than
+    its share comes again, in a fresh permutation each time; of a larger one a part is left out, another in each epoch.
+    """
+    order = torch.randperm(count, generator=generator(seed, epoch, name))
+    if sources is None:
+        return order
+    present = np.unique(sources)
+    share, more = divmod(count, len(present))
+    rows = []
+    for place, source in enumerate(present.tolist()):
+        mine = torch.from_numpy(np.flatnonzero(sources == source))
+        wanted = share + int((place - epoch) % len(present) < more)
+        passes = [
+            torch.randperm(len(mine), generator=generator(seed, epoch, f"{name} {source} {number}"))
+            for number in range(-(-wanted // len(mine)))
+        ]
+        if passes:
+            rows.append(mine[torch.cat(passes)[:wanted]])
+    return torch.cat(rows)[order]
+
+
+def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
+    """The batch that holds the images at `index`."""
+    return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
+
+
+GRACE = 15
+"""Seconds that a reader of batches lives on after SIGTERM."""
+
+
+def _outlive_signals(worker: int) -> None:
+    """A signal to the whole process group must not kill the readers: the main process ends them when it has saved.
+
+    But SIGTERM is also how a main process that fails ends them: after a while they go.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE) and None)
+
+
+def steps_per_epoch(images: Images, batch_size: int) -> int:
+    """Full batches in one pass over the training split.
+
+    Raises BadInput where there is not even one, or where nothing is left to validate or test on.
+    """
+    count = len(images.indices("train"))
+    if count < batch_size:
+        raise BadInput(
+            f"the training split holds {count} images, fewer than one batch of {batch_size}: lower --batch_size"
+        )
+    for split in ("val", "test"):
+        if not len(images.indices(split)):
+            raise BadInput(
+                f"{'+'.join(images.keys)} leaves no image for the {split} split: give more images, or a {split}/ folder"
+            )
+    return count // batch_size
+
+
+def training_batches(
+    images: Images,
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    workers: int,
+    rank: int = 0,
+    ranks: int = 1,
+    balanced: bool = False,
+) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out.
+
+    Of `ranks` equal parts of every batch, this is part `rank`. With `balanced` every source has an equal share of an epoch.
+    """
+    steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks, balanced)
+    loader: DataLoader[Batch | BadInput] = DataLoader(
+        steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_outlive_signals
+    )
+    try:
+        for item in loader:
+            if isinstance(item, BadInput):
+                raise item
+            yield item
+    except (EOFError, ConnectionError) as error:
+        # A reader that is killed while it hands over a batch: torch sees its socket close before it sees it dead.
+        raise RuntimeError("DataLoader worker ended while it handed over a batch") from error

@@ -1,0 +1,294 @@
+"""Downstream: what the frozen features are worth to linear and k-NN probes on labelled sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lens.base.errors import BadInput
+from lens.base.phases import Phases
+from lens.base.terminal import Bar, printable, say
+from lens.images import classes, data
+from lens.images.augment import centre
+from lens.images.cache import default_cache_dir
+from lens.images.data import some
+from lens.images.decoding import levels_of, unlike
+from lens.images.splits import SPLITS
+from lens.images.unseen import without_learnt
+from lens.measuring import feature_store, layers, linear, measure
+from lens.players import networks
+from lens.players.experiment import Experiment, load_images, new_extractor
+from lens.settings.groups import Settings
+
+Array = np.ndarray[Any, Any]
+DEFAULT = linear.How()
+
+
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
+
+
+def of_extractor(
+    experiment: Experiment,
+    extractor: networks.Extractor,
+    lensed_statistics: bool = False,
+    read: Callable[[Tensor], Tensor] | None = None,
+) -> Reader:
+    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
+    read = read or extractor.features
+
+    def rows(images: Tensor, inputs: Tensor) -> Tensor:
+        extractor.eval()
+        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+            return measure.pooled(read(inputs).float(), len(images))
+
+    return rows
+
+
+def pixels(images: Tensor, inputs: Tensor) -> Tensor:
+    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
+    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
+
+
+@torch.no_grad()
+def features(
+    experiment: Experiment,
+    readers: Mapping[str, Reader],
+    images: data.Images,
+    index: Array,
+    read: Callable[[int], None] = lambda more: None,
+) -> dict[str, Array]:
+    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
+
+    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
+    them all, in the index's order, and the others nothing (0, 0). `read` is told how many more images are read.
+    """
+    kind = next(experiment.extractor.parameters()).dtype
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
+            centred = centre(batch.images, experiment.settings.image_size)
+            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
+            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
+            read(len(batch.index) * experiment.ranks.world)
+
+    if experiment.ranks.world == 1:
+        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
+    gathered = experiment.ranks.collect(list(batches()))
+    nothing = np.zeros((0, 0))
+    if not gathered:
+        return dict.fromkeys(readers, nothing)
+    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where decoded images are kept, and features while they are probed."""
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+
+
+def probe_splits(
+    images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int, tell: bool = True
+) -> dict[str, Array]:
+    """The indices of a source's labelled images, cut at random: train to `limit` images, val and test to `test_limit` each.
+
+    Images of val and test whose class those of train lack are left out, and counted in a line. Raises BadInput where a
+    probe has nothing to learn: no labels, one class, a split without a labelled image, or with none of a known class.
+    """
+    if not images.classes[source]:
+        raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
+    every = {split: images.indices(split, source) for split in SPLITS}
+    label = classes.of_source(images, source)
+    splits = {split: index[label[index] >= 0] for split, index in every.items()}
+    for split, index in splits.items():
+        present = len(np.unique(label[index]))
+        if len(index) == 0 or (split == "train" and present < 2):
+            none = "no labelled images" if len(every[split]) else "no images"
+            what = none if len(index) == 0 else "one class"
+            raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
+    splits["train"] = some(splits["train"], limit, seed, "probe")
+    known, lines = classes.known({split: label[index] for split, index in splits.items()}, images.classes[source])
+    for split in ("val", "test"):
+        if not known[split].any():
+            raise BadInput(
+                f"a probe needs {split} images of classes that its training images have, and all {len(splits[split]):,} of {key} "
+                "are of others: name the class folders of all splits alike"
+            )
+        splits[split] = some(splits[split][known[split]], test_limit, seed, f"probe {split}")
+    for line in lines if tell else []:
+        say(f"probe on {printable(key)}: {line}")
+    return splits
+
+
+def downstream(
+    experiment: Experiment,
+    images: data.Images,
+    source: int,
+    key: str,
+    how: linear.How = DEFAULT,
+    layer: Sequence[str] = (),
+    phases: Phases | None = None,
+) -> dict[str, Any]:
+    """Linear and k-NN accuracy of the frozen features on a labelled source, each with its 95 % interval.
+
+    They are of test images. `val_NAME` beside each is the same of validation images, to choose by; where validation chose
+    the penalty (logistic regression), it is that of the chosen one, and a little too high.
+    Beside them two floors with the same probe: an untrained extractor's features, and 12×12 pixels. Then the linear
+    accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
+    """
+    phases = phases or Phases()
+    settings = experiment.settings
+    how = dataclasses.replace(how, device=experiment.fabric.device)
+    limits = (settings.probe_images, settings.probe_test_images)
+    splits = probe_splits(images, source, key, *limits, settings.seed)
+    label = classes.of_source(images, source)
+    labels = {split: label[index] for split, index in splits.items()}
+    sizes = {f"n_{split}": len(answers) for split, answers in labels.items()}
+    sizes |= {f"n_{split}_of": len(images.indices(split, source)) for split in splits}
+    every = label[images.indices("test", source)]
+    if left_out := int((~np.isin(every[every >= 0], labels["train"])).sum()):
+        sizes["n_test_left_out"] = left_out
+    group = images.group[splits["test"]]
+    ones = np.ones(len(group))
+    readers = {
+        "linear": of_extractor(experiment, experiment.extractor),
+        "untrained": of_extractor(experiment, untrained := untrained_extractor(experiment)),
+        "pixels": pixels,
+    }
+    if experiment.lensed_statistics_only and experiment.extractor.norms:
+        readers["linear_lensed_statistics"] = of_extractor(experiment, experiment.extractor, lensed_statistics=True)
+    inner: list[layers.Reader] = []
+    if layer:
+        names = layers.choose(experiment.extractor.backbone, list(layer), settings.extractor)
+        for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
+            inner.append(layers.Reader(extractor.backbone, names))
+            readers[name] = of_extractor(experiment, extractor, read=inner[-1])
+    found: dict[str, dict[str, Array]] = {name: {} for name in readers}
+    with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
+        for split, index in splits.items():
+            for name, rows in features(experiment, readers, images, index, bar.add).items():
+                found[name][split] = rows
+    # Every rank takes its share of the features; the probes are fitted on rank 0.
+    if not experiment.ranks.writes:
+        return {}
+    result: dict[str, Any] = {}
+
+    def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
+        fits = linear.fit(rows, labels, settings.seed, how, bar.add)
+        for method, (correct, went) in fits.items():
+            key = linear.keyed(name, method)
+            into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
+            into[f"val_{key}"] = went["validation"]
+        return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
+
+    plain = [name for name in readers if not name.startswith("layers")]
+    columns = inner[0].columns if inner else {}
+    total = (len(plain) + 2 * len(columns)) * how.fits
+    with phases.timed("probes"), Bar("fitting probes", total, "fits") as bar:
+        fit = fitted(result, "linear", found["linear"])
+        nearest = measure.knn_probe(found["linear"], labels, how.device)
+        result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
+        result["val_knn"] = float(measure.knn_probe(found["linear"], labels, how.device, "val").mean())
+        for name in plain[1:]:
+            fitted(result, name, found[name])
+        for name, mine in columns.items():
+            part: dict[str, Any] = {"features": mine.stop - mine.start, **sizes}
+            part |= fitted(part, "linear", {split: x[:, mine] for split, x in found["layers"].items()})
+            fitted(part, "untrained", {split: x[:, mine] for split, x in found["layers untrained"].items()})
+            result.setdefault("layers", {})[name] = part
+    result["chance"] = measure.chance(labels["test"])
+    return result | sizes | fit
+
+
+def untrained_extractor(experiment: Experiment) -> networks.Extractor:
+    """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
+    torch.manual_seed(experiment.settings.seed)
+    plain = dataclasses.replace(experiment.settings, pretrained=False)
+    untrained = new_extractor(plain, experiment.task)
+    untrained.to(experiment.fabric.device, next(experiment.extractor.parameters()).dtype)
+    experiment.reestimate_statistics(untrained)
+    return untrained
+
+
+def merge_downstream(earlier: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Add new probes to earlier ones; another source of the same short name goes under its whole path.
+
+    What was measured on the same images and is not measured now (another method, other layers) stays.
+    """
+    merged = dict(earlier)
+    for name, part in new.items():
+        clash = name in earlier and earlier[name].get("source") != part["source"]
+        place = part["source"] if clash else name
+        merged[place] = _beside(merged.get(place, {}), part)
+    return merged
+
+
+def _beside(before: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    if "fusion" in part and "linear" not in part and before.get("source") == part["source"]:
+        # A fusion tells its own numbers of images: it leaves what was measured of the run alone.
+        part = part | {key: before[key] for key in ("n_train", "n_test", "chance") if key in before}
+    if any(before.get(key) != part.get(key) for key in ("source", "n_train", "n_test", "control_run")):
+        return part
+    joined = before | part
+    for key in ("layers", "fusion"):
+        if key in before and key in part:
+            joined[key] = before[key] | {name: _beside(before[key].get(name, {}), x) for name, x in part[key].items()}
+    return joined
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """A labelled source that a probe is fitted on: the images it lies in, and which source of them it is."""
+
+    key: str
+    images: data.Images
+    source: int
+
+
+def load_probes(
+    settings: Settings,
+    keys: list[str],
+    images: data.Images,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> list[Probe]:
+    """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
+
+    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
+    images of a source that the run learns from (`unseen`) are left out.
+    """
+    images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
+    if not keys:
+        probes = []
+        for number, key in enumerate(images.keys):
+            if not images.classes[number]:
+                continue
+            try:
+                probe_splits(images, number, key, None, None, 0, tell=False)
+            except BadInput as error:
+                say(f"no probe on {key}: {error}")
+            else:
+                probes.append(Probe(key, images, number))
+        return probes
+    probes = []
+    for key in keys:
+        asked = image_column or label_column
+        known = images.keys.index(key) if key in images.keys and not asked else None
+        where = images if known is not None else load_images(settings, [key], image_column, label_column)
+        probe_splits(where, known or 0, key, None, None, 0)
+        if known is None:
+            where = without_learnt(where, images, "this run")
+            for line in (
+                *where.reading(),
+                *unlike({"the training images": levels_of(images.read_as), key: levels_of(where.read_as)}),
+            ):
+                say(printable(line))
+        probes.append(Probe(key, where, known or 0))
+        probe_splits(where, known or 0, key, None, None, 0, tell=False)
+    return probes

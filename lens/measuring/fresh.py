@@ -1,0 +1,220 @@
+"""Fresh classifiers: networks that no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.base import yaml_text
+from lens.base.draws import generator, step_seed
+from lens.base.errors import BadInput
+from lens.base.terminal import Bar
+from lens.players.experiment import Experiment
+from lens.players.networks import build_extractor
+from lens.protocols.lookup import find
+from lens.settings.groups import Settings
+
+Array = np.ndarray[Any, Any]
+FOUND = 0.95
+"""Validation accuracy at which a classifier has found what it was looking for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss, and
+    over the last `cooldown` of the steps let down to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
+
+    Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
+    on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
+    `least` steps count for no plateau, unless nearly all is read by then: a faint cue is often found only after hundreds
+    of steps at chance. At a validation accuracy of `enough` it stops: what is read by then is settled. Both ask for `sure`
+    validation images of every class: of a few, many are right by luck.
+    """
+
+    steps: int = 2000
+    cooldown: float = 0.25
+    least: int = 1000
+    sure: int = 50
+    every: int = 100
+    patience: int = 2
+    batch: int = 128
+    lr: float = 2e-3
+    weight_decay: float = 1e-3
+    enough: float = 0.98
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Images (n, H, W, C) uint8, as files would hold them, and the answer of each (n,) int64."""
+
+    images: Array
+    answer: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What one classifier makes of the test images: its answers (n,), and how its training went."""
+
+    answers: Array
+    validation: float
+    """Balanced accuracy on validation of the weights that were kept: those with the best one, of equals the lowest loss."""
+    loss: float
+    steps: int
+    plateau: bool
+    """Whether the training ended because validation had nothing more to give."""
+
+
+def build(spec: str, classes: int, image_size: int, stem: str) -> nn.Module:
+    """A freshly initialised classifier, from torch's current seed: an extractor's name, or `NAME:{argument: value, …}`.
+
+    `stem` as `--extractor_stem`. Raises BadInput for an unknown name, or arguments that it does not take.
+    """
+    name, arguments = parts(spec)
+    task = find("task", "labels")().for_classes([str(k) for k in range(classes)])
+    return build_extractor(
+        task, name, image_size, stem, arguments, pretrained=False, separate=False, flag="removal_classifiers"
+    )
+
+
+def parts(spec: str) -> tuple[str, dict[str, Any]]:
+    """`resnet10t:{stem_width: 8}` → the model's name and its arguments. Raises BadInput where they are no mapping."""
+    name, colon, rest = spec.partition(":")
+    try:
+        arguments = yaml_text.parse(rest) if colon else {}
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadInput(f"classifier {spec!r}: after the colon come arguments, as in resnet10t:{{stem_width: 8}}")
+    return name, arguments
+
+
+def balanced_accuracy(answers: Array, truth: Array) -> float:
+    """The mean over the classes of the share of right answers."""
+    return float(np.mean([(answers[truth == k] == k).mean() for k in np.unique(truth)]))
+
+
+def judge(
+    make: Callable[[], nn.Module],
+    pictures: dict[str, Pictures],
+    seed: int,
+    recipe: Recipe,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    flip: bool = False,
+    tell: Callable[[int, str], None] = lambda done, note: None,
+) -> Judged:
+    """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
+
+    Every class is shown equally often. With `flip` training images are mirrored at random: for what the pictures show,
+    never for where they come from (a marker's side can be the cue). `tell` is called with the steps done and a note.
+    """
+    torch.manual_seed(step_seed(seed, 0, "fresh classifier"))
+    model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    train = pictures["train"]
+    rows = np.argsort(train.answer, kind="stable")  # class by class
+    _, sizes = np.unique(train.answer, return_counts=True)
+    certain = np.bincount(pictures["val"].answer)[np.unique(pictures["val"].answer)].min() >= recipe.sure
+    best: tuple[tuple[float, float], dict[str, Tensor]] = ((-1.0, 0.0), {})
+    lowest, waited, plateaus, step = float("inf"), 0, 0, 0
+
+    def answers(split: str) -> tuple[Array, float]:
+        model.eval()
+        told, loss = [], 0.0
+        shown = pictures[split]
+        for start in range(0, len(shown.answer), 512):
+            part = slice(start, start + 512)
+            with torch.no_grad(), autocast():
+                logits = model(_inputs(shown.images[part], device)).float()
+            target = torch.from_numpy(shown.answer[part]).to(device)
+            loss += float(functional.cross_entropy(logits, target, reduction="sum"))
+            told.append(logits.argmax(dim=1).cpu().numpy())
+        return np.concatenate(told), loss / len(shown.answer)
+
+    while step < recipe.steps and plateaus < 3:
+        model.train()
+        chosen = rows[_balanced_batch(sizes, recipe.batch, generator(seed, step, "fresh batch"))]
+        inputs = _inputs(train.images[chosen], device)
+        if flip:
+            mirrored = torch.rand(len(inputs), generator=generator(seed, step, "fresh flip")).to(device) < 0.5
+            inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
+        rate = _rate(recipe, step, plateaus)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with autocast():
+            logits = model(inputs)
+        loss = functional.cross_entropy(logits.float(), torch.from_numpy(train.answer[chosen]).to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        step += 1
+        if step % recipe.every and step < recipe.steps:
+            continue
+        told, value = answers("val")
+        accuracy = balanced_accuracy(told, pictures["val"].answer)
+        tell(step, f"validation {100 * accuracy:.1f} %")
+        if (accuracy, -value) > best[0]:
+            best = ((accuracy, -value), copy.deepcopy(model.state_dict()))
+        if certain and accuracy >= recipe.enough:
+            plateaus = 3
+        lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
+        if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
+            plateaus, waited = plateaus + 1, 0
+    model.load_state_dict(best[1])
+    return Judged(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
+
+
+def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
+    """The learning rate of step `step` (from 0): risen over 50 steps, a tenth for each plateau, zero after the last."""
+    left = (recipe.steps - step) / max(1.0, recipe.cooldown * recipe.steps)
+    return recipe.lr * 0.1**plateaus * min(1.0, (step + 1) / 50, left)
+
+
+def _inputs(images: Array, device: torch.device) -> Tensor:
+    """uint8 (B, H, W, C) → the classifier's input in [−1, 1], (B, C, H, W) in channels-last memory."""
+    rows = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return rows.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
+    """`batch` places in a list of classes of these sizes, one class after the other: of a uniform class a uniform place."""
+    kind = torch.randint(len(sizes), (batch,), generator=draws).numpy()
+    place = torch.rand(batch, generator=draws, dtype=torch.float64).numpy()
+    first = np.cumsum(sizes) - sizes
+    chosen: Array = first[kind] + (place * sizes[kind]).astype(np.int64)
+    return chosen
+
+
+def judged(
+    players: Experiment, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
+    flip: bool = False, model: nn.Module | None = None,
+) -> Judged:  # fmt: skip
+    """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
+    settings = players.settings
+    recipe = Recipe(settings.removal_steps)
+    if flip:  # of class labels the last points count too
+        recipe = dataclasses.replace(recipe, enough=1.0)
+
+    def make() -> nn.Module:
+        if model is not None:
+            return model
+        return build(name, classes, settings.image_size, stem_of(name, settings))
+
+    with Bar(f"{what}: {name}, seed {seed}", recipe.steps, "steps") as bar:
+        return judge(make, pictures, seed, recipe, players.fabric.device, players.fabric.autocast, flip, bar.advance)
+
+
+def stem_of(spec: str, settings: Settings) -> str:
+    """The root of a classifier: the run's own for its extractor, else the small one for ResNets on small images."""
+    name, _ = parts(spec)
+    if name == settings.extractor:
+        return settings.extractor_stem
+    return "small" if settings.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"

@@ -1,0 +1,122 @@
+"""Features of two runs side by side, always beside a control of as many features.
+
+Minderer et al. (2020, section 4) put features with and without removal together. Twice as many features can raise a linear
+accuracy by their number alone, so the control puts together two runs without removal that differ in their seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from lens.base.errors import BadInput
+from lens.images import classes
+from lens.measuring import feature_store, linear, measure
+from lens.measuring.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
+from lens.players.experiment import Experiment
+from lens.players.finished import Finished
+from lens.settings import agreement, idle
+
+
+@dataclasses.dataclass(frozen=True)
+class Trio:
+    """The players of the run, of the one whose features are put beside it, and of the control."""
+
+    run: Experiment
+    other: Experiment
+    control: Experiment
+
+
+def check(run: Finished, other: Finished, control: Finished) -> None:
+    """Raise BadInput, with the setting, where the runs saw other images, or where the control is none."""
+    alike = agreement.names(agreement.AGREE["fuse"])
+    for one in (other, control):
+        if differs := agreement.first_difference(alike, run.parsed.plain, one.parsed.plain):
+            name, mine, theirs = differs
+            raise BadInput(
+                f"{one.run.directory} has {name} {theirs!r} and {run.run.directory} {mine!r}: features that are put "
+                "together are of the same images at the same size"
+            )
+    first, second = ({**x.parsed.plain, "steps": x.summary["steps"]} for x in (other, control))
+    unread = [set(idle.idle(x.parsed.settings, agreement.FIELDS)) for x in (other, control)]
+    plugins = sorted((set(first) | set(second)) - set(agreement.FIELDS))  # their own settings
+    compared = [*agreement.names(agreement.AGREE["control"]), *plugins, "steps"]
+    # What is not read does not matter; where one of them alone reads it, what makes it do so differs too.
+    compared = [name for name in compared if name not in unread[0] | unread[1]]
+    if differs := agreement.first_difference(compared, first, second):
+        name, wanted, given = differs
+        raise BadInput(
+            f"--fuse_control {control.run.directory} has {name} {given!r} and {other.run.directory} {wanted!r}: a "
+            "control differs in its seed alone"
+        )
+    if first["seed"] == second["seed"]:
+        raise BadInput(
+            f"--fuse_control {control.run.directory} has the seed of {other.run.directory}, {first['seed']}: a control is "
+            "the same run with another seed"
+        )
+
+
+@torch.no_grad()
+def width(players: Experiment) -> int:
+    """F, the number of pooled features of a run's extractor."""
+    players.extractor.eval()
+    reference = next(players.extractor.parameters())
+    side = players.settings.image_size
+    inputs = players.task.prepare(torch.zeros(1, 3, side, side, device=reference.device)).to(reference.dtype)
+    return int(players.extractor.features(inputs).shape[1])
+
+
+def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str) -> dict[str, Any]:
+    """A source's part of summary.json: the linear accuracy of the run and the other, alone and together, and the control.
+
+    `gain` is the accuracy of run + other minus that of control + other, paired: its 95 % interval is a bootstrap over
+    test images (groups of them). Raises BadInput where the control is not of the run's width.
+    """
+    widths = {"run": width(trio.run), "other": width(trio.other), "fused": width(trio.run) + width(trio.other)}
+    if width(trio.control) != widths["run"]:
+        raise BadInput(
+            f"the run has {widths['run']} features and --fuse_control {control} {width(trio.control)}: a control has as "
+            "many, or their number alone could tell"
+        )
+    settings = trio.run.settings
+    limits = (settings.probe_images, settings.probe_test_images)
+    splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.seed)
+    label = classes.of_source(probe.images, probe.source)
+    labels = {split: label[index] for split, index in splits.items()}
+    group = probe.images.group[splits["test"]]
+    ones = np.ones(len(group))
+    folder = cache_folder(settings)
+
+    def read(players: Experiment) -> dict[str, Array]:
+        readers = {"": of_extractor(players, players.extractor)}
+        return {s: features(players, readers, probe.images, index)[""] for s, index in splits.items()}
+
+    def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
+        return {split: feature_store.joined(first[split], second[split], folder) for split in splits}
+
+    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
+    part: dict[str, Any] = {"control_run": control, "features": widths, **sizes}
+    correct: dict[tuple[str, str], Array] = {}
+
+    def fitted(what: str, found: dict[str, Array]) -> None:
+        for method, (right, fit) in linear.fit(found, labels, settings.seed, how).items():
+            correct[what, method] = right.astype(float)
+            key = linear.keyed(what, method)
+            part[key], part[f"{key}_ci"] = measure.proportion(correct[what, method], ones, group)
+            part[linear.keyed(f"{what}_fit", method)] = fit
+
+    run, other = read(trio.run), read(trio.other)
+    fitted("run", run)
+    fitted("other", other)
+    fitted("fused", beside(run, other))
+    del run
+    fitted("control", beside(read(trio.control), other))
+    for method in linear.METHODS[how.method]:
+        gain = correct["fused", method] - correct["control", method]
+        key = linear.keyed("gain", method)
+        part[key] = float(gain.mean())
+        part[f"{key}_ci"] = measure.bootstrap(gain, ones, group, settings.seed)
+    return {"source": probe.key, "chance": measure.chance(labels["test"]), **sizes, "fusion": {name: part}}

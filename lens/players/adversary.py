@@ -1,0 +1,158 @@
+"""The two-player step (Minderer et al. 2020, section 3), and the plain step that it is compared with.
+
+F, the extractor, minimises l(F(L(x)), y); L, the lens, minimises l_adv + λ·l_rec. Each image goes once through each
+network: one graph, and each player's loss is differentiated with respect to its own parameters only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.protocols.task import Question, Task, trait
+
+Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
+"""(loss, inputs, keep the graph): what differentiates a loss. Fabric's, so that precision and ranks are its business."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """Who sees what: `adversary` least_likely|full|uniform|fgsm|random|none, `feed` both|lensed, `batch_norm` separate|joint."""
+
+    adversary: str
+    feed: str
+    batch_norm: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """The parts of one step, each a scalar on the device: what is logged, and what must stay finite."""
+
+    extractor: Tensor
+    adversarial: Tensor | None = None
+    reconstruction: Tensor | None = None
+    clamped_mse: Tensor | None = None
+    lens: Tensor | None = None
+
+    def parts(self) -> dict[str, Tensor]:
+        """The parts that this step had, by name."""
+        return {name: part.detach() for name, part in vars(self).items() if part is not None}
+
+
+def clamp_straight_through(images: Tensor) -> Tensor:
+    """Clamp to [0, 1]; the gradient passes as if nothing had been clamped."""
+    return images + (images.clamp(0, 1) - images).detach()
+
+
+def adversarial_loss(adversary: str, task: Task, outputs: Tensor, question: Question) -> Tensor:
+    """l_adv per example (E,), from the head's outputs on lensed images.
+
+    full: −l(F(L(x)), y). least_likely: the cross-entropy to y_LL = argmin_k p(k | F(L(x))), the current lensed
+    prediction's least likely class. uniform: the cross-entropy to 1/K, for tasks where the least likely class is the
+    other class and a lens could simply swap the two.
+    """
+    if adversary == "full":
+        return -task.loss(outputs, question)
+    logits_EK = task.logits(outputs)
+    if adversary == "least_likely":
+        return functional.cross_entropy(logits_EK, logits_EK.detach().argmin(dim=1), reduction="none")
+    assert adversary == "uniform", adversary
+    return -functional.log_softmax(logits_EK, dim=1).mean(dim=1)
+
+
+def extractor_losses(
+    extractor: Callable[..., Tensor], task: Task, views: Tensor, lensed: Tensor, question: Question, rules: Rules
+) -> tuple[Tensor, Tensor]:
+    """F's loss (a mean over what it is fed) and the head's outputs on the lensed views."""
+    lensed_input = task.present(lensed, question)
+    if rules.feed == "lensed":
+        outputs = extractor(lensed_input, question, lensed=True)
+        return task.loss(outputs, question).mean(), outputs
+    if rules.batch_norm == "separate":
+        raw_outputs = extractor(task.present(views, question), question, lensed=False)
+        outputs = extractor(lensed_input, question, lensed=True)
+    else:
+        asks = trait(task, "head_reads_question")
+        twice = {name: torch.cat([value, value]) for name, value in question.items()} if asks else None
+        raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input]), twice).chunk(2)
+    return (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2, outputs
+
+
+def adversarial_step(
+    lens: Callable[[Tensor], Tensor],
+    extractor: Callable[..., Tensor],
+    lens_parameters: list[nn.Parameter],
+    extractor_parameters: list[nn.Parameter],
+    task: Task,
+    views: Tensor,
+    question: Question,
+    rules: Rules,
+    recon_weight: Tensor | float,
+    backward: Backward,
+    share: float = 1.0,
+) -> Losses:
+    """Add both players' gradients for one batch of views (V, C, H, W) in [0, 1] to their `.grad`.
+
+    Both gradients are taken at the same point, before either player moves. The extractor (and every measure) sees the
+    lensed image clamped to [0, 1], straight through; the reconstruction error is the mean squared error of the
+    *unclamped* x + δ: otherwise, on black and white pixels, the adversary's gradient passes while the penalty
+    saturates, and δ runs away. `share` scales both losses, for gradient accumulation.
+    """
+    unclamped = lens(views)
+    lensed = clamp_straight_through(unclamped)
+    extractor_loss, outputs = extractor_losses(extractor, task, views, lensed, question, rules)
+    adversarial = adversarial_loss(rules.adversary, task, outputs, question).mean()
+    reconstruction = (unclamped - views).square().mean()
+    lens_loss = adversarial + recon_weight * reconstruction
+    backward(extractor_loss * share, extractor_parameters, True)
+    backward(lens_loss * share, lens_parameters, False)
+    clamped_mse = (lensed.detach() - views).square().mean()
+    return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
+
+
+def rival_step(
+    extractor: Callable[..., Tensor],
+    extractor_parameters: list[nn.Parameter],
+    task: Task,
+    views: Tensor,
+    changed: Tensor,
+    question: Question,
+    rules: Rules,
+    backward: Backward,
+    share: float = 1.0,
+) -> Losses:
+    """The same step with views that a rival of the lens has changed: only the extractor learns."""
+    loss, _ = extractor_losses(extractor, task, views, changed, question, rules)
+    backward(loss * share, extractor_parameters, False)
+    return Losses(loss, clamped_mse=(changed - views).square().mean())
+
+
+def plain_step(
+    extractor: Callable[..., Tensor],
+    extractor_parameters: list[nn.Parameter],
+    task: Task,
+    views: Tensor,
+    question: Question,
+    backward: Backward,
+    share: float = 1.0,
+) -> Losses:
+    """The same step without a lens: add the extractor's gradient on raw views to its `.grad`."""
+    loss = task.loss(extractor(task.present(views, question), question), question).mean()
+    backward(loss * share, extractor_parameters, False)
+    return Losses(loss)
+
+
+def steer(recon_weight: Tensor, clamped_mse: Tensor, target_psnr: float, rate: float = 0.05) -> Tensor:
+    """λ for the next step: raised where the PSNR is below its target, lowered where it is above.
+
+    Integral control of log λ: log λ += rate · clip(log(mse / target mse), ±1). The error is the clamped one, because
+    that is what the PSNR is measured on, over every view of the step, whether it carries a cue or not; all on the device,
+    without waiting for it.
+    """
+    target = 10 ** (-target_psnr / 10)
+    error = torch.log(clamped_mse.clamp(min=1e-12) / target).clamp(-1, 1)
+    return (recon_weight * torch.exp(rate * error)).clamp(1e-3, 1e7)

@@ -1,0 +1,457 @@
+"""What a run is made of: the images, the task, the shortcut and the two players, built from its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens.base import yaml_text
+from lens.base.draws import EVALUATION, Draws
+from lens.base.errors import BadInput
+from lens.base.files import reading
+from lens.base.ranks import Ranks, launched
+from lens.base.terminal import Bar, say
+from lens.base.threads import set_threads
+from lens.images import classes, data, divide, removal
+from lens.images.augment import augment, centre
+from lens.images.cache import default_cache_dir
+from lens.images.mixing import Mixing
+from lens.images.planting import plant
+from lens.images.rand_augment import rand_augment
+from lens.images.splits import SPLITS
+from lens.players import networks
+from lens.players.adversary import Rules
+from lens.players.global_norm import synchronise
+from lens.players.pairing import target_mse
+from lens.players.rivals import Fgsm, RandomAugmentation, Rival
+from lens.protocols.lookup import find, key_name
+from lens.protocols.shortcut import Shortcut
+from lens.protocols.source import Listing
+from lens.protocols.task import Question, Task, trait
+from lens.settings.groups import LARGEST_SIDE, Settings
+from lens.settings.parsing import Parsed
+
+STATISTICS_BATCHES = 24
+"""Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
+
+
+@dataclasses.dataclass
+class Experiment:
+    """The parts of a run. `lens` is what changes the views: the lens, a rival of it, or None under `--adversary none`."""
+
+    settings: Settings
+    task: Task
+    shortcut: Shortcut
+    rules: Rules
+    images: data.Images
+    extractor: networks.Extractor
+    lens: networks.Lens | Rival | None
+    fabric: lightning_fabric.Fabric
+    ranks: Ranks
+    mixing: Mixing
+    answers: Tensor | None = None
+    """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
+
+    def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
+        """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
+        settings = self.settings
+        draws = batch.draws(settings.seed)
+        if training:
+            images = augment(settings.augment, batch.images, settings.image_size, draws)
+            if settings.rand_augment:
+                images = rand_augment(images, settings.rand_augment, draws)
+        else:
+            images = centre(batch.images, settings.image_size)
+        count = self.task.views
+        images, source = images.repeat_interleave(count, dim=0), batch.source.repeat_interleave(count)
+        draws = self.draws(batch)
+        carriers = torch.full_like(source, False, dtype=torch.bool)
+        if planted:
+            images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
+        views, question = self.task.pose(images, draws)
+        if self.answers is not None:
+            question["target"] = self.answers[batch.index].repeat_interleave(count)
+        if settings.precision == 64:
+            views = views.double()
+        # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
+        return views.contiguous(memory_format=torch.channels_last), question, carriers
+
+    def draws(self, batch: data.Batch) -> Draws:
+        """The draws of a batch's views (V)."""
+        return batch.draws(self.settings.seed).repeat(self.task.views)
+
+    def lensed(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
+        """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
+        return self.lensed_and_quiet(views, question, draws)[0]
+
+    def lensed_and_quiet(self, views: Tensor, question: Question, draws: Draws) -> tuple[Tensor, Tensor]:
+        """`lensed`, and the same without the lens's own noise, if it has any."""
+        assert self.lens is not None
+        noise = None
+        with self.fabric.autocast():
+            if isinstance(self.lens, Rival):
+                quiet: Tensor = self.lens(views, question, draws)
+            else:
+                quiet = self.lens(views)
+                if isinstance(self.lens, networks.Lens):
+                    noise = self.lens.noise_for(views, draws)
+        lensed = quiet if noise is None else quiet + noise
+        return lensed.to(views.dtype).clamp(0, 1), quiet.to(views.dtype).clamp(0, 1)
+
+    def batches(
+        self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
+    ) -> Iterator[data.Batch]:
+        """Held-out batches of `size` images on the device, in order, the last one shorter."""
+        for start in range(0, len(index), size):
+            yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
+
+    @property
+    def by_source(self) -> bool:
+        """Whether the answer is an image's source, so that sources count equally, whatever their sizes."""
+        return bool(trait(self.task, "answer") == "source")
+
+    def held_out(self, split: str) -> np.ndarray[Any, Any]:
+        """The images that the task is asked about: of "val" to `eval_images`, of "test" to `test_images`.
+
+        They are a random choice, once and for all; where the answer is the source, as many of each as there are. Where it is
+        the label, they are of classes that training has.
+        """
+        limit = self.settings.eval_images if split == "val" else self.settings.test_images
+        if self.by_source:
+            return self.of_each_source(split, limit)
+        index = self.images.indices(split)
+        if self.answers is not None:  # below zero: of a class that training lacks
+            index = index[(self.answers >= 0).cpu().numpy()[index]]
+        return data.some(index, limit, self.settings.seed, split)
+
+    def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
+        """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
+        each = None if limit is None else max(1, limit // len(self.images.keys))
+        chosen = [
+            data.some(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
+            for source in range(len(self.images.keys))
+        ]
+        return np.sort(np.concatenate(chosen))
+
+    def share_statistics(self) -> None:
+        """Under `--norm_sync local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
+        if self.settings.norm_sync == "local":
+            for player in (self.extractor, self.lens):
+                for buffer in player.buffers() if player is not None else ():
+                    self.ranks.broadcast(buffer)
+
+    @property
+    def lensed_statistics_only(self) -> bool:
+        """Whether training never updates the raw set of statistics (`--feed lensed`)."""
+        return self.lens is not None and self.settings.feed == "lensed"
+
+    def reestimate_statistics(self, extractor: networks.Extractor) -> None:
+        """Estimate the raw set of batch-norm statistics on unlensed training views."""
+        index = self.images.indices("train")
+        size = max(1, 64 // self.task.views)
+        sources = self.images.source[index] if self.by_source else None
+        order = data.order_of(len(index), self.settings.seed, 0, "statistics", sources).numpy()
+        chosen = index[order[: STATISTICS_BATCHES * size]]
+        if len(chosen) > size:  # a last batch of a few views would be noise
+            chosen = chosen[: len(chosen) // size * size]
+
+        def inputs() -> Iterator[tuple[Tensor, Question]]:
+            for batch in self.batches(chosen, size):
+                views, question, _ = self.views(batch, training=True)
+                yield self.task.present(views, question), question
+
+        with self.fabric.autocast():
+            networks.reestimate_statistics(extractor, inputs())
+
+
+def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
+    """Lightning Fabric on one device, or on one a process under torchrun. Raises BadInput for a device that is not there."""
+    device, processes = settings.device, launched()
+    mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes > 1 else 1
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        number = int(device.partition(":")[2] or 0)
+        if processes > 1 and ":" in device:
+            raise BadInput(f"--device {device}: under torchrun each process takes its own; give --device cuda")
+        if max(number, mine - 1) >= torch.cuda.device_count():
+            raise BadInput(
+                f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices, {max(number + 1, mine)} are "
+                "asked for; try --device auto, or a lower --nproc-per-node"
+            )
+        accelerator, devices = "cuda", [number] if processes == 1 else mine
+        # The same bits again on the same card: atomic additions in a backward pass would not give them.
+        torch.backends.cudnn.deterministic = True
+    else:
+        accelerator, devices = "cpu", mine
+    set_threads(settings.threads, mine)
+    precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[settings.precision]
+    if processes == 1:
+        return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    if settings.batch_size % (processes * settings.accumulate):
+        raise BadInput(
+            f"--batch_size {settings.batch_size} does not divide into {processes} processes of --accumulate "
+            f"{settings.accumulate} equal parts"
+        )
+    # The statistics are shared by the norms, or kept each rank's own, and the two sets take turns: nothing to broadcast.
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    unsynced: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
+    strategy = DDPStrategy(**unsynced)
+    fabric = lightning_fabric.Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=processes // mine, precision=precision, strategy=strategy
+    )
+    fabric.launch()
+    return fabric
+
+
+def load_images(
+    settings: Settings,
+    keys: list[str],
+    image_column: str | None = None,
+    label_column: str | None = None,
+    check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
+) -> data.Images:
+    """The sources that `keys` name, cached at the run's size, with a bar while they are decoded.
+
+    `check` may refuse what is listed before anything is decoded.
+    """
+
+    bar: Bar | None = None
+
+    def progress(done: int, total: int, title: str = "decoding") -> None:
+        nonlocal bar
+        if bar is not None and bar.title != title:
+            bar.__exit__()
+            bar = None
+        if bar is None:
+            bar = Bar(title, total, "images").__enter__()
+        bar.advance(done)
+
+    try:
+        return data.load(
+            keys,
+            settings.resolved_cache_size,
+            Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(),
+            settings.max_bad_fraction,
+            image_column,
+            label_column,
+            progress,
+            settings.data_root,
+            settings.cache,
+            settings.group_by,
+            check,
+            settings.shown_range,
+        )
+    finally:
+        if bar is not None:
+            bar.__exit__()
+
+
+def training_images(settings: Settings) -> data.Images:
+    """The images of --data, with the columns that the settings name, divided as the task needs them.
+
+    Sources are asked about by the task, or by the fresh classifiers for whom images of several are kept. Raises BadInput
+    where sources overlap, or where one that is asked about is too small for it.
+    """
+    by_source = trait(find("task", settings.task), "answer") == "source"
+    fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
+    by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
+    divide.refuse_overlap(settings.sources)
+
+    def check(keys: list[str], listings: list[Listing]) -> None:
+        divide.refuse_overlap(keys, listings)
+        if settings.group_by is not None:
+            divide.refuse_unmatched(settings.group_by, keys, listings)
+
+    images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
+    images = divide.divided(
+        images,
+        by_source=by_source,
+        split_sources=settings.split_sources,
+        fresh_fraction=fraction,
+        seed=settings.seed,
+    )
+    return divide.labelled_only(images) if trait(find("task", settings.task), "answer") == "label" else images
+
+
+def build(
+    parsed: Parsed,
+    images: data.Images,
+    fabric: lightning_fabric.Fabric,
+    ranks: Ranks | None = None,
+    rival_mse: float | None = None,
+    weights_follow: bool = False,
+) -> Experiment:
+    """Both players, freshly initialised from the seed (then from weight files, where given), on the device.
+
+    `rival_mse` is the change that a rival was held to, where that is known from earlier. Where the weights of the run itself
+    `follow`, those that it began with are neither read nor downloaded: they may be gone.
+    """
+    settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
+    task, answers = posed_about(parsed.plugins["task"], settings, images)
+    assert settings.adversary is not None
+    rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
+    if trait(task, "couples") and (settings.accumulate > 1 or settings.batch_size < 2):
+        raise BadInput(
+            f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
+            f"{settings.accumulate} and --batch_size {settings.batch_size} do not work; give --accumulate 1 and two images or more"
+        )
+    # A question that this image size cannot be asked is refused here, before there is a run.
+    one = torch.zeros(1, dtype=torch.int64)
+    blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
+    _, question = task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    ranks = ranks or Ranks(fabric)
+    mixing = Mixing(settings.mixup, settings.cutmix, settings.label_smoothing)
+    mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
+    with_lens = settings.adversary != "none"
+    torch.manual_seed(settings.seed)
+    extractor = new_extractor(dataclasses.replace(settings, pretrained=False) if weights_follow else settings, task)
+    lens: networks.Lens | Rival | None = None
+    if settings.has_rival:
+        lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
+    elif with_lens:
+        lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise, settings.lens_grey)
+    if settings.extractor_weights and not weights_follow:
+        networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
+    if settings.lens_weights:
+        if not isinstance(lens, networks.Lens):
+            raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
+        theirs = origin(Path(settings.lens_weights))
+        if not weights_follow:
+            networks.load_weights(lens, settings.lens_weights, "--lens_weights")
+        if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
+            lens.side = theirs.get("image_size")
+        before = theirs.get("lens_noise", lens.noise)
+        if lens.side not in (None, settings.image_size):
+            say(
+                f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
+                f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
+            )
+        if (theirs_grey := theirs.get("lens_grey", lens.grey)) != lens.grey:
+            say(
+                f"--lens_weights {settings.lens_weights} was trained with --lens_grey {theirs_grey} and this run has "
+                f"{lens.grey}: images without colour are edited otherwise; to have it as it was, give --lens_grey {theirs_grey}"
+            )
+        if before != lens.noise:
+            meant = (
+                "what the noise covered may be seen" if before > lens.noise else "its images get more noise than then"
+            )
+            say(
+                f"--lens_weights {settings.lens_weights} was trained with --lens_noise {before:g} and this run has "
+                f"{lens.noise:g}: {meant}; to have it as it was, give --lens_noise {before:g}"
+            )
+    place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
+    if settings.precision == 64:
+        place["dtype"] = torch.float64
+    if ranks.world > 1 and settings.norm_sync == "global":
+        synchronise(extractor, fabric.device)
+        extractor.find_norms()
+        if lens is not None:
+            synchronise(lens, fabric.device)
+    extractor.to(**place)
+    if lens is not None:
+        lens.to(**place)
+    answers = None if answers is None else answers.to(fabric.device)
+    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
+
+
+def origin(weights: Path) -> dict[str, Any]:
+    """The settings of the run whose directory (or its best/) holds a weight file; empty where there is no such run.
+
+    Raises BadInput where the file that holds them cannot be read as a run's settings.
+    """
+    for folder in (weights.parent, weights.parent.parent):
+        if (folder / "settings.yaml").is_file():
+            with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
+                found: dict[str, Any] = yaml_text.read(folder / "settings.yaml")
+                numbers = {"image_size": int(found["image_size"]), "lens_noise": float(found.get("lens_noise", 0))}
+                if not (8 <= numbers["image_size"] <= LARGEST_SIDE and 0 <= numbers["lens_noise"] <= 0.5):
+                    raise ValueError(f"its image_size and lens_noise are {numbers}")
+                grey = found.get("lens_grey", "free")  # as it was before there was the setting
+                if grey not in ("keep", "free"):
+                    raise ValueError(f"its lens_grey is {grey!r}")
+                return found | numbers | {"lens_grey": grey}
+    return {}
+
+
+def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Task, Tensor | None]:
+    """The task with removal by hand around it, and each image's answer where that comes from the data.
+
+    Classes are pooled over the sources by their names; a held-out image of one that training lacks has the answer −1. Raises
+    BadInput where the task needs labels and an image has none, or all images of a split are of such classes.
+    """
+    answers = None
+    if trait(task, "answer") == "source":
+        answers = torch.from_numpy(images.source)
+        task = task.for_classes(images.keys)  # type: ignore[attr-defined]
+    if trait(task, "answer") == "label":
+        name = key_name(settings.task)
+        label, kinds = classes.pooled(images)
+        missing = int((label[images.split != divide.UNLABELLED] < 0).sum())
+        if missing:
+            raise BadInput(
+                f"--task {name} needs labels and {missing} of {len(images)} images have none: use class folders, or take those images away"
+            )
+        if len(kinds) < 2:
+            raise BadInput(f"--task {name} needs two classes and the data has {len(kinds)}: give another --data")
+        held = {split: images.indices(split) for split in SPLITS}
+        known, lines = classes.known({split: label[index] for split, index in held.items()}, kinds)
+        for line in (*classes.joined(name for names in images.classes for name in names), *lines):
+            say(f"--task {name}: {line}")
+        for split, index in held.items():
+            if len(index) and not known[split].any():
+                raise BadInput(
+                    f"--task {name} needs {split} images of classes that training has, and all {len(index):,} are of others: "
+                    "name the class folders of all splits alike"
+                )
+            label[index[~known[split]]] = -1
+        answers = torch.from_numpy(label)
+        task = task.for_classes(kinds)  # type: ignore[attr-defined]
+    treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
+    return cast(Task, treated), answers
+
+
+def _rival(
+    settings: Settings,
+    task: Task,
+    extractor: networks.Extractor,
+    fabric: lightning_fabric.Fabric,
+    mean_squared_change: float,
+) -> Rival:
+    if settings.adversary == "random":
+        return RandomAugmentation(mean_squared_change, settings.lens_grey)
+
+    def loss(views: Tensor, question: Question) -> Tensor:
+        # The extractor as it is measured: running statistics, which the attack must not move.
+        training = extractor.training
+        extractor.eval()
+        with fabric.autocast():
+            outputs = extractor(task.present(views, question), question, lensed=settings.feed == "lensed")
+        extractor.train(training)
+        total: Tensor = task.loss(outputs.float(), question).sum()
+        return total
+
+    return Fgsm(mean_squared_change, loss, settings.lens_grey)
+
+
+def new_extractor(settings: Settings, task: Task) -> networks.Extractor:
+    """An extractor with its head as the settings describe it, from torch's current seed."""
+    # Where the extractor only ever sees lensed images, the raw set still has to be kept apart: it is re-estimated.
+    separate = settings.adversary != "none" and (settings.batch_norm == "separate" or settings.feed == "lensed")
+    return networks.build_extractor(
+        task, settings.extractor, settings.image_size, settings.extractor_stem, settings.extractor_args,
+        settings.pretrained, separate,
+    )  # fmt: skip

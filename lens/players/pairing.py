@@ -1,0 +1,42 @@
+"""The change that a rival of the lens is held to: a number, or that of a paired lens run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lens.base.errors import BadInput, check_number
+from lens.protocols.lookup import key_name
+from lens.record.run import Run
+from lens.settings import agreement
+from lens.settings.parsing import Parsed
+
+
+def target_mse(parsed: Parsed) -> float:
+    """The mean squared change that a rival is held to: --match_mse, or the last validation error of the run it names.
+
+    It is over every view, whether it carries a cue or not, and before rounding, as is what --target_psnr steers to.
+
+    Raises BadInput where that is no finished lens run, or one of other images or another question.
+    """
+    settings = parsed.settings
+    match = settings.match_mse
+    if match is None:
+        assert settings.steered_psnr is not None
+        return float(10 ** (-settings.steered_psnr / 10))
+    if isinstance(match, float):
+        return match
+    run = Run.open(Path(match))
+    found = [line["mse"] for line in run.metrics() if line["kind"] == "val" and line.get("mse")]
+    if run.summary() is None or not found:
+        raise BadInput(
+            f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
+        )
+    plugins = key_name(settings.task), key_name(settings.shortcut)  # their own settings
+    shared = (*agreement.names(agreement.AGREE["rival"]), *plugins)
+    if differs := agreement.first_difference(shared, parsed.plain, run.settings()):
+        name, mine, theirs = differs
+        raise BadInput(
+            f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
+        )
+    check_number("match_mse", found[-1], low=0, high=0.25, open_low=True)
+    return float(found[-1])

@@ -1,0 +1,107 @@
+"""The look-up that finds a plug-in by its file's name.
+
+A kind is a file of this room, which holds its interface, and a folder of its name in the plural, which holds its plug-ins.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lens.base.errors import BadInput, nearest
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def folder_of(kind: str) -> Path:
+    """The folder of a kind's plug-ins: "task" → `tasks/`, "lens" → `lenses/`."""
+    return PACKAGE / (kind + ("es" if kind.endswith("s") else "s"))
+
+
+def names(kind: str) -> list[str]:
+    """The keys of all plug-ins of a kind ("task", "shortcut", "source"), by their files' names."""
+    return sorted(file.stem for file in folder_of(kind).glob("*.py") if not file.stem.startswith("_"))
+
+
+def summary_line(kind: str, name: str) -> str:
+    """The first line of a plug-in's docstring, read without importing it."""
+    return first_docstring_line(folder_of(kind) / f"{name}.py")
+
+
+def first_docstring_line(file: Path) -> str:
+    """The first line of a Python file's docstring, read without importing it."""
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.split("\n", 1)[0]
+
+
+def is_file_key(key: str) -> bool:
+    """Whether a plug-in's key names a file outside the package (`./my_task.py`)."""
+    return key.endswith(".py") or "/" in key
+
+
+def key_name(key: str) -> str:
+    """The name under which a plug-in's settings stand: `./my_task.py` → `my_task`."""
+    return Path(key).stem if is_file_key(key) else key
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """What sources are called in a summary or a picture: a path by its last part, by the whole where two share that."""
+    short = [(Path(key.replace("/#", "#")).name or key) if "/" in key else key for key in keys]
+    return [key if short.count(name) > 1 else name for name, key in zip(short, keys, strict=True)]
+
+
+def find(kind: str, key: str) -> type[Any]:
+    """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
+
+    Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass.
+    """
+    if is_file_key(key):
+        path = Path(key)
+        if not path.is_file():
+            raise BadInput(
+                f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}"
+            )
+        spec = importlib.util.spec_from_file_location(f"lens_plugin_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise BadInput(f"--{kind} {key} cannot be loaded: {type(error).__name__}: {error}") from error
+    elif key in names(kind):
+        module = importlib.import_module(f"lens.{folder_of(kind).name}.{key}")
+    else:
+        raise BadInput(f"unknown {kind} {key!r}: {nearest(key, names(kind))}")
+    found = [
+        member
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and inspect.isclass(member)
+        and dataclasses.is_dataclass(member)
+        and member.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise BadInput(f"--{kind} {key}: expected one public dataclass in the file, found {len(found)}")
+    interface = getattr(importlib.import_module(f"lens.protocols.{kind}"), kind.capitalize())
+    missing = [name for name in _members(interface) if not hasattr(found[0], name)]
+    if missing:
+        raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
+    return found[0]
+
+
+def _members(protocol: type[Any]) -> list[str]:
+    """The names that a plug-in must have: the protocol's class variables and methods (`logits` only with classes)."""
+    names = [
+        *protocol.__annotations__,
+        *(name for name, member in vars(protocol).items() if inspect.isfunction(member)),
+    ]
+    return [name for name in names if not name.startswith("_") and name != "logits"]

@@ -1,0 +1,130 @@
+"""Images before and after a lens, as files would hold them: for those who judge a removal, and for its picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens.images.data import some
+from lens.measuring import measure
+from lens.measuring.downstream import cache_folder
+from lens.measuring.feature_store import PIXELS, gathered_by_name
+from lens.measuring.fresh import Pictures
+from lens.players.experiment import Experiment
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A split's images at 8 bits, raw (with the planted cue, where there is one) and lensed: (n, H, W, C) uint8 each.
+
+    `source` and `label` (n,) int64 are what is asked about them (a label of −1: none); `error` and `ssim` (n,) compare
+    the two, `carries` (n,) bool tells which carry a planted cue.
+    """
+
+    raw: Array
+    lensed: Array
+    source: Array
+    label: Array
+    group: Array
+    error: Array
+    ssim: Array
+    carries: Array
+
+    def pictures(self, kind: str, answer: str) -> Pictures:
+        """The images of a kind (raw, lensed) with the answers to a question (source, label)."""
+        return Pictures(getattr(self, kind), getattr(self, answer))
+
+
+@torch.no_grad()
+def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> Shown:
+    """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
+
+    Each image is read once, and planted once.
+    """
+    assert players.lens is not None
+    players.lens.eval()
+    images = players.images
+    parts: dict[str, list[Array]] = {"error": [], "ssim": [], "carries": []}
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for batch in players.batches(index, 256):
+            views, question, carries = players.views(batch, training=False)
+            raw = measure.to_8_bits(views)
+            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
+            parts["error"].append((lensed - raw).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
+            parts["ssim"].append(measure.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
+            parts["carries"].append(carries.cpu().numpy())
+            advance(len(views))
+            yield {"raw": rows_of(raw), "lensed": rows_of(lensed)}
+
+    pictures = stored(players, batches(), len(index))
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    return Shown(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
+
+
+def rows_of(views: Tensor) -> Array:
+    """Images (B, C, H, W) on 8-bit levels of [0, 1] → uint8 rows (B, H·W·C)."""
+    pixels: Array = (views * 255).round().byte().permute(0, 2, 3, 1).reshape(len(views), -1).cpu().numpy()
+    return pixels
+
+
+def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
+    """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
+    side = players.settings.image_size
+    rows = gathered_by_name(batches, count, cache_folder(players.settings), PIXELS)
+    return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
+
+
+def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
+    """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
+    if chosen.all():
+        return part
+    index = np.flatnonzero(chosen)
+    own = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    raw, lensed = own.pop("raw"), own.pop("lensed")
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for start in range(0, len(index), 256):
+            rows = index[start : start + 256]
+            yield {kind: images[rows].reshape(len(rows), -1) for kind, images in (("raw", raw), ("lensed", lensed))}
+
+    pixels = stored(players, batches(), len(index))
+    return Shown(**pixels, **{name: values[index] for name, values in own.items()})
+
+
+@torch.no_grad()
+def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
+    """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
+
+    The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
+    lens's own noise (as in `evaluate.Edits`): the same for all places, it would only level the map. The pictures have it.
+    """
+    assert players.lens is not None
+    players.lens.eval()
+    found: dict[str, list[Array]] = {"raw": [], "lensed": [], "map": []}
+    for source in range(len(players.images.keys)):
+        index = some(players.images.indices("test", source), 512, players.settings.seed, "removal pictures")
+        kept: dict[str, list[Array]] = {"raw": [], "lensed": []}
+        total: Array | float = 0.0
+        for batch in players.batches(index, 128):
+            views, question, _ = players.views(batch, training=False)
+            raw = measure.to_8_bits(views)
+            exact = players.lensed_and_quiet(raw, question, players.draws(batch))
+            lensed, quiet = (measure.to_8_bits(views) for views in exact)
+            total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
+            for kind, images in (("raw", raw), ("lensed", lensed)):
+                kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))
+        for kind, rows in kept.items():
+            found[kind].append(np.concatenate(rows)[:each])
+        found["map"].append(np.asarray(total) / len(index))
+    shown = min(len(rows) for rows in found["raw"])
+    return {
+        kind: np.stack([rows[:shown] if kind != "map" else rows for rows in parts]) for kind, parts in found.items()
+    }

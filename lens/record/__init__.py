@@ -1,0 +1,1 @@
+"""A run's directory: settings, metrics, checkpoints, summary, and its mirror in Weights & Biases."""

@@ -1,0 +1,504 @@
+"""A run's directory: settings, metrics, checkpoints and summary; whatever is written is whole or absent."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from lens.base import yaml_text
+from lens.base.disk_errors import identity, moved, refusal
+from lens.base.errors import BadInput
+from lens.base.files import (
+    MEBIBYTE,
+    append_line,
+    checksum,
+    is_own_folder,
+    is_temporary,
+    json_text,
+    open_own,
+    open_regular,
+    own_folder,
+    read_bytes,
+    read_text,
+    reading,
+    remove,
+    sweep,
+    sync_directory,
+    system_fault,
+    temporary_beside,
+    write_atomically,
+    write_tensors,
+    write_together,
+)  # fmt: skip
+from lens.base.ranks import own_rank
+from lens.base.terminal import say
+from lens.protocols.lookup import is_file_key
+from lens.record import image_record
+from lens.record.mirror import Mirror
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+P = ParamSpec("P")
+CHECKPOINTS_KEPT = 2
+SMALL, RECORD = MEBIBYTE, 256 * MEBIBYTE
+"""Bytes, at most, of a file of settings or state, and of a record or a summary."""
+SUBFOLDERS = ("checkpoint", "best", "figures")
+BEGUN = {"lock", "origin.json", "commands.txt"}
+"""What a directory holds before its settings.yaml makes it a run."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
+_locks: set[int] = set()
+
+
+def _leave_locks_to_the_parent() -> None:
+    """A forked reader of batches would hold its parent's lock for seconds after the parent was killed."""
+    for lock in _locks:
+        os.close(lock)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
+
+
+def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
+    """Of several processes only rank 0 writes."""
+
+    @functools.wraps(method)
+    def write(*args: P.args, **kwargs: P.kwargs) -> None:
+        if own_rank() == 0:
+            run = args[0]
+            assert isinstance(run, Run)
+            run.refuse_moved()
+            method(*args, **kwargs)
+
+    return write
+
+
+class Run:
+    """One run's directory.
+
+    `settings.yaml` makes it one: what was begun and killed before that is begun again. Then come `metrics.jsonl`,
+    `checkpoint/` (the last two, each renamed into place), the players' weights and `summary.json`. It may come from a
+    stranger: what is read is checked (`schemas`), and nothing is written through a link. `with run:` holds the directory
+    against other processes and gives a full disk its one line.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self._mirror: Mirror | None = None
+
+    def __enter__(self) -> Run:
+        if self.exists() and own_rank() == 0:
+            self.hold()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        finished = (self.directory / "summary.json").exists() and error is None
+        if self._mirror is not None:
+            self._mirror.finish(finished)
+            self._mirror = None
+        gone = self._is_moved()
+        self.release()
+        if gone and isinstance(error, (OSError, BadInput)):
+            raise moved(self.directory) from error
+        saved = self.last_checkpoint_path()
+        kept = f"the last whole checkpoint, {saved.name}, is kept" if saved else "there was no checkpoint yet"
+        if told := refusal(error, self.directory, f"continue with --resume {self.directory}", kept):
+            raise told from error
+
+    def hold(self) -> None:
+        """Lock the file `lock` until the run is left or this process dies, however it dies; remove what a killed one left.
+
+        Raises BadInput, naming the owner, where another process holds it.
+        """
+        place = self.directory / "lock"
+        try:
+            self._lock = open_own(place, os.O_RDWR | os.O_CREAT)
+            _locks.add(self._lock)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                say(f"{self.directory} lies on a disk without locks: let no other process use it")
+            os.ftruncate(self._lock, 0)
+            owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
+            with suppress(OSError):  # who holds it is a courtesy; a full disk is met by what is written next
+                os.write(self._lock, owner.encode())
+            self._identity = identity(self.directory)
+        except BlockingIOError as error:
+            owner = read_bytes(place, SMALL).decode("utf-8", "replace") or "another process"
+            self.release()
+            raise BadInput(f"{self.directory} is in use by {owner}: wait until it ends, or stop it") from error
+        except OSError as error:
+            self.release()
+            line = f"cannot write {place} ({error.strerror}): a run's directory must be writable"
+            raise system_fault(error, place) or BadInput(line) from error
+        try:
+            for name in SUBFOLDERS:
+                if os.path.lexists(self.directory / name):
+                    own_folder(self.directory / name)  # refused now, and not after hours of training
+                sweep(self.directory / name)
+            sweep(self.directory)
+        except BadInput:
+            self.release()
+            raise
+
+    def refuse_moved(self) -> None:
+        """Raise BadInput where the directory that is held is no longer at its place: another may be there by now."""
+        if self._is_moved():
+            raise moved(self.directory)
+
+    def _is_moved(self) -> bool:
+        return self._lock is not None and self._identity is not None and identity(self.directory) != self._identity
+
+    def release(self) -> None:
+        """Let go of the lock, where it is held."""
+        if self._lock is not None:
+            _locks.remove(self._lock)
+            os.close(self._lock)
+            self._lock = None
+
+    @classmethod
+    def plan(cls, directory: Path) -> Run:
+        """A run directory that is yet to be made. Raises BadInput where a run, or anything else, is there already."""
+        if (directory / "settings.yaml").exists():
+            state = "a finished" if (directory / "summary.json").exists() else "an unfinished"
+            raise BadInput(
+                f"{directory} holds {state} run: continue it with --resume {directory}, or choose another --out"
+            )
+        if directory.exists() and not _is_free(directory):
+            raise BadInput(f"{directory} exists and is no empty directory: choose another --out")
+        return cls(directory)
+
+    def exists(self) -> bool:
+        """Whether the directory has been made."""
+        return (self.directory / "settings.yaml").is_file()
+
+    @_on_rank_0
+    def create(self, plain: dict[str, Any], command: str) -> None:
+        """Make a planned directory. Raises BadInput where another is there by now, or where nothing can be written."""
+        directory = self.plan(self.directory).directory
+        made = not directory.exists()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self.hold()
+            except BadInput:
+                if made:
+                    with suppress(OSError):  # another process may have begun in it
+                        directory.rmdir()
+                raise
+            try:
+                self.plan(directory)  # another process may have been quicker
+                (directory / "commands.txt").unlink(missing_ok=True)
+                self.record_origin(plain)
+                self.record_command(command)
+                write_atomically(directory / "settings.yaml", yaml_text.dump(plain))
+            except (OSError, BadInput):
+                if not self.exists():
+                    for name in BEGUN:
+                        (directory / name).unlink(missing_ok=True)
+                    self.release()
+                    if made:
+                        directory.rmdir()
+                raise
+        except OSError as error:
+            raise system_fault(error, directory) or BadInput(
+                f"cannot write the run directory {directory} ({error.strerror}): choose another --out"
+            ) from error
+
+    @classmethod
+    def open(cls, directory: Path) -> Run:
+        """An existing run directory. Raises BadInput where it is none."""
+        run = cls(directory)
+        if not run.exists():
+            what = "has no settings.yaml" if directory.is_dir() else "does not exist"
+            raise BadInput(f"{directory} is no run directory: it {what}")
+        return run
+
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, as plain values. Raises BadInput where they cannot be read."""
+        file = self.directory / "settings.yaml"
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            plain = yaml_text.read(file)
+        if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
+            raise BadInput(f"{self.directory}/settings.yaml holds no settings")
+        for name in ("data", "probe"):
+            value = plain.get(name, [])
+            if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(x, str) for x in value)):
+                raise BadInput(
+                    f"{self.directory}/settings.yaml: {name} is {value!r}: it must be a name or a list of them"
+                )
+        return plain
+
+    @_on_rank_0
+    def record_origin(self, plain: dict[str, Any]) -> None:
+        """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
+        from lens import __version__
+
+        keys = [str(plain[kind]) for kind in ("task", "shortcut") if is_file_key(str(plain.get(kind, "")))]
+        self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
+
+    def origin(self) -> dict[str, Any]:
+        """What `record_origin` wrote; version 0.1.0 did not."""
+        from lens.record import schemas  # its library takes a tenth of a second: not before --help
+
+        file = self.directory / "origin.json"
+        if not file.exists():
+            return {"lens": "0.1.0", "plugins": {}}
+        with reading(file, "bring it back from a copy, or start a new run with another --out"):
+            found: dict[str, Any] = schemas.checked(schemas.Origin, read_bytes(file, SMALL))
+            return found
+
+    def refuse_changed_plugins(self, plain: dict[str, Any]) -> None:
+        """Raise BadInput where a plug-in file that the settings name is another than the run has trained with."""
+        recorded = self.origin()["plugins"]
+        for key in (str(plain.get(kind, "")) for kind in ("task", "shortcut")):
+            if is_file_key(key) and key in recorded and Path(key).is_file() and _hash(key) != recorded[key]:
+                raise BadInput(
+                    f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "
+                    "a new run with another --out"
+                )
+
+    @_on_rank_0
+    def record_command(self, command: str) -> None:
+        """Append a command to commands.txt: the first started the run, later ones resumed it."""
+        append_line(self.directory / "commands.txt", " ".join(command.split()))
+
+    def commands(self) -> list[str]:
+        """The commands that started and resumed the run."""
+        file = self.directory / "commands.txt"
+        with reading(file, "bring it back from a copy"):
+            return read_text(file, RECORD).splitlines()
+
+    def refuse_other_images(self, splits: bytes) -> None:
+        """Raise BadInput where the run has trained on other images, or on these divided otherwise."""
+        image_record.refuse_others(self.directory, splits)
+
+    @_on_rank_0
+    def record_images(
+        self, splits: bytes, skipped: list[dict[str, str]], duplicates: list[dict[str, Any]] | None = None
+    ) -> None:
+        """Write which images are in which split, which could not be read, and which stand in two sources, if that was asked.
+
+        Raises BadInput where the run has trained on other images: a resumed run must see the same ones.
+        """
+        recorded = (self.directory / image_record.NAME).exists()
+        if recorded or self.last_checkpoint_path():
+            self.refuse_other_images(splits)
+        if not recorded:
+            self.write_json("skipped.json", skipped)
+            if duplicates is not None:
+                self.write_json("duplicates.json", duplicates)
+            image_record.write(self.directory, splits)
+
+    @_on_rank_0
+    def update_settings(self, plain: dict[str, Any]) -> None:
+        """Record the settings that a resumed run may change."""
+        write_atomically(self.directory / "settings.yaml", yaml_text.dump(plain))
+        self.record_origin(plain)
+
+    # --- metrics -----------------------------------------------------------------------------------------------------
+
+    @_on_rank_0
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl, which is the record."""
+        append_line(self.directory / "metrics.jsonl", json.dumps(line))
+        if self._mirror is not None:
+            self._mirror.line(line)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl that are whole."""
+        from lens.record import schemas  # its library takes a tenth of a second: not before --help
+
+        file = self.directory / "metrics.jsonl"
+        with reading(file, "delete the lines that are damaged"):
+            lines = read_text(file, RECORD).split("\n")[:-1] if file.exists() else []
+            return [schemas.metrics_line(line) for line in lines]
+
+    @_on_rank_0
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, and a last line that a kill left incomplete."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        write_atomically(self.directory / "metrics.jsonl", "".join(kept))
+
+    def start_mirror(self, plain: dict[str, Any]) -> None:
+        """Mirror the record to Weights & Biases, where the settings say so. Raises BadInput where W&B does not start."""
+        if plain["wandb"] == "disabled" or own_rank() != 0:
+            return
+        self._mirror = Mirror(self.directory, plain)
+        if not self._mirror.resumed:  # what was logged before there was a mirror
+            for line in self.metrics():
+                self._mirror.line(line)
+
+    def mirror_results(self, summary: dict[str, Any]) -> None:
+        """Mirror the summary and the pictures of a finished run, where there is a mirror."""
+        if self._mirror is not None:
+            self._mirror.results(summary)
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    @_on_rank_0
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Write `checkpoint/step-<step>` as a new directory renamed into place; keep the last two."""
+        folder = self.folder("checkpoint")
+        place = folder / f"step-{step:08d}"
+        if not place.exists():
+            temporary = temporary_beside(place)
+            try:
+                temporary.mkdir()
+                sums = write_tensors(temporary, {"players": tensors})
+                content = {"step": step, **state, **sums}
+                write_atomically(temporary / "state.json", json.dumps(content))
+                sync_directory(temporary)
+                temporary.rename(place)
+            except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            sync_directory(folder)
+        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
+            shutil.rmtree(old)
+
+    def last_checkpoint(
+        self, limit: int, fits: Callable[[dict[str, Tensor], dict[str, Any]], None]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors, of at most `limit` bytes, and the state of the last whole checkpoint, or None before the first.
+
+        Raises BadInput, with what to delete, where it is damaged or `fits` raises ValueError: it is another network's.
+        """
+        from safetensors.torch import load
+
+        place, state = self.last_checkpoint_path(), self._last_state()
+        if place is None or state is None:
+            return None
+        with reading(place, self._without(place)):
+            content = read_bytes(place / "players.safetensors", limit)
+            if state.get("players") not in (None, checksum(content)):
+                raise ValueError("its tensors are not those that were written: the checksum is another")
+            tensors = load(content)
+            fits(tensors, state)
+            return tensors, state
+
+    def rival_mse(self) -> float | None:
+        """The mean squared change that a rival has been held to, or None before the first checkpoint and for a lens."""
+        return (self._last_state() or {}).get("target_mse")
+
+    def _last_state(self) -> dict[str, Any] | None:
+        from lens.record import schemas  # its library takes a tenth of a second: not before --help
+
+        place = self.last_checkpoint_path()
+        if place is None:
+            return None
+        with reading(place, self._without(place)):
+            state: dict[str, Any] = schemas.checked(schemas.State, read_bytes(place / "state.json", SMALL))
+            if state["step"] != int(place.name.removeprefix("step-")):
+                raise ValueError(f"it is of step {state['step']}")
+            return state
+
+    def _without(self, place: Path) -> str:
+        earlier = self._checkpoints()[:-1]
+        return f"delete {place} to continue {f'from {earlier[-1].name}' if earlier else 'from the start'}"
+
+    def last_checkpoint_path(self) -> Path | None:
+        """Where the last whole checkpoint lies, or None before the first."""
+        return self._checkpoints()[-1] if self._checkpoints() else None
+
+    def _checkpoints(self) -> list[Path]:
+        folder = self.directory / "checkpoint"
+        if not os.path.lexists(folder):
+            return []
+        own_folder(folder)
+        named = (place for place in folder.iterdir() if re.fullmatch(r"step-\d{8,12}", place.name))
+        return sorted(place for place in named if is_own_folder(place))
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    @_on_rank_0
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file, whole or not at all; NaN is refused."""
+        write_atomically(self.directory / name, json_text(content))
+
+    @_on_rank_0
+    def write_files(self, contents: dict[str, str | bytes]) -> None:
+        """Write several files, by their names in the directory, all of them or none."""
+        write_together({self.directory / name: content for name, content in contents.items()})
+
+    def summary(self) -> dict[str, Any] | None:
+        """The summary of a finished run, or None."""
+        from lens.record import schemas  # its library takes a tenth of a second: not before --help
+
+        file = self.directory / "summary.json"
+        with reading(file, f"delete it, then measure again with --resume {self.directory}"):
+            if not file.exists():
+                return None
+            return schemas.summary(read_bytes(file, RECORD))
+
+    @_on_rank_0
+    def forget_summary(self) -> None:
+        """Remove the figures of a run that trains on: they would be those of other weights."""
+        for folder, pattern in ((".", "summary*.json"), (".", "removal.json"), ("figures", "removal.*")):
+            if is_own_folder(self.directory / folder):
+                for file in (self.directory / folder).glob(pattern):
+                    remove(file)
+
+    def folder(self, name: str) -> Path:
+        """A subfolder, made if it is not there. Raises BadInput where a link or a file stands in its place."""
+        self.refuse_moved()
+        return own_folder(self.directory / name)
+
+
+def _is_free(directory: Path) -> bool:
+    """Whether a directory is empty, or holds just what a start leaves that was killed in its first moment."""
+    if not directory.is_dir():
+        return False
+    left = {entry.name for entry in directory.iterdir() if not is_temporary(entry.name)}
+    return left <= BEGUN
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory that is no run (a grid's) against other processes, as a run is held. Raises BadInput likewise."""
+    holder = Run(directory)
+    holder.hold()
+    try:
+        yield
+    finally:
+        holder.release()
+
+
+def holder(directory: Path) -> str | None:
+    """Who holds a run's directory, or None where nobody does or there is none."""
+    try:
+        lock = open_regular(directory / "lock")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(lock, 200).decode("utf-8", "replace") or "another process"
+    except OSError:  # a disk without locks
+        return None
+    finally:
+        os.close(lock)
+    return None
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(read_bytes(key, RECORD)).hexdigest()

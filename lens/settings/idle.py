@@ -1,0 +1,60 @@
+"""Settings that would be ignored in silence: given by a person, and read by nobody in this run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from lens.base.errors import BadInput
+from lens.protocols.lookup import find, key_name, names
+from lens.settings.groups import Settings
+
+
+def _has_lens(settings: Settings) -> bool:
+    return settings.adversary != "none" and not settings.has_rival
+
+
+def _reads_tables(settings: Settings) -> bool:
+    return any(key not in names("source") for key in settings.sources)
+
+
+def _has_data_set(settings: Settings) -> bool:
+    built_in = {key for key in (*settings.sources, *settings.probes) if key in names("source")}
+    return any("root" in {field.name for field in dataclasses.fields(find("source", key))} for key in built_in)
+
+
+NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
+    "lens": (_has_lens, "with --adversary {adversary} there is no lens"),
+    "changed images": (lambda s: s.adversary != "none", "with --adversary none nothing changes the images"),
+    "planted shortcut": (lambda s: key_name(s.shortcut) != "none", "no --shortcut is planted"),
+    "removal": (lambda s: s.removal, "it belongs to --removal, which is not asked for"),
+    "W&B": (lambda s: s.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
+    "disk cache": (lambda s: s.cache == "disk", "with --cache none an image that cannot be read ends the run"),
+    "table": (_reads_tables, "no --data is a table"),
+    "data set": (_has_data_set, "no --data or --probe is a data set that is called by its name"),
+    "Adam": (lambda s: s.optimizer == "adamw" or _has_lens(s), "with --optimizer sgd and no lens there is no Adam"),
+}
+"""What a setting's `needs` asks of a run, and why nobody reads it where that is not so."""
+
+
+def idle(settings: Settings, given: Iterable[str]) -> dict[str, str]:
+    """The settings among `given` that nobody reads in such a run, each with the reason."""
+    fields = {field.name: field.metadata.get("needs") for field in dataclasses.fields(Settings)}
+    found = {}
+    for name in given:
+        if needs := fields.get(name):
+            is_there, reason = NEEDS[needs]
+            if not is_there(settings):
+                found[name] = reason.format(adversary=settings.adversary)
+    return found
+
+
+def refuse(settings: Settings, given: Iterable[str]) -> None:
+    """Raise BadInput, in one line, for settings that a person has given and nobody would read."""
+    found = idle(settings, given)
+    if found:
+        reason = next(iter(found.values()))
+        flags = [f"--{name}" for name, why in found.items() if why == reason]
+        raise BadInput(
+            f"{', '.join(flags)} would be ignored: {reason}; leave {'it' if len(flags) == 1 else 'them'} out"
+        )

@@ -1,0 +1,1 @@
+"""The loop: one step, the trainer, what is tried before it begins."""

@@ -1,0 +1,79 @@
+"""A step's forward passes on copies of both players, before there is a run: settings that cannot train are refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+
+from lens.base.errors import BadInput
+from lens.images import data
+from lens.players.adversary import extractor_losses
+from lens.players.experiment import Experiment
+from lens.players.networks import Lens
+from lens.protocols.task import Task, trait
+from lens.training.coupled import Coupled
+
+ENOUGH = 2
+"""Images in a part of a batch from which on it does not matter how many more there are: each norm has several values."""
+
+
+def rehearse(players: Experiment) -> None:
+    """Show one part of a batch, as one rank is handed it, to copies of both players that are in training.
+
+    The players, their statistics and torch's random numbers stay as they are. Raises BadInput where a norm would have one
+    value a channel to standardise, and where an image would be asked about another one's answer that is not there.
+    """
+    settings, task = players.settings, players.task
+    mine = settings.batch_size // players.ranks.world
+    if settings.shuffle_targets and mine < ENOUGH:
+        raise BadInput(
+            f"--shuffle_targets takes the answers of other images of a batch and each of {players.ranks.world} processes has "
+            f"{mine}: give --batch_size {ENOUGH * players.ranks.world} or more"
+        )
+    if trait(task, "couples") and players.ranks.world > 1:
+        task = cast(Task, Coupled(task, players.ranks))
+    index = players.images.indices("train")[: min(mine // settings.accumulate, ENOUGH)]
+    extractor = copy.deepcopy(players.extractor).train()
+    device = players.fabric.device
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.no_grad(),
+        players.fabric.autocast(),
+    ):
+        batch = data.gather(players.images, index, 0).to(device)
+        views, question, _ = players.views(batch, training=True)
+        changed = views
+        if isinstance(players.lens, Lens):
+            with _told(players, "the lens", len(views)):
+                changed = copy.deepcopy(players.lens).train()(views).to(views.dtype).clamp(0, 1)
+        inputs = task.present(views, question)
+        with _told(players, "the extractor", len(inputs)):
+            if players.lens is None:
+                task.loss(extractor(inputs, question), question)
+            else:
+                extractor_losses(extractor, task, views, changed, question, players.rules)
+
+
+@contextmanager
+def _told(players: Experiment, player: str, rows: int) -> Iterator[None]:
+    """Give torch's refusal of a single value its line."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 "):
+            raise
+        settings, world = players.settings, players.ranks.world
+        among = [f"{world} processes"] * (world > 1) + [f"--accumulate {settings.accumulate}"] * (
+            settings.accumulate > 1
+        )
+        least = ENOUGH * world * settings.accumulate
+        raise BadInput(
+            f"--batch_size {settings.batch_size}{' among ' * bool(among)}{' and '.join(among)} shows {player} {rows} "
+            f"picture{'s' * (rows > 1)} at a time, and at --image_size {settings.image_size} one of its norms has a single value "
+            f"a channel then: give --batch_size {least} or more{', a lower --accumulate' * (settings.accumulate > 1)}, or a "
+            "larger --image_size"
+        ) from error
