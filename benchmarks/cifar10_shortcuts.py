@@ -117,7 +117,7 @@ def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     from lens.images import data
     from lens.images.augment import centre
     from lens.measuring import measure
-    from lens.players import experiment, networks
+    from lens.players import experiment, weights
     from lens.record.run import Run
     from lens.settings.parsing import parse
 
@@ -125,7 +125,7 @@ def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     loaded = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, loaded, experiment.make_fabric(parsed.settings))
     assert players.lens is not None
-    networks.load_weights(players.lens, run / "lens.safetensors", "lens")
+    weights.load_weights(players.lens, run / "lens.safetensors", "lens")
     players.lens.eval()
     batch = data.gather(loaded, loaded.indices("test")[:images], EVALUATION)
     clean, draws = centre(batch.images, parsed.settings.image_size), batch.draws(parsed.settings.seed)

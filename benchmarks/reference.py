@@ -1,6 +1,6 @@
 """Both players' losses, slow and obvious: plain loops over the formula, one player at a time, no shared graph.
 
-What the fast step of `lens.players.adversary` is held against; it shares no code with it. For rotation, whose question is a class
+What the fast step of `lens.training.step` is held against; it shares no code with it. For rotation, whose question is a class
 and whose `present` scales [0, 1] to [−1, 1]. Differentiate `extractor_loss` first: `lens_loss` freezes the extractor.
 """
 

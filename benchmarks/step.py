@@ -43,9 +43,11 @@ from lens.base.errors import BadInput
 from lens.base.terminal import guard
 from lens.base.versions import git_commit, versions
 from lens.images.data import Batch, Images, gather
-from lens.players import experiment, networks
-from lens.players.adversary import adversarial_loss, plain_step
+from lens.players import experiment
+from lens.players.objectives import adversarial_loss
+from lens.protocols.lookup import find
 from lens.settings.parsing import Parsed, parse
+from lens.training.step import plain_step
 from lens.training.trainer import Trainer
 
 GPU_DEFAULTS = {"extractor": "resnetv2_50", "image_size": 224, "batch_size": 32, "precision": "bf16"}
@@ -79,7 +81,7 @@ CONTRACTION = re.compile(r"aten::\w*(convolution|conv2d|addmm|mm$|attention)")
 def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     """The step as a reader of the paper would write it: one pass for each player, raw and lensed images by turns.
 
-    It shares only the task's losses with `lens.players.adversary`. The lens moves first, as it does in such a loop.
+    It shares only the task's losses with `lens.training.step`. The lens moves first, as it does in such a loop.
     """
     players, settings, lens = trainer.players, trainer.settings, trainer.lens
     task = players.task
@@ -122,10 +124,11 @@ def synthetic(parsed: Parsed) -> Images:
 def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric, mode: str) -> Trainer:
     """The players and optimisers of a mode; the lens's last layer is moved off zero, where its gradients are special."""
     settings = dataclasses.replace(parsed.settings, **MODES[mode])  # type: ignore[arg-type]
-    players = experiment.build(dataclasses.replace(parsed, settings=settings), images, fabric)
+    plugins = parsed.plugins | ({"lens": find("lens", "none")()} if mode == "plain" else {})
+    players = experiment.build(dataclasses.replace(parsed, settings=settings, plugins=plugins), images, fabric)
     if players.lens is not None:
         unet = players.lens.unet
-        last = unet.last if settings.lens_encoder in networks.OWN else unet.segmentation_head[0]
+        last = unet.last if hasattr(unet, "last") else unet.segmentation_head[0]
         nn.init.normal_(last.weight, std=0.01)
     return Trainer(players, total=10**6)
 

@@ -16,6 +16,8 @@ import pytest
 
 from lens.base.files import write_atomically
 from lens.figures import run as figures
+from lens.players.lens import LearnedLens
+from lens.protocols.lookup import find
 
 TINY = [
     "--extractor", "test_resnet", "--lens_depth", "3", "--image_size", "32", "--cache_size", "36", "--batch_size", "4",
@@ -37,6 +39,11 @@ def fit(words: list[str]) -> list[str]:
         return words
     idle = {"--lens_depth", "--lens_encoder"} | ({"--feed"} if adversary == "none" else set())
     return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]
+
+
+def made_lens(name: str, noise: float = 0.0, grey: str = "keep", **own: object) -> LearnedLens:
+    """A lens that plays, of a plug-in with settings of its own."""
+    return LearnedLens(find("lens", name)(**own), noise, grey)
 
 
 LONGEST = ("ranks", "strangers", "train", "gpu", "proof", "readme", "ablate", "faults", "run", "probe", "compare")

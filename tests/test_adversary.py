@@ -5,11 +5,14 @@ import itertools
 
 import pytest
 import torch
+from conftest import made_lens
 from torch import nn
 
 from benchmarks import reference
 from lens.base.draws import Draws
-from lens.players.adversary import (
+from lens.players.extractor import Extractor
+from lens.protocols.lookup import find
+from lens.training.step import (
     Rules,
     adversarial_loss,
     adversarial_step,
@@ -18,8 +21,6 @@ from lens.players.adversary import (
     plain_step,
     steer,
 )
-from lens.players.networks import Extractor, Lens
-from lens.protocols.lookup import find
 
 ROTATION = find("task", "rotation")()
 ADVERSARIES = ("least_likely", "full", "uniform")
@@ -181,7 +182,7 @@ def test_uniform_is_smallest_where_nothing_is_told():
 def test_delta_stays_bounded_on_saturated_images():
     """On black and white pixels the clamp hides δ from the extractor; the unclamped penalty must still hold it."""
     torch.manual_seed(0)
-    lens = Lens("tu-tf_mobilenetv3_small_minimal_100", 3)
+    lens = made_lens("unet", encoder="tu-tf_mobilenetv3_small_minimal_100", depth=3)
     extractor = Extractor(Backbone(), nn.Linear(5, 4), False, True)
     lens_optimizer = torch.optim.Adam(lens.parameters(), 1e-2)
     extractor_optimizer = torch.optim.Adam(extractor.parameters(), 1e-3)

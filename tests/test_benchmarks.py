@@ -9,7 +9,7 @@ from conftest import TINY
 
 from benchmarks import step
 from lens.images.data import gather
-from lens.players import experiment, networks
+from lens.players import experiment
 from lens.settings.parsing import parse
 
 SETTINGS = [*TINY[: TINY.index("--steps")], "--threads", "1"]
@@ -73,7 +73,7 @@ def test_the_two_pass_step_takes_the_same_gradients(adversary):
         assert (got - expected).norm() / expected.norm() < 1e-5, name
 
 
-@pytest.mark.parametrize("encoder", [*networks.OWN, "tu-tf_mobilenetv3_small_minimal_100"])
+@pytest.mark.parametrize("encoder", ["full", "smooth", "colour", "tu-tf_mobilenetv3_small_minimal_100"])
 def test_every_lens_can_be_timed(encoder):
     """Its last layer is found, whatever it is called and whatever it is, and moved off zero: the lens then edits."""
     parsed = parse([*SETTINGS, "--device", "cpu", "--lens_encoder", encoder], "lens.train")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY, fit
+from conftest import TINY, fit, made_lens
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
@@ -21,7 +21,7 @@ from lens.figures import comparison as figures_compare
 from lens.images.data import some
 from lens.measuring import edit_maps
 from lens.measuring.edit_maps import Region
-from lens.players import experiment, networks
+from lens.players import experiment
 from lens.players.finished import Finished
 from lens.record.run import Run
 
@@ -213,7 +213,7 @@ def slow_accuracy(run, lens, images, index, lensed_statistics):
         for i, norm in enumerate(m for m in backbone.modules() if hasattr(m, "running_mean")):
             norm.running_mean.copy_(rest[f"lensed_statistics.{i}.running_mean"])
             norm.running_var.copy_(rest[f"lensed_statistics.{i}.running_var"])
-    editor = networks.Lens(ENCODER, 3)
+    editor = made_lens("unet", encoder=ENCODER, depth=3)
     editor.load_state_dict(load_file(lens / "lens.safetensors"))
     backbone.eval()
     editor.eval()
@@ -251,7 +251,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
 def test_an_identity_lens_leaves_a_foreign_task_as_it_is(runs, copied, tmp_path, capsys, photos, batch_norm):
     """A lens that edits nothing, and an extractor that it was not trained against: exactly the raw figure."""
     torch.manual_seed(5)
-    save_file(networks.Lens(ENCODER, 3).state_dict(), copied / "lens.safetensors")
+    save_file(made_lens("unet", encoder=ENCODER, depth=3).state_dict(), copied / "lens.safetensors")
     asked = runs[1]
     if batch_norm == "joint":
         asked = trained(tmp_path / "joint", photos, "--batch_norm", "joint")

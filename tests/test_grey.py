@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, fit, picture, write_folder
+from conftest import TINY, fit, made_lens, picture, write_folder
 
 from lens import train
 from lens.base.draws import EVALUATION, Draws
 from lens.operations.grey import keep_grey, without_colour
-from lens.players.networks import Lens
-from lens.players.rivals import Fgsm, RandomAugmentation
+from lens.players.rivals import Rival
+from lens.protocols.lookup import find
 
 
 def mixed(size=32):
@@ -25,7 +25,7 @@ def mixed(size=32):
 def painting(grey, noise=0.0):
     """A lens whose last layer is no longer zero, so that it edits each channel otherwise."""
     torch.manual_seed(0)
-    lens = Lens("full", 3, noise, grey).eval()
+    lens = made_lens("full_res", noise=noise, grey=grey, depth=3).eval()
     with torch.no_grad():
         lens.unet.last.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
         lens.unet.last.bias.copy_(torch.tensor([0.1, -0.1, 0.05]))
@@ -69,12 +69,16 @@ def test_the_noise_of_a_grey_image_is_grey_and_as_strong():
 def test_rivals_leave_grey_grey_and_keep_their_size():
     images = mixed()
     weights = torch.linspace(0.5, 2, 3)[:, None, None]
-    fgsm = Fgsm(0.001, lambda views, question: (views * weights * torch.linspace(-1, 1, 32)).sin().sum())
-    for rival in (fgsm, RandomAugmentation(0.001)):
+
+    def loss(views, question):
+        return (views * weights * torch.linspace(-1, 1, 32)).sin().sum()
+
+    fgsm = Rival(find("lens", "fgsm")(), 0.001, loss)
+    for rival in (fgsm, Rival(find("lens", "random")(), 0.001, loss)):
         change = rival.direction(images, {}, draws(3))
         assert float((change[0] - change[0, :1]).abs().max()) == 0
         assert torch.allclose(change.square().mean(dim=(1, 2, 3)), torch.ones(3), atol=1e-3)
-    change = RandomAugmentation(0.001, "free").direction(images, {}, draws(3))
+    change = Rival(find("lens", "random")(), 0.001, loss, "free").direction(images, {}, draws(3))
     assert float((change[0] - change[0, :1]).abs().max()) > 0.1
 
 

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from conftest import made_lens
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
@@ -10,7 +11,9 @@ from torch.nn import functional
 from lens.base.draws import Draws
 from lens.base.errors import BadInput
 from lens.base.files import write_tensors
-from lens.players.networks import OWN, Extractor, Lens, build_extractor, load_weights, reestimate_statistics
+from lens.players.building import build_extractor
+from lens.players.extractor import Extractor, reestimate_statistics
+from lens.players.weights import load_weights
 from lens.protocols.lookup import find
 
 ROTATION = find("task", "rotation")()
@@ -27,14 +30,14 @@ def extractor(name="test_resnet", side=32, stem="default", separate=True, **argu
 )
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_the_lens_starts_as_exactly_the_identity(encoder, depth, mode):
-    lens = getattr(Lens(encoder, depth), mode)()
+    lens = getattr(made_lens("unet", encoder=encoder, depth=depth), mode)()
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(lens(images), images)
 
 
 @pytest.mark.parametrize("size", [8, 30, 45, 96])
 def test_the_lens_takes_sizes_that_do_not_halve_evenly(size):
-    lens = Lens(ENCODER, 5)
+    lens = made_lens("unet", encoder=ENCODER, depth=5)
     nn.init.normal_(lens.unet.segmentation_head[0].weight)
     images = torch.rand(2, 3, size, size)
     assert lens(images).shape == images.shape
@@ -42,7 +45,7 @@ def test_the_lens_takes_sizes_that_do_not_halve_evenly(size):
 
 
 def test_the_lens_can_brighten_and_darken():
-    lens = Lens(ENCODER, 3)
+    lens = made_lens("unet", encoder=ENCODER, depth=3)
     images = torch.full((2, 3, 32, 32), 0.5)
     for sign in (1.0, -1.0):
         nn.init.constant_(lens.unet.segmentation_head[0].bias, sign * 0.1)
@@ -51,7 +54,7 @@ def test_the_lens_can_brighten_and_darken():
 
 def test_an_unknown_encoder_is_refused_with_the_nearest_name():
     with pytest.raises(BadInput, match="did you mean 'resnet18'"):
-        Lens("resnet81", 4)
+        made_lens("unet", encoder="resnet81", depth=4)
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_resnet", 16), ("resnetv2_50", 16), ("resnet10t", 16)])
@@ -148,13 +151,13 @@ def test_a_task_that_reads_the_map_has_its_mean_as_features():
 
 @pytest.mark.parametrize("name", ["resnetv2_50", "resnet18"])
 def test_a_root_of_stride_1_keeps_every_pixel(name):
-    from lens.players.networks import _unstrided_root
+    from lens.players.stems import unstrided_root
 
     sides = []
     for unstrided in (False, True):
         model = timm.create_model(name, num_classes=0).eval()
         if unstrided:
-            _unstrided_root(model, name)
+            unstrided_root(model, name)
         with torch.no_grad():
             sides.append(model.forward_features(torch.rand(1, 3, 64, 64)).shape[-1])
     assert sides == [2, 4]
@@ -179,12 +182,12 @@ def test_reestimated_statistics_are_the_plain_average_over_batches():
     assert torch.equal(net.lensed_statistics[0].running_mean, torch.zeros(3))
 
 
-@pytest.mark.parametrize("encoder", ["full", "tu-tf_mobilenetv3_small_minimal_100"])
-def test_a_lens_of_another_size_edits_at_its_own(encoder):
+@pytest.mark.parametrize("name", ["full_res", "unet"])
+def test_a_lens_of_another_size_edits_at_its_own(name):
     """What it adds is its edit of the shrunken image, enlarged: the image itself stays as sharp as it was."""
     torch.manual_seed(0)
-    lens = Lens(encoder, 3).eval()
-    last = lens.unet.last if encoder == "full" else lens.unet.segmentation_head[0]
+    lens = made_lens(name, depth=3).eval()
+    last = lens.unet.last if name == "full_res" else lens.unet.segmentation_head[0]
     torch.nn.init.normal_(last.weight, std=0.05)
     images = torch.rand(2, 3, 64, 64)
     lens.side = 32
@@ -199,7 +202,7 @@ def test_a_lens_of_another_size_edits_at_its_own(encoder):
 def test_a_lens_with_noise_covers_every_image_with_its_own_and_always_the_same():
     torch.manual_seed(0)
     images = torch.full((6, 3, 40, 40), 0.5)
-    lens, plain = Lens("full", 3, noise=0.04).eval(), Lens("full", 3)
+    lens, plain = made_lens("full_res", depth=3, noise=0.04).eval(), made_lens("full_res", depth=3)
     rows = torch.arange(6)
     draws = Draws(3, -1, rows, torch.zeros_like(rows))
     with torch.no_grad():
@@ -214,9 +217,9 @@ def test_a_lens_with_noise_covers_every_image_with_its_own_and_always_the_same()
         assert torch.equal(lens(images), images)
 
 
-@pytest.mark.parametrize("encoder", [ENCODER, *OWN])
-def test_every_lens_can_be_written_and_read_again(tmp_path, encoder):
-    first, second = Lens(encoder, 3), Lens(encoder, 3)
+@pytest.mark.parametrize("name", ["unet", "full_res", "smooth", "colour"])
+def test_every_lens_can_be_written_and_read_again(tmp_path, name):
+    first, second = made_lens(name), made_lens(name)
     write_tensors(tmp_path, {"lens": first.state_dict()})
     load_weights(second, str(tmp_path / "lens.safetensors"), "--lens_weights")
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())

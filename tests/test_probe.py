@@ -19,7 +19,7 @@ from lens.base.errors import BadInput
 from lens.figures import run as figures
 from lens.measuring import feature_store, fusion, layers, linear, measure
 from lens.measuring.downstream import Probe, merge_downstream
-from lens.players import experiment, finished, networks
+from lens.players import experiment, finished, stems
 
 
 def problem(classes=3):
@@ -293,7 +293,7 @@ def test_layers_of_other_kinds_of_models(name):
 def test_a_layer_that_the_small_stem_takes_away_is_not_offered():
     backbone = timm.create_model("resnetv2_18d", num_classes=0).eval()
     assert layers.known(backbone)[0] == "stem.conv3"
-    networks._small_stem(backbone, "resnetv2_18d")
+    stems.small_stem(backbone, "resnetv2_18d")
     assert layers.known(backbone)[0] == "stages.0"
     read = layers.Reader(backbone, layers.choose(backbone, ["all"], "resnetv2_18d"))
     with torch.no_grad():

@@ -21,7 +21,7 @@ from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.base.terminal import guard
-from lens.players.networks import freeze_unreached
+from lens.players.unreached import freeze_unreached
 
 ROOT = str(Path(__file__).parent.parent)
 TORCHRUN = ["--standalone", "--nproc-per-node=2", "-m", "lens.train"]

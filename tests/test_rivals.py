@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from lens import probe, train
 from lens.base.draws import Draws, generator
-from lens.players.networks import build_extractor
-from lens.players.rivals import Fgsm, RandomAugmentation
+from lens.players.building import build_extractor
+from lens.players.rivals import Rival
 from lens.protocols.lookup import find
 
 SIDE = 32
@@ -26,6 +26,10 @@ def views(count=4):
     return *TASK.pose(images.repeat_interleave(4, dim=0), draws), draws
 
 
+def random_rival(target_mse):
+    return Rival(find("lens", "random")(), target_mse, lambda x, q: x.sum())
+
+
 def extractor():
     torch.manual_seed(0)
     return build_extractor(TASK, "test_resnet", SIDE, "small", {}, False, False).eval()
@@ -34,7 +38,9 @@ def extractor():
 def test_fgsm_moves_each_pixel_by_the_sign_of_the_losss_gradient():
     net = extractor()
     posed, question, draws = views()
-    changed = Fgsm(1e-3, lambda x, q: TASK.loss(net(TASK.present(x, q)), q).sum())(posed, question, draws)
+    changed = Rival(find("lens", "fgsm")(), 1e-3, lambda x, q: TASK.loss(net(TASK.present(x, q)), q).sum())(
+        posed, question, draws
+    )
     for i in range(len(posed)):  # image by image, from the formula
         x = posed[i : i + 1].clone().requires_grad_()
         functional.cross_entropy(net(x * 2 - 1), question["target"][i : i + 1]).backward()
@@ -46,7 +52,7 @@ def test_fgsm_moves_each_pixel_by_the_sign_of_the_losss_gradient():
 
 
 def test_random_augmentation_has_mean_square_one_and_is_drawn_per_view_and_epoch():
-    rival = RandomAugmentation(4e-3)
+    rival = random_rival(4e-3)
     posed, question, draws = views()
     delta = rival.direction(posed, question, draws)
     assert torch.allclose(delta.square().mean(dim=(1, 2, 3)), torch.ones(16), atol=1e-4)
@@ -60,7 +66,7 @@ def test_random_augmentation_has_mean_square_one_and_is_drawn_per_view_and_epoch
 
 
 def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
-    rival = RandomAugmentation(0.02)
+    rival = random_rival(0.02)
     posed, question, draws = views(16)
     posed = (posed * 2 - 0.5).clamp(0, 1)  # half of the pixels are black or white
     for _ in range(12):

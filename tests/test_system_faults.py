@@ -17,7 +17,7 @@ from lens.base.disk_errors import refusal
 from lens.base.errors import BadInput
 from lens.base.files import SYSTEM_FAULTS, SystemFault, reading, system_fault
 from lens.images import cache, cache_folder, opening
-from lens.players.networks import load_weights
+from lens.players.weights import load_weights
 from lens.sources import folder as folder_source
 from lens.sources._files import file_stamps
 

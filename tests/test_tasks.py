@@ -38,7 +38,7 @@ def batch(task, count=6, seed=0, epoch=0, index=None):
 
 def tiny_extractor(task):
     torch.manual_seed(0)
-    from lens.players.networks import build_extractor
+    from lens.players.building import build_extractor
 
     return build_extractor(task, "test_resnet", SIDE, "small", {}, False, False)
 

@@ -13,13 +13,13 @@ import forks
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, fit, write_folder
+from conftest import TINY, fit, made_lens, write_folder
 from safetensors.torch import load_file
 
 from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.files import write_tensors
-from lens.players.networks import SIDE, Lens, load_weights
+from lens.players.weights import SIDE, load_weights
 from lens.training.trainer import Trainer, rate_share
 
 WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
@@ -168,7 +168,7 @@ def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finis
 
 @pytest.mark.parametrize("said", ["", "0", "9" * 30, "32.5", "٣٢"])
 def test_a_lens_whose_file_tells_of_an_impossible_size_is_refused(tmp_path, said):
-    lens = Lens("full", 3)
+    lens = made_lens("full_res", depth=3)
     write_tensors(tmp_path, {"lens": lens.state_dict()}, {"lens": {SIDE: said}})
     with pytest.raises(BadInput, match=r"--lens_weights .* is damaged: it says that it was trained at"):
         load_weights(lens, tmp_path / "lens.safetensors", "--lens_weights")

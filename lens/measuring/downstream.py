@@ -23,8 +23,8 @@ from lens.images.decoding import levels_of, unlike
 from lens.images.splits import SPLITS
 from lens.images.unseen import without_learnt
 from lens.measuring import feature_store, layers, linear, measure
-from lens.players import networks
 from lens.players.experiment import Experiment, load_images, new_extractor
+from lens.players.extractor import Extractor
 from lens.settings.groups import Settings
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ Reader = Callable[[Tensor, Tensor], Tensor]
 
 def of_extractor(
     experiment: Experiment,
-    extractor: networks.Extractor,
+    extractor: Extractor,
     lensed_statistics: bool = False,
     read: Callable[[Tensor], Tensor] | None = None,
 ) -> Reader:
@@ -206,7 +206,7 @@ def downstream(
     return result | sizes | fit
 
 
-def untrained_extractor(experiment: Experiment) -> networks.Extractor:
+def untrained_extractor(experiment: Experiment) -> Extractor:
     """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
     torch.manual_seed(experiment.settings.seed)
     plain = dataclasses.replace(experiment.settings, pretrained=False)

@@ -17,8 +17,8 @@ from lens.base import yaml_text
 from lens.base.draws import generator, step_seed
 from lens.base.errors import BadInput
 from lens.base.terminal import Bar
+from lens.players.building import build_extractor
 from lens.players.experiment import Experiment
-from lens.players.networks import build_extractor
 from lens.protocols.lookup import find
 from lens.settings.groups import Settings
 

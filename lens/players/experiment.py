@@ -28,11 +28,14 @@ from lens.images.mixing import Mixing
 from lens.images.planting import plant
 from lens.images.rand_augment import rand_augment
 from lens.images.splits import SPLITS
-from lens.players import networks
-from lens.players.adversary import Rules
+from lens.players import weights
+from lens.players.building import build_extractor
+from lens.players.extractor import Extractor, reestimate_statistics
 from lens.players.global_norm import synchronise
+from lens.players.lens import LearnedLens
 from lens.players.pairing import target_mse
-from lens.players.rivals import Fgsm, RandomAugmentation, Rival
+from lens.players.rivals import Loss, Rival
+from lens.protocols.lens import Lens
 from lens.protocols.lookup import find, key_name
 from lens.protocols.shortcut import Shortcut
 from lens.protocols.source import Listing
@@ -51,10 +54,9 @@ class Experiment:
     settings: Settings
     task: Task
     shortcut: Shortcut
-    rules: Rules
     images: data.Images
-    extractor: networks.Extractor
-    lens: networks.Lens | Rival | None
+    extractor: Extractor
+    lens: LearnedLens | Rival | None
     fabric: lightning_fabric.Fabric
     ranks: Ranks
     mixing: Mixing
@@ -102,7 +104,7 @@ class Experiment:
                 quiet: Tensor = self.lens(views, question, draws)
             else:
                 quiet = self.lens(views)
-                if isinstance(self.lens, networks.Lens):
+                if isinstance(self.lens, LearnedLens):
                     noise = self.lens.noise_for(views, draws)
         lensed = quiet if noise is None else quiet + noise
         return lensed.to(views.dtype).clamp(0, 1), quiet.to(views.dtype).clamp(0, 1)
@@ -154,7 +156,7 @@ class Experiment:
         """Whether training never updates the raw set of statistics (`--feed lensed`)."""
         return self.lens is not None and self.settings.feed == "lensed"
 
-    def reestimate_statistics(self, extractor: networks.Extractor) -> None:
+    def reestimate_statistics(self, extractor: Extractor) -> None:
         """Estimate the raw set of batch-norm statistics on unlensed training views."""
         index = self.images.indices("train")
         size = max(1, 64 // self.task.views)
@@ -170,7 +172,7 @@ class Experiment:
                 yield self.task.present(views, question), question
 
         with self.fabric.autocast():
-            networks.reestimate_statistics(extractor, inputs())
+            reestimate_statistics(extractor, inputs())
 
 
 def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
@@ -303,7 +305,6 @@ def build(
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
     assert settings.adversary is not None
-    rules = Rules(settings.adversary, settings.feed, settings.batch_norm)
     if trait(task, "couples") and (settings.accumulate > 1 or settings.batch_size < 2):
         raise BadInput(
             f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
@@ -316,22 +317,23 @@ def build(
     ranks = ranks or Ranks(fabric)
     mixing = Mixing(settings.mixup, settings.cutmix, settings.label_smoothing)
     mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
-    with_lens = settings.adversary != "none"
     torch.manual_seed(settings.seed)
     extractor = new_extractor(dataclasses.replace(settings, pretrained=False) if weights_follow else settings, task)
-    lens: networks.Lens | Rival | None = None
-    if settings.has_rival:
-        lens = _rival(settings, task, extractor, fabric, target_mse(parsed) if rival_mse is None else rival_mse)
-    elif with_lens:
-        lens = networks.Lens(settings.lens_encoder, settings.lens_depth, settings.lens_noise, settings.lens_grey)
+    lens: LearnedLens | Rival | None = None
+    plugin: Lens = parsed.plugins["lens"]
+    if plugin.learns:
+        lens = LearnedLens(plugin, settings.lens_noise, settings.lens_grey)
+    elif plugin.changes:
+        change = target_mse(parsed) if rival_mse is None else rival_mse
+        lens = Rival(plugin, change, _loss_of(extractor, task, settings.feed, fabric), settings.lens_grey)
     if settings.extractor_weights and not weights_follow:
-        networks.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
+        weights.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
-        if not isinstance(lens, networks.Lens):
+        if not isinstance(lens, LearnedLens):
             raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
         theirs = origin(Path(settings.lens_weights))
         if not weights_follow:
-            networks.load_weights(lens, settings.lens_weights, "--lens_weights")
+            weights.load_weights(lens, settings.lens_weights, "--lens_weights")
         if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
             lens.side = theirs.get("image_size")
         before = theirs.get("lens_noise", lens.noise)
@@ -365,7 +367,7 @@ def build(
     if lens is not None:
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
-    return Experiment(settings, task, shortcut, rules, images, extractor, lens, fabric, ranks, mixing, answers)
+    return Experiment(settings, task, shortcut, images, extractor, lens, fabric, ranks, mixing, answers)
 
 
 def origin(weights: Path) -> dict[str, Any]:
@@ -424,34 +426,26 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
     return cast(Task, treated), answers
 
 
-def _rival(
-    settings: Settings,
-    task: Task,
-    extractor: networks.Extractor,
-    fabric: lightning_fabric.Fabric,
-    mean_squared_change: float,
-) -> Rival:
-    if settings.adversary == "random":
-        return RandomAugmentation(mean_squared_change, settings.lens_grey)
+def _loss_of(extractor: Extractor, task: Task, feed: str, fabric: lightning_fabric.Fabric) -> Loss:
+    """The extractor's loss as it is measured: with running statistics, which an attack must not move."""
 
     def loss(views: Tensor, question: Question) -> Tensor:
-        # The extractor as it is measured: running statistics, which the attack must not move.
         training = extractor.training
         extractor.eval()
         with fabric.autocast():
-            outputs = extractor(task.present(views, question), question, lensed=settings.feed == "lensed")
+            outputs = extractor(task.present(views, question), question, lensed=feed == "lensed")
         extractor.train(training)
         total: Tensor = task.loss(outputs.float(), question).sum()
         return total
 
-    return Fgsm(mean_squared_change, loss, settings.lens_grey)
+    return loss
 
 
-def new_extractor(settings: Settings, task: Task) -> networks.Extractor:
+def new_extractor(settings: Settings, task: Task) -> Extractor:
     """An extractor with its head as the settings describe it, from torch's current seed."""
     # Where the extractor only ever sees lensed images, the raw set still has to be kept apart: it is re-estimated.
     separate = settings.adversary != "none" and (settings.batch_norm == "separate" or settings.feed == "lensed")
-    return networks.build_extractor(
+    return build_extractor(
         task, settings.extractor, settings.image_size, settings.extractor_stem, settings.extractor_args,
         settings.pretrained, separate,
     )  # fmt: skip

@@ -78,13 +78,15 @@ class Finished:
 
         Raises BadInput where a weight file is missing or does not fit the settings.
         """
-        from lens.players import experiment, networks
+        from lens.players import experiment
+        from lens.players.extractor import without_backbone
+        from lens.players.weights import load_weights
 
         target = (self.summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
         players = experiment.build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
         folder = self.run.directory / "best" if weights == "best" else self.run.directory
-        networks.load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
-        networks.load_weights(networks.without_backbone(players.extractor), folder / "head.safetensors", "head")
+        load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
+        load_weights(without_backbone(players.extractor), folder / "head.safetensors", "head")
         if players.lens is not None:
-            networks.load_weights(players.lens, folder / "lens.safetensors", "lens")
+            load_weights(players.lens, folder / "lens.safetensors", "lens")
         return players

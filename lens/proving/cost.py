@@ -15,7 +15,7 @@ from lens.measuring import fresh, linear, measure
 from lens.measuring.downstream import Probe, cache_folder, probe_splits, untrained_extractor
 from lens.measuring.feature_store import gathered
 from lens.players.experiment import Experiment
-from lens.players.networks import Extractor
+from lens.players.extractor import Extractor
 from lens.proving.shown import Shown, rows_of, some_of, stored
 
 Array = np.ndarray[Any, Any]

@@ -248,6 +248,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
             "regression has no least likely answer, and none that is equally far from all): use --adversary full"
         )
     settings = Settings(**fields)
+    made["lens"] = _lens(settings)
     if trait(made["task"], "answer") == "source" and settings.source_count < 2:
         raise BadInput(
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
@@ -364,6 +365,16 @@ def _spread(flags: list[str], sections: Iterable[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def _lens(settings: Settings) -> Any:
+    """The lens, or the rival of it, that the settings name."""
+    if settings.has_rival or settings.adversary == "none":
+        return find("lens", str(settings.adversary))()
+    own = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
+    plugin = find("lens", own.get(settings.lens_encoder, "unet"))
+    given = {"encoder": settings.lens_encoder, "depth": settings.lens_depth}
+    return plugin(**{field.name: given[field.name] for field in dataclasses.fields(plugin)})
 
 
 def _default_adversary(task: Any, fields: dict[str, Any]) -> str:

@@ -11,11 +11,11 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import data
-from lens.players.adversary import extractor_losses
 from lens.players.experiment import Experiment
-from lens.players.networks import Lens
+from lens.players.lens import LearnedLens
 from lens.protocols.task import Task, trait
 from lens.training.coupled import Coupled
+from lens.training.step import Rules, extractor_losses
 
 ENOUGH = 2
 """Images in a part of a batch from which on it does not matter how many more there are: each norm has several values."""
@@ -47,7 +47,7 @@ def rehearse(players: Experiment) -> None:
         batch = data.gather(players.images, index, 0).to(device)
         views, question, _ = players.views(batch, training=True)
         changed = views
-        if isinstance(players.lens, Lens):
+        if isinstance(players.lens, LearnedLens):
             with _told(players, "the lens", len(views)):
                 changed = copy.deepcopy(players.lens).train()(views).to(views.dtype).clamp(0, 1)
         inputs = task.present(views, question)
@@ -55,7 +55,7 @@ def rehearse(players: Experiment) -> None:
             if players.lens is None:
                 task.loss(extractor(inputs, question), question)
             else:
-                extractor_losses(extractor, task, views, changed, question, players.rules)
+                extractor_losses(extractor, task, views, changed, question, Rules.of(settings))
 
 
 @contextmanager

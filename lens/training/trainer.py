@@ -19,14 +19,23 @@ from lens.base.files import MEBIBYTE, write_tensors
 from lens.base.versions import git_commit, versions
 from lens.images.data import Batch
 from lens.measuring import evaluate, measure
-from lens.players.adversary import Losses, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 from lens.players.experiment import Experiment
-from lens.players.networks import SIDE, Lens
+from lens.players.lens import LearnedLens
 from lens.players.rivals import Rival
+from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
 from lens.protocols.task import Task, trait
 from lens.record.run import Run
 from lens.training.coupled import Coupled
+from lens.training.step import (
+    Losses,
+    Rules,
+    adversarial_step,
+    clamp_straight_through,
+    plain_step,
+    rival_step,
+    steer,
+)
 
 
 class Trainer:
@@ -76,7 +85,8 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> Losses:
         """Pose the batch, take both players' gradients at the same point, move both."""
-        settings, task, rules = self.settings, self.task, self.players.rules
+        settings, task = self.settings, self.task
+        rules = Rules.of(settings)
         rank = self.ranks.rank
         torch.manual_seed(step_seed(settings.seed, self.step, f"dropout {rank}" if rank else "dropout"))
         self._set_rates()
@@ -143,7 +153,7 @@ class Trainer:
     def _lens_of(self, views: Tensor, draws: Draws) -> Callable[[Tensor], Tensor]:
         """The lens that moves, with the noise that it adds to these views."""
         assert self.lens is not None
-        assert isinstance(self.moving, Lens)
+        assert isinstance(self.moving, LearnedLens)
         return functools.partial(self.lens, noise=self.moving.noise_for(views, draws))
 
     def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
@@ -288,7 +298,7 @@ class Trainer:
                 self.players.lens.load_state_dict(_below("lens.", tensors))
             if self.lens is not None:
                 for lens in (self.players.lens, self.moving):
-                    assert isinstance(lens, Lens)
+                    assert isinstance(lens, LearnedLens)
                     # The file of the weights that it began with may be another by now, and tell of another size.
                     lens.side = state.get("lens_side", lens.side)
                 _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
@@ -341,7 +351,7 @@ class Trainer:
     def lens_side(self) -> int | None:
         """The size that the lens edits and is trained at, None without a lens: the images', or that of its first weights."""
         lens = self.players.lens
-        return (lens.side or self.settings.image_size) if isinstance(lens, Lens) else None
+        return (lens.side or self.settings.image_size) if isinstance(lens, LearnedLens) else None
 
     def summary(self, run: Run) -> dict[str, Any]:
         """What was run and how fast, for summary.json."""

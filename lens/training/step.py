@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from lens.players.objectives import adversarial_loss
 from lens.protocols.task import Question, Task, trait
+from lens.settings.groups import Settings
 
 Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 """(loss, inputs, keep the graph): what differentiates a loss. Fabric's, so that precision and ranks are its business."""
@@ -21,11 +22,16 @@ Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """Who sees what: `adversary` least_likely|full|uniform|fgsm|random|none, `feed` both|lensed, `batch_norm` separate|joint."""
+    """Who sees what: `objective` least_likely|full|uniform, None without a lens that learns, `feed` both|lensed, `batch_norm` separate|joint."""
 
-    adversary: str
+    objective: str | None
     feed: str
     batch_norm: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """The rules of a run."""
+        return cls(settings.adversary, settings.feed, settings.batch_norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +52,6 @@ class Losses:
 def clamp_straight_through(images: Tensor) -> Tensor:
     """Clamp to [0, 1]; the gradient passes as if nothing had been clamped."""
     return images + (images.clamp(0, 1) - images).detach()
-
-
-def adversarial_loss(adversary: str, task: Task, outputs: Tensor, question: Question) -> Tensor:
-    """l_adv per example (E,), from the head's outputs on lensed images.
-
-    full: −l(F(L(x)), y). least_likely: the cross-entropy to y_LL = argmin_k p(k | F(L(x))), the current lensed
-    prediction's least likely class. uniform: the cross-entropy to 1/K, for tasks where the least likely class is the
-    other class and a lens could simply swap the two.
-    """
-    if adversary == "full":
-        return -task.loss(outputs, question)
-    logits_EK = task.logits(outputs)
-    if adversary == "least_likely":
-        return functional.cross_entropy(logits_EK, logits_EK.detach().argmin(dim=1), reduction="none")
-    assert adversary == "uniform", adversary
-    return -functional.log_softmax(logits_EK, dim=1).mean(dim=1)
 
 
 def extractor_losses(
@@ -105,7 +95,8 @@ def adversarial_step(
     unclamped = lens(views)
     lensed = clamp_straight_through(unclamped)
     extractor_loss, outputs = extractor_losses(extractor, task, views, lensed, question, rules)
-    adversarial = adversarial_loss(rules.adversary, task, outputs, question).mean()
+    assert rules.objective is not None
+    adversarial = adversarial_loss(rules.objective, task, outputs, question).mean()
     reconstruction = (unclamped - views).square().mean()
     lens_loss = adversarial + recon_weight * reconstruction
     backward(extractor_loss * share, extractor_parameters, True)

@@ -1,0 +1,1 @@
+"""Lenses and their rivals: one file each, found by the file's name."""

@@ -1,0 +1,74 @@
+"""The lens that plays: a network of a plug-in with padding, noise and grey images seen to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lens.base.draws import Draws
+from lens.operations.grey import keep_grey, without_colour
+from lens.players.unreached import freeze_unreached
+from lens.protocols.lens import Lens
+
+
+class LearnedLens(nn.Module):
+    """x → x + δ(x) (Minderer et al. 2020, section 3), δ a network that a plug-in of `lenses/` gives, at first the identity.
+
+    Takes and gives images (V, C, H, W) on the scale of [0, 1]; the output is not clamped (see `training.step`). Sizes
+    that the network does not take are padded by reflection and cropped again. With `noise` σ it adds Gaussian noise of
+    that standard deviation on [0, 1]: a function of the image alone can hide a cue where a network that knows the lens finds
+    it again, and noise makes that harder (results/removal.md). With `grey` "keep" an image without colour stays without:
+    its δ is the mean over the channels, so that the budget goes into the picture and not into coloured fringes.
+    """
+
+    def __init__(self, plugin: Lens, noise: float = 0.0, grey: str = "keep") -> None:
+        super().__init__()
+        self.noise = noise
+        self.grey = grey
+        self.unet: Any = plugin.network()
+        self.multiple = plugin.multiple
+        self.side: int | None = None
+        """The size that its weights were trained at, None for that of the images: it edits others at that size."""
+        self.eval()
+        freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
+        self.train()
+
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped."""
+        delta = self._delta(images)
+        if self.grey == "keep":
+            delta = keep_grey(images, delta)
+        return images + delta if noise is None else images + delta + noise
+
+    def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
+        """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
+        if not self.noise:
+            return None
+        noise = draws.normal("lens noise", *images.shape[1:]).to(images)
+        if self.grey == "keep":  # one channel's: the mean of three would be weaker than σ
+            noise = torch.where(without_colour(images), noise[:, :1], noise)
+        return self.noise * noise
+
+    def _delta(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → δ(x), same shape and type."""
+        if self.side not in (None, images.shape[-1]):
+            size = images.shape[-2:]
+            small = functional.interpolate(images, (self.side, self.side), mode="bilinear", antialias=True)
+            delta: Tensor = functional.interpolate(self._edit(small), size, mode="bilinear", align_corners=False)
+            return delta.to(images.dtype)
+        return self._edit(images).to(images.dtype)
+
+    def _edit(self, images: Tensor) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] → δ(x), same shape."""
+        height, width = images.shape[-2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        padded = images * 2 - 1
+        if bottom or right:
+            # Reflection needs more pixels than it adds; small images repeat their edge instead.
+            mode = "reflect" if bottom < height and right < width else "replicate"
+            padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
+        delta: Tensor = self.unet(padded)[..., :height, :width]
+        return delta
