@@ -6,7 +6,7 @@ in a block that says why, in words after its language: ```bash parsed: it is a m
 
 import argparse
 import functools
-import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -275,7 +275,9 @@ def test_every_page_and_picture_can_be_reached_from_readme():
     assert not {str(file.relative_to(ROOT)) for file in shown - reached}
 
 
-def test_every_file_that_a_page_names_is_there():
+def test_every_file_and_module_that_a_page_names_is_there():
     for page, text in texts().items():
         for name in re.findall(r"`((?:configs|benchmarks|notebooks|lens|tests|docs|results)/[\w/.-]+)[` ]", text):
             assert (ROOT / name).exists(), f"{page.name}: {name} is not there"
+        for name in re.findall(r" -m ((?:lens|benchmarks)\.[\w.]*\w)", text):
+            assert importlib.util.find_spec(name), f"{page.name}: there is no module {name}"
