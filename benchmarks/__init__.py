@@ -1,1 +1,1 @@
-"""Experiments and measurements that README's figures come from."""
+"""Experiments and measurements that the figures of results/ come from."""

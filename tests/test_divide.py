@@ -291,7 +291,7 @@ def test_a_patient_in_two_folders_is_one_group_by_readme_s_expression_and_told_o
         folder.mkdir(parents=True)
         for i in range(12):
             picture(np.random.default_rng(12 * number + i), 0).save(folder / f"p{i}_{number}.png")
-    (pattern,) = re.findall(r"--group_by '(.+)'", (Path(__file__).parent.parent / "README.md").read_text())
+    (pattern,) = re.findall(r"--group_by '(.+)'", (Path(__file__).parent.parent / "docs" / "cookbook.md").read_text())
     images = load([tmp_path / "images.v2"], tmp_path, group_by=pattern)
     assert "a group in 36 of 36 names: 12 groups" in images.describe()
     assert "differ from another" not in images.describe()

@@ -1,9 +1,18 @@
-"""Every command of README runs, with tiny overrides."""
+"""Every command of every page runs, or is parsed by its verb; every link leads somewhere; README is short.
 
+A command in a block runs, with tiny overrides. One in a sentence tells how a figure was made, or what a flag is for: it is parsed. So is one
+in a block that says why, in words after its language: ```bash parsed: it is a measurement, and takes minutes
+"""
+
+import argparse
 import functools
+import importlib.util
+import json
 import re
 import shlex
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +20,66 @@ from conftest import TINY, fit, write_folder
 from test_data import write_parquet
 
 from lens import ablate, cli, train
+from lens.compare import CompareSettings
 from lens.measuring import fresh
+from lens.probe import ProbeSettings
+from lens.settings.parsing import parse, parse_simple
 
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
+COMMAND = re.compile(
+    r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|compare|ablate|doctor)( .*|$)"
+)
+BLOCK = re.compile(r"^```(\w*)(?: parsed: ([^\n]+))?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def commands():
-    """Each `python -m lens.VERB …` or `lens VERB …` of a code block, without pip and pytest."""
-    found = []
-    for block in re.findall(r"```(?:bash|sh|)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = line.split(" && ")[-1].split("#")[0].strip()
-            if re.match(r"(python -m lens\.|lens )", line):
-                found.append(line)
+def commands(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The words of each `python -m lens.VERB …` and their like, `lens.VERB` first, and why one is not run: "" where it is.
+
+    Without pip, pytest, and bare names of a verb in a sentence.
+    """
+    for language, why_not, block in BLOCK.findall(text):
+        for line in block.splitlines() if language == "bash" else ():
+            line = line.split(" && ")[-1].strip()
+            if found := COMMAND.match(line):
+                yield words(found), why_not
+            else:
+                assert not line or line.startswith(("#", "python -m pytest")), f"no command of lens: {line}"
+    sentences = BLOCK.sub("", text)
+    assert "```" not in sentences, f"a block that is not read: {sentences.partition('```')[2][:80]}"
+    for span in re.findall(r"`([^`]+)`", sentences):
+        if (found := COMMAND.fullmatch(" ".join(span.split()))) and "…" not in span and found[6] != "":
+            yield words(found), "in a sentence"
+
+
+def words(found: re.Match[str]) -> tuple[str, ...]:
+    package, module, rest, _, verb, more = found.groups()
+    return (f"{package or 'lens'}.{module or verb}", *shlex.split(rest or more or "", comments=True))
+
+
+def texts() -> dict[Path, str]:
+    """Each page, and the words of each notebook."""
+    found = {page: page.read_text() for page in PAGES}
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(notebook.read_text())["cells"]
+        found[notebook] = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     return found
+
+
+def collected() -> tuple[list[tuple[str, ...]], dict[tuple[str, ...], str]]:
+    """The commands to run and those to parse, each once; one that runs somewhere is not parsed elsewhere."""
+    every = [found for text in texts().values() for found in commands(text)]
+    run = dict.fromkeys(command for command, why_not in every if not why_not)
+    return list(run), {command: why_not for command, why_not in every if command not in run}
+
+
+RUN, PARSED = collected()
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder that holds what README's examples name: ./photos/, ./cifar10/, configs/, my_task.py, runs/first."""
+    """A folder that holds what the pages' examples name: ./photos/, ./cifar10/, configs/, my_task.py, runs/first."""
     folder = tmp_path_factory.mktemp("readme")
     write_folder(folder / "photos", 60)
     write_folder(folder / "more_photos", 20, seed=3)
@@ -48,35 +97,65 @@ def place(tmp_path_factory):
     return folder
 
 
-def test_readme_has_commands():
-    assert len(commands()) >= 8
+def test_readme_is_read_in_three_minutes_and_has_the_two_commands():
     text = (ROOT / "README.md").read_text()
-    assert "pip install -e '.[demo]' && python -m lens.train --task rotation" in text
-    assert "<!-- main command -->" in text
-    assert "<!-- test command -->" in text
+    assert len(text.splitlines()) <= 170
+    assert max(map(len, text.splitlines())) <= 200
+    main, tests = (re.search(f"<!-- {name} command -->\n```bash\n(.+)\n```", text)[1] for name in ("main", "test"))
+    assert main == "pip install -e '.[demo]' && python -m lens.train --task rotation"
+    assert tests == "pip install -e '.[test]' && python -m pytest"
 
 
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
+def test_commands_are_found_and_only_those_that_say_why_are_not_run():
+    assert len(RUN) >= 20
+    assert {command[0] for command in RUN} == {"lens.train", "lens.probe", "lens.compare", "lens.ablate", "lens.doctor"}
+    assert {command[0] for command in PARSED} >= {"lens.train", "lens.probe", "lens.ablate", "benchmarks.step"}
+    readme = list(commands((ROOT / "README.md").read_text()))
+    assert len(readme) >= 8
+    assert {why_not for _, why_not in readme} == {""}
+    marked = {command: why_not for command, why_not in PARSED.items() if why_not != "in a sentence"}
+    assert len(marked) <= 8, f"run more of {marked}"
+    assert all(len(why_not.split()) >= 4 for why_not in marked.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("```bash\n# so\nlens doctor  # now\n```", [(("lens.doctor",), "")]),
+        ("```bash\npip install . && python -m lens.train --seed 1\n```", [(("lens.train", "--seed", "1"), "")]),
+        ("```bash parsed: no GPU is here\nlens probe a\n```", [(("lens.probe", "a"), "no GPU is here")]),
+        ("`lens\ntrain --seed 1`, `lens train`, `lens probe …`", [(("lens.train", "--seed", "1"), "in a sentence")]),
+        ("```bash parsed: two\ntorchrun -n 2 -m lens.train --seed 1\n```", [(("lens.train", "--seed", "1"), "two")]),
+        ("```python\nlens train\n```", []),
+    ],
+)
+def test_commands_are_read_as_they_are_written(text, found):
+    assert list(commands(text)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```bash\nlens trian --seed 1\n```", "no command of lens: lens trian"),
+        ("```bash not run\nlens train --seed 1\n```", "a block that is not read: bash not run"),
+    ],
+)
+def test_a_block_holds_nothing_that_no_test_looks_at(text, message):
+    with pytest.raises(AssertionError, match=message):
+        list(commands(text))
+
+
+@pytest.mark.parametrize("command", RUN, ids=" ".join)
+def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
-    words = shlex.split(command)
-    verb, *argv = words[1:] if words[0] == "lens" else [words[2].removeprefix("lens."), *words[3:]]
+    verb, argv = command[0].removeprefix("lens."), list(command[1:])
     if verb == "train" and "--resume" not in argv:
         tiny = OVERRIDES if "--config" in argv else TINY
         argv = [*argv, *tiny, "--epochs", "null", "--steps", "1", "--test_images", "8", "--out", str(tmp_path / "run")]
         if "--config" in argv:
-            argv += [
-                "--extractor",
-                "test_resnet",
-                "--extractor_args",
-                "{}",
-                "--workers",
-                "0",
-                "--lens_encoder",
-                "tu-tf_mobilenetv3_small_minimal_100",
-                "--precision",
-                "32",  # few CPUs have instructions for bf16
-            ]
+            argv += ["--extractor", "test_resnet", "--extractor_args", "{}", "--workers", "0"]
+            argv += ["--lens_encoder", "tu-tf_mobilenetv3_small_minimal_100"]
+            argv += ["--precision", "32"]  # few CPUs have instructions for bf16
         if "jigsaw" in argv:
             argv += ["--jigsaw.embedding", "32", "--jigsaw.hidden", "64"]
         if "--data" not in argv:
@@ -84,6 +163,7 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
         argv = fit(argv)
     if "--removal" in argv:
         argv += ["--removal_steps", "2", "--removal_seeds", "1", "--removal_images", "24"]
+        argv = [{"resnet10t": "test_resnet", "resnet18": "all_conv:{width: 4}"}.get(word, word) for word in argv]
         monkeypatch.setattr(fresh, "Recipe", functools.partial(fresh.Recipe, batch=8))
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
@@ -92,3 +172,116 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
     if verb == "train" and "--resume" in argv:
         argv = [*argv[: argv.index("--steps")], "--steps", "3"] if "--steps" in argv else argv
     assert cli.main([verb, *argv]) == 0
+
+
+@pytest.mark.parametrize("command", PARSED, ids=" ".join)
+def test_a_command_that_is_not_run_is_one_that_its_verb_takes(place, command, monkeypatch):
+    monkeypatch.chdir(place)
+    taken(*command)
+
+
+def taken(module: str, *argv: str) -> None:
+    """Raise where a verb of lens, or a benchmark, would refuse these words."""
+    if module == "lens.train":
+        parse(list(argv), module)
+    elif module == "lens.probe":
+        parse_simple(list(argv), module, ProbeSettings, "run", "")
+    elif module == "lens.compare":
+        parse_simple(list(argv), module, CompareSettings, "run", "")
+    elif module == "lens.ablate":
+        own, more = ablate.split_words(list(argv))
+        asked = parse_simple(own, module, ablate.AblateSettings, "grid", "")
+        ablate.read(Path(asked.grid), ablate.overrides(ablate.normalise_arguments(more, ablate.Settings)))
+    else:
+        told, own = words_told(module, argv)
+        if told:
+            assert own, f"{module} does not know {' '.join(told)}"
+            parse(told, "lens.train")
+
+
+class Told(BaseException):
+    """A benchmark's parser has read its words: those that it leaves over, and whether they are handed on to lens.train."""
+
+
+def words_told(module: str, argv: tuple[str, ...]) -> tuple[list[str], bool]:
+    """What `Told` says of a benchmark's words; nothing is measured."""
+    main, read = importlib.import_module(module).main, argparse.ArgumentParser.parse_known_args
+
+    def all_of_them(parser, args=None, namespace=None):
+        raise Told(read(parser, args, namespace)[1], False)
+
+    def some_of_them(parser, args=None, namespace=None):
+        raise Told(read(parser, args, namespace)[1], True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module, *argv])
+        patch.setattr(argparse.ArgumentParser, "parse_args", all_of_them)
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", some_of_them)
+        with pytest.raises(Told) as caught:
+            main()
+    return caught.value.args
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("lens.train", "--sede", "1"), "did you mean"),
+        (("lens.probe", "runs/first", "--layers", "all"), "did you mean"),
+        (("lens.ablate", "configs/no.yaml"), "no.yaml"),
+        (("benchmarks.coverage", "--sede", "1"), "does not know"),
+        (("benchmarks.step", "--sede", "1"), "did you mean"),
+    ],
+)
+def test_a_command_that_its_verb_refuses_is_found(place, command, message, monkeypatch):
+    monkeypatch.chdir(place)
+    with pytest.raises(Exception, match=message):
+        taken(*command)
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives the headings of a page: lower case, without punctuation, spaces as hyphens."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def links(text: str) -> list[str]:
+    """Where the links and pictures of a page lead, within the repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", text))
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+@pytest.mark.parametrize("page", texts(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    every = texts()
+    for link in links(every[page]):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name}: {link} is not there"
+        if anchor:
+            assert anchor in anchors(every[target]), f"{page.name}: {link} is no heading"
+
+
+def test_every_page_and_picture_can_be_reached_from_readme():
+    every, reached, todo = texts(), set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        reached.add(page)
+        targets = {
+            (page.parent / link.partition("#")[0]).resolve() for link in links(every.get(page, "")) if link[0] != "#"
+        }
+        todo += targets - reached
+    shown = {
+        file for folder in ("docs", "results") for file in (ROOT / folder).iterdir() if file.suffix in (".md", ".png")
+    }
+    assert not {str(file.relative_to(ROOT)) for file in shown - reached}
+
+
+def test_every_file_and_module_that_a_page_names_is_there():
+    for page, text in texts().items():
+        for name in re.findall(r"`((?:configs|benchmarks|notebooks|lens|tests|docs|results)/[\w/.-]+)[` ]", text):
+            assert (ROOT / name).exists(), f"{page.name}: {name} is not there"
+        for name in re.findall(r" -m ((?:lens|benchmarks)\.[\w.]*\w)", text):
+            assert importlib.util.find_spec(name), f"{page.name}: there is no module {name}"
