@@ -43,6 +43,8 @@ class CompareSettings:
     """The task file of a run, named again where a run's task is a file."""
     shortcut: str | None = setting(None, path=True)
     """The shortcut file of a run, named again where a run's shortcut is a file."""
+    lens: str | None = setting(None, path=True)
+    """The lens file of a run, named again where a run's lens is a file."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for fewer than two runs, or one that is named twice."""
@@ -107,19 +109,20 @@ def compare(argv: list[str]) -> int:
 def described(run: Run) -> dict[str, Any]:
     """What a comparison says of a run. Raises BadInput where it is not finished or nothing changes its images."""
     summary = summary_of(run)
-    if summary["adversary"] == "none":
-        raise BadInput(f"{run.directory} has no lens (--adversary none), so there is nothing to compare: leave it out")
+    if summary["lens"] == "none":
+        raise BadInput(f"{run.directory} has no lens (--lens none), so there is nothing to compare: leave it out")
     changed = summary.get("reconstruction") or {}
     if not {"psnr", "psnr_ci"} <= changed.keys() or "shortcut_key" not in summary:
         raise BadInput(
             f"{run.directory}/summary.json does not say what its lens changed: measure it again with --resume"
         )
-    names = ("task", "data", "shortcut", "shortcut_key", "adversary", "steps", "seed")
+    names = ("task", "data", "shortcut", "shortcut_key", "lens", "steps", "seed")
     sources = as_list(run.settings()["data"])
     return {
         "run": str(run.directory),
         **{name: summary[name] for name in names},
         "title": [summary["task"], "+".join(Path(key).name if "/" in key else key for key in sources), _cue(summary)],
+        "match": bool(summary.get("match")),
         "psnr": changed["psnr"],
         "psnr_ci": changed["psnr_ci"],
     }
@@ -129,7 +132,7 @@ def _cue(summary: dict[str, Any]) -> str:
     """The planted shortcut in words, and who changed the images where that is no lens."""
     random = ", random key" if summary["shortcut_key"] == "random" else ""
     planted = "nothing planted" if summary["shortcut"] == "none" else summary["shortcut"] + random
-    return f"{planted} ({summary['adversary']})" if summary.get("match") else planted
+    return f"{planted} ({summary['lens']})" if summary.get("match") else planted
 
 
 def _planned(out: str | None, kinds: list[str], about: list[dict[str, Any]]) -> Path:

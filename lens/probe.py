@@ -78,6 +78,8 @@ class ProbeSettings:
     """The task file of the run, named again where the run's task is a file."""
     shortcut: str | None = setting(None, path=True)
     """The shortcut file of the run, named again where the run's shortcut is a file."""
+    lens: str | None = setting(None, path=True)
+    """The lens file of the run, named again where the run's lens is a file."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for a value outside its range."""

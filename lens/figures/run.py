@@ -99,7 +99,7 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         row(f"{what}, clean", pretext, "clean", "without the planted shortcut", percent)
     row("gap, raw − lensed", pretext, "gap", "paired", percent)
     changed = summary.get("reconstruction") or {}
-    changer = "the lens" if not summary.get("match") else summary["adversary"]
+    changer = "the lens" if not summary.get("match") else summary["lens"]
     row(f"PSNR of {changer}", changed, "psnr", "at 8 bits", False, " dB")
     if changed.get("psnr_planted") != changed.get("psnr"):
         row(f"PSNR of {changer}, planted", changed, "psnr_planted", "images that carry the cue", False, " dB")

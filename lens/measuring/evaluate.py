@@ -18,7 +18,7 @@ from lens.measuring import linear, measure
 from lens.measuring.downstream import DEFAULT, Probe, downstream
 from lens.players.experiment import Experiment
 from lens.players.rivals import Rival
-from lens.protocols.lookup import short_names
+from lens.protocols.lookup import key_name, short_names
 from lens.protocols.task import Question, Task, trait
 
 Array = np.ndarray[Any, Any]
@@ -301,7 +301,7 @@ class Edits:
             "map": (sums["map"] / len(self.chosen)).numpy(),
             "mean_image": (sums["mean_image"] / len(self.chosen)).permute(1, 2, 0).numpy(),
             "map_images": np.array(len(self.chosen)),
-            "by": np.array(settings.adversary if isinstance(self.experiment.lens, Rival) else "lensed"),
+            "by": np.array(key_name(settings.lens) if isinstance(self.experiment.lens, Rival) else "lensed"),
         }
 
 

@@ -37,8 +37,8 @@ def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str,
     Raises BadInput where runs differ in data or size, or where something else than a lens changes the images.
     """
     for entry in about:
-        if entry["adversary"] in ("fgsm", "random"):
-            raise BadInput(f"{entry['run']} has no lens (--adversary {entry['adversary']}): --maps can show it")
+        if entry["match"]:
+            raise BadInput(f"{entry['run']} has no lens (--lens {entry['lens']}): --maps can show it")
     _refuse_unlike(finished)
     from lens.images.unseen import without_learnt
     from lens.players import experiment

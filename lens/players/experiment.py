@@ -49,7 +49,7 @@ STATISTICS_BATCHES = 24
 
 @dataclasses.dataclass
 class Experiment:
-    """The parts of a run. `lens` is what changes the views: the lens, a rival of it, or None under `--adversary none`."""
+    """The parts of a run. `lens` is what changes the views: the lens, a rival of it, or None under `--lens none`."""
 
     settings: Settings
     task: Task
@@ -304,7 +304,6 @@ def build(
     """
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
-    assert settings.adversary is not None
     if trait(task, "couples") and (settings.accumulate > 1 or settings.batch_size < 2):
         raise BadInput(
             f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
@@ -330,7 +329,7 @@ def build(
         weights.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
     if settings.lens_weights:
         if not isinstance(lens, LearnedLens):
-            raise BadInput(f"--lens_weights has no meaning with --adversary {settings.adversary}: there is no lens")
+            raise BadInput(f"--lens_weights has no meaning with --lens {settings.lens}: there is no lens")
         theirs = origin(Path(settings.lens_weights))
         if not weights_follow:
             weights.load_weights(lens, settings.lens_weights, "--lens_weights")
@@ -444,7 +443,7 @@ def _loss_of(extractor: Extractor, task: Task, feed: str, fabric: lightning_fabr
 def new_extractor(settings: Settings, task: Task) -> Extractor:
     """An extractor with its head as the settings describe it, from torch's current seed."""
     # Where the extractor only ever sees lensed images, the raw set still has to be kept apart: it is re-estimated.
-    separate = settings.adversary != "none" and (settings.batch_norm == "separate" or settings.feed == "lensed")
+    separate = settings.lens_class.changes and (settings.batch_norm == "separate" or settings.feed == "lensed")
     return build_extractor(
         task, settings.extractor, settings.image_size, settings.extractor_stem, settings.extractor_args,
         settings.pretrained, separate,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lens.base.errors import BadInput
 from lens.protocols.lookup import is_file_key
 from lens.record.run import Run
+from lens.settings.groups import PLUGINS
 from lens.settings.parsing import Parsed, of_this_version, parse, refuse_foreign_code, value_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def summary_of(run: Run) -> dict[str, Any]:
 
 
 def _refuse_other_plugins(stored: dict[str, Any], argv: list[str], directory: Path) -> None:
-    """Raise BadInput where the command line names another task or shortcut than the run has: it would be ignored."""
-    for kind in ("task", "shortcut"):
+    """Raise BadInput where the command line names another task, shortcut or lens than the run has: it would be ignored."""
+    for kind in PLUGINS:
         asked = value_of(f"--{kind}", argv)
         # Of several runs that are compared one may have the file.
         if asked is not None and asked != stored.get(kind) and not is_file_key(asked):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from lens.base.errors import BadInput, check_number
-from lens.protocols.lookup import key_name
 from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.parsing import Parsed
@@ -31,12 +30,12 @@ def target_mse(parsed: Parsed) -> float:
         raise BadInput(
             f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
         )
-    plugins = key_name(settings.task), key_name(settings.shortcut)  # their own settings
-    shared = (*agreement.names(agreement.AGREE["rival"]), *plugins)
-    if differs := agreement.first_difference(shared, parsed.plain, run.settings()):
-        name, mine, theirs = differs
+    theirs = run.settings()
+    own = sorted(key for key in parsed.plain.keys() | theirs.keys() if key.startswith(("task.", "shortcut.")))
+    if differs := agreement.first_difference([*agreement.names(agreement.AGREE["rival"]), *own], parsed.plain, theirs):
+        name, mine, other = differs
         raise BadInput(
-            f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
+            f"--match_mse {match}: its {name} is {other!r} and here it is {mine!r}; a paired run has the same"
         )
     check_number("match_mse", found[-1], low=0, high=0.25, open_low=True)
     return float(found[-1])

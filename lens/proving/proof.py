@@ -103,8 +103,9 @@ def check(players: Experiment) -> None:
             "--removal measures in one process: train under torchrun, then python -m lens.probe RUN --removal"
         )
     if players.lens is None or players.settings.has_rival:
-        adversary = players.settings.adversary
-        raise BadInput(f"--removal asks what a lens has removed, and this run has none (--adversary {adversary})")
+        raise BadInput(
+            f"--removal asks what a lens has removed, and this run has none (--lens {players.settings.lens})"
+        )
     settings = players.settings
     treated = {"grey": settings.grey, "colour_jitter": settings.colour_jitter, "blur": settings.blur}
     if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:

@@ -48,6 +48,8 @@ from lens.base.terminal import say
 from lens.protocols.lookup import is_file_key
 from lens.record import image_record
 from lens.record.mirror import Mirror
+from lens.settings import old_names
+from lens.settings.groups import PLUGINS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -246,14 +248,14 @@ class Run:
                 raise BadInput(
                     f"{self.directory}/settings.yaml: {name} is {value!r}: it must be a name or a list of them"
                 )
-        return plain
+        return old_names.in_settings(plain)
 
     @_on_rank_0
     def record_origin(self, plain: dict[str, Any]) -> None:
         """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
         from lens import __version__
 
-        keys = [str(plain[kind]) for kind in ("task", "shortcut") if is_file_key(str(plain.get(kind, "")))]
+        keys = [str(plain[kind]) for kind in PLUGINS if is_file_key(str(plain.get(kind, "")))]
         self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
 
     def origin(self) -> dict[str, Any]:
@@ -270,7 +272,7 @@ class Run:
     def refuse_changed_plugins(self, plain: dict[str, Any]) -> None:
         """Raise BadInput where a plug-in file that the settings name is another than the run has trained with."""
         recorded = self.origin()["plugins"]
-        for key in (str(plain.get(kind, "")) for kind in ("task", "shortcut")):
+        for key in (str(plain.get(kind, "")) for kind in PLUGINS):
             if is_file_key(key) and key in recorded and Path(key).is_file() and _hash(key) != recorded[key]:
                 raise BadInput(
                     f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "

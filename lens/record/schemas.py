@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
 
 from lens.base.intervals import TooFew
-from lens.settings.groups import LARGEST_SIDE
+from lens.settings.groups import LARGEST_SIDE, OBJECTIVES
 
 ALLOW = pydantic.ConfigDict(extra="allow")
 Number = float | None
@@ -147,7 +147,9 @@ class Summary(TypedDict):
     data: str
     shortcut: str
     shortcut_key: NotRequired[str | None]
-    adversary: str
+    lens: NotRequired[str]
+    objective: NotRequired[str | None]
+    adversary: NotRequired[str]
     seed: Count
     steps: Count
     seconds: float
@@ -232,6 +234,12 @@ def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
 def summary(content: bytes | str) -> dict[str, Any]:
     """A run's summary.json, whatever version wrote it, in today's names. Raises ValueError as `checked`."""
     found: dict[str, Any] = checked(Summary, content)
+    if "lens" not in found:  # of versions up to 0.3, whose `adversary` said both; which lens it was it did not say
+        adversary = found.pop("adversary", None)
+        if adversary is None:
+            raise ValueError("lens: is missing")
+        rival = adversary not in OBJECTIVES
+        found |= {"lens": adversary if rival else "lens", "objective": None if rival else adversary}
     changed = found.get("reconstruction") or {}
     if "all_psnr" in changed:
         found["reconstruction"] = _renamed(changed, planted=found["shortcut"] != "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -10,6 +11,8 @@ from typing import Any, Literal
 
 from lens.base.errors import BadInput, check_number
 from lens.base.patterns import compiled
+from lens.protocols.lens import Lens
+from lens.protocols.lookup import find
 
 LARGEST_SIDE = 8192
 """Pixels of a square's side, at most."""
@@ -27,6 +30,8 @@ long; what is drawn; what is looked at on the way, and what is written down; wha
 where it runs; who is told; where it is kept."""
 
 
+OBJECTIVES = ("least_likely", "full", "uniform")
+"""What a lens may want the task's answer to be."""
 FIRST = "0.1.0"
 """The version of the settings that no `since` names."""
 
@@ -42,6 +47,7 @@ def setting(
     before: Any = dataclasses.MISSING,
     grid: str | None = None,
     modes: str | None = None,
+    was: str | None = None,
 ) -> Any:
     """A field with its default and all that is to be known of it: `lens.settings.agreement` derives from here which settings runs share.
 
@@ -49,7 +55,7 @@ def setting(
     the default says, whatever the task prefers. `resume`: it may differ when a run is resumed. `needs` names what a run must
     have for anybody to read the setting (`idle`); a `path` may begin with ~, and must be one that a file system can hold.
     `grid` is what stands for it in a grid's file, where it has no place itself. `modes` are those of a verb that has several
-    in which the setting is read (None: all).
+    in which the setting is read (None: all). `was` is its name in 0.3, which is taken for one version (`old_names`).
     """
     metadata = {
         "role": role,
@@ -59,6 +65,7 @@ def setting(
         "path": path,
         "grid": grid,
         "modes": modes,
+        "was": was,
     }
     metadata |= {} if before is dataclasses.MISSING else {"before": before}
     if default is dataclasses.MISSING:
@@ -148,12 +155,9 @@ class Settings:
     """Safetensors file to start the extractor from, as timm names the tensors."""
     pretrained: bool = setting(False, role="players")
     """Start the extractor from timm's published weights (downloads them)."""
-    lens_encoder: str = setting("full", role="players", needs="lens")
-    """Encoder of the lens's U-Net: full (a small U-Net whose finest level is the image's own), any
-    segmentation-models-pytorch name, tu-NAME for any timm model, smooth (blurs and smooth shifts of colour, chosen place by
-    place) or colour (one affine colour map for each image)."""
-    lens_depth: int = setting(4, role="players", needs="lens")
-    """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
+    lens: str = setting("full_res", role="players", since="0.4.0", path=True)
+    """What changes the views: a lens (full_res, unet, smooth, colour), a rival of it (fgsm: adversarial training; random:
+    augmentation), none (the extractor alone), or a path to a .py file."""
     lens_noise: float = setting(0.0, role="players", since="0.4.0", needs="lens")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
@@ -164,10 +168,12 @@ class Settings:
     lens_weights: str | None = setting(None, role="players", needs="lens", path=True)
     """Safetensors file to start the lens from."""
 
-    adversary: Literal["least_likely", "full", "uniform", "fgsm", "random", "none"] | None = setting(None, role="game")
-    """What the lens wants the task's answer to be (default least_likely; full where the task has no classes, uniform
-    where it asks about two sources); instead of a lens: fgsm (adversarial training), random (augmentation), or none (the
-    extractor alone)."""
+    objective: Literal["least_likely", "full", "uniform"] | None = setting(
+        None, role="game", since="0.4.0", needs="lens"
+    )
+    """What the lens wants the task's answer to be: the class that the extractor finds least likely (the default), uniform (no
+    class at all; default where it asks about two sources), or a high loss (full: the paper's full adversarial loss; default
+    where the task has no classes)."""
     recon_weight: float | None = setting(None, role="game", needs="changed images")
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = setting(None, role="game", needs="changed images")
@@ -283,13 +289,12 @@ class Settings:
         check_number("blur", self.blur, low=0, high=self.image_size / 3)
         check_number("max_bad_fraction", self.max_bad_fraction, low=0, high=1)
         _check_range(self.intensity_range)
-        check_number("lens_depth", self.lens_depth, low=3, high=5)
         if self.recon_weight is not None:
             check_number("recon_weight", self.recon_weight, low=0, open_low=self.target_psnr is not None)
         if self.target_psnr is not None:
             check_number("target_psnr", self.target_psnr, low=5, high=60)
         check_number("lens_noise", self.lens_noise, low=0, high=0.5)
-        if self.lens_noise and self.steered_psnr is not None and not self.has_rival and self.adversary != "none":
+        if self.lens_noise and self.steered_psnr is not None and self.lens_class.learns:
             alone = -20 * math.log10(self.lens_noise)
             if self.steered_psnr >= alone:
                 raise BadInput(
@@ -297,9 +302,9 @@ class Settings:
                     f"{self.steered_psnr:g}: give less noise (0 turns it off) or a target below {alone:.1f}"
                 )
         if self.match_mse is not None and not self.has_rival:
-            raise BadInput(f"--match_mse has no meaning with --adversary {self.adversary}: it is for fgsm and random")
+            raise BadInput(f"--match_mse has no meaning with --lens {self.lens}: it is for fgsm and random")
         if self.has_rival and self.recon_weight is not None:
-            raise BadInput(f"--recon_weight has no meaning with --adversary {self.adversary}: give --match_mse")
+            raise BadInput(f"--recon_weight has no meaning with --lens {self.lens}: give --match_mse")
         if self.match_mse is not None and self.target_psnr is not None:
             raise BadInput("--match_mse and --target_psnr contradict each other: give one of them")
         if isinstance(self.match_mse, float):
@@ -394,7 +399,12 @@ class Settings:
     @property
     def has_rival(self) -> bool:
         """Whether something else than a lens changes the images."""
-        return self.adversary in ("fgsm", "random")
+        return self.lens_class.changes and not self.lens_class.learns
+
+    @functools.cached_property
+    def lens_class(self) -> type[Lens]:
+        """The plug-in that --lens names. Raises BadInput where there is none."""
+        return find("lens", self.lens)
 
     @property
     def first_recon_weight(self) -> float:
@@ -449,3 +459,11 @@ def _check_wandb_names(project: str, group: str | None, tags: list[str]) -> None
             f"--wandb_project {project!r} has {' and '.join(found)} in it, and Weights & Biases takes no / \\ # ? % : there: "
             "write - instead (the entity stands in WANDB_ENTITY)"
         )
+
+
+PLUGINS = {
+    kind: str(default_of(field))
+    for field in dataclasses.fields(Settings)
+    if (kind := field.name) in ("task", "shortcut", "lens")
+}
+"""The settings that name a plug-in, with their defaults; those of the plug-in itself begin with its kind: `task.permutations`."""

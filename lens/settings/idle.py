@@ -11,7 +11,7 @@ from lens.settings.groups import Settings
 
 
 def _has_lens(settings: Settings) -> bool:
-    return settings.adversary != "none" and not settings.has_rival
+    return settings.lens_class.learns
 
 
 def _reads_tables(settings: Settings) -> bool:
@@ -24,8 +24,8 @@ def _has_data_set(settings: Settings) -> bool:
 
 
 NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
-    "lens": (_has_lens, "with --adversary {adversary} there is no lens"),
-    "changed images": (lambda s: s.adversary != "none", "with --adversary none nothing changes the images"),
+    "lens": (_has_lens, "with --lens {lens} there is no lens"),
+    "changed images": (lambda s: s.lens_class.changes, "with --lens {lens} nothing changes the images"),
     "planted shortcut": (lambda s: key_name(s.shortcut) != "none", "no --shortcut is planted"),
     "removal": (lambda s: s.removal, "it belongs to --removal, which is not asked for"),
     "W&B": (lambda s: s.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
@@ -45,7 +45,7 @@ def idle(settings: Settings, given: Iterable[str]) -> dict[str, str]:
         if needs := fields.get(name):
             is_there, reason = NEEDS[needs]
             if not is_there(settings):
-                found[name] = reason.format(adversary=settings.adversary)
+                found[name] = reason.format(lens=settings.lens)
     return found
 
 

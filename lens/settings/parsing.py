@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -17,11 +16,11 @@ from jsonargparse import ArgumentParser
 
 from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
-from lens.base.terminal import fitting, only_stdout_fails
-from lens.protocols.lookup import find, first_docstring_line, is_file_key, key_name, names, summary_line
+from lens.base.terminal import fitting, only_stdout_fails, put
+from lens.protocols.lookup import find, first_docstring_line, folder_of, is_file_key, key_name, names, summary_line
 from lens.protocols.task import trait
-from lens.settings import agreement, idle, words
-from lens.settings.groups import Settings, as_list, default_of
+from lens.settings import agreement, idle, old_names, words
+from lens.settings.groups import PLUGINS, Settings, as_list, default_of
 
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ class _Parser(ArgumentParser):
     """A parser whose errors are one line, with the nearest key where a key is unknown."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise BadInput(_one_line(message, self.known_keys()))
+        raise BadInput(_one_line(_outside(message), self.known_keys()))
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Parse; --help and --print_config print, and that fails as itself."""
@@ -54,11 +53,11 @@ class _Parser(ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help in characters that the terminal has."""
-        sys.stdout.write(fitting(message, sys.stdout))
+        sys.stdout.write(fitting(_outside(message), sys.stdout))
 
     def known_keys(self) -> list[str]:
         return sorted(
-            {option[2:] for action in self._actions for option in action.option_strings if option[:2] == "--"}
+            {_outside(option[2:]) for action in self._actions for option in action.option_strings if option[:2] == "--"}
         )
 
 
@@ -69,6 +68,8 @@ def _one_line(message: str, keys: list[str]) -> str:
         word = (unknown[1] or unknown[2]).split("=")[0].lstrip("-")
         if "." in word and not any(key.startswith(word.split(".")[0] + ".") for key in keys):
             owner = word.split(".")[0]
+            if owner in PLUGINS:
+                return f"--{word}: what --{owner} names has no such setting: {nearest(word, keys)}"
             if owner in names("task") + names("shortcut"):
                 return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
         return f"unknown setting {word!r}: {nearest(word, keys)}"
@@ -175,10 +176,10 @@ def path_of(flag: str, argv: list[str]) -> str | None:
 
 
 def _selected(layers: list[dict[str, Any]], argv: list[str]) -> dict[str, str]:
-    """The task and the shortcut that files and a command line select, before the full parser exists."""
-    chosen = {"task": "rotation", "shortcut": "none"}
+    """The plug-ins that files and a command line select, before the full parser exists."""
+    chosen = dict(PLUGINS)
     for layer in layers:
-        chosen.update({kind: str(layer[kind]) for kind in chosen if kind in layer})
+        chosen.update({kind: str(layer[kind]) for kind in chosen if isinstance(layer.get(kind), str)})
     for kind in chosen:
         for i, word in enumerate(argv):
             flag, equals, value = word.partition("=")
@@ -190,9 +191,9 @@ def _selected(layers: list[dict[str, Any]], argv: list[str]) -> dict[str, str]:
 def refuse_untrusted_files(settings: dict[str, Any], where: str, argv: list[str]) -> None:
     """A file of settings runs nobody's code: a plug-in file that it names must be named again by hand.
 
-    Raises BadInput where its task or shortcut is a file that the command line does not name.
+    Raises BadInput where its task, shortcut or lens is a file that the command line does not name.
     """
-    for kind in ("task", "shortcut"):
+    for kind in PLUGINS:
         key = str(settings.get(kind, ""))
         if is_file_key(key) and value_of(f"--{kind}", argv) != key:
             raise BadInput(f"{where} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}")
@@ -212,43 +213,45 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     if base:
         words.refuse_classes("the stored settings", base)
         layers.insert(0, base)
-    flags = normalise_arguments(flags, Settings)
-    chosen = _selected(layers, flags)
+    flags = old_names.in_words(flags, _selected(layers, flags))
+    chosen = _selected([old_names.in_settings(layer) for layer in layers], flags)
+    named = [None, *files] if base else files
+    layers = [old_names.in_settings(layer, chosen, file) for layer, file in zip(layers, named, strict=True)]
+    flags, asked = _without("--print_config", normalise_arguments(flags, Settings))
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
-    sections = {key_name(chosen[kind]): plugin for kind, plugin in plugins.items()}
     known = {field.name for field in dataclasses.fields(Settings)}
-    preferred = _preferred(plugins["task"])
-    for kind in plugins:
-        if (name := key_name(chosen[kind])) in known:
-            raise BadInput(f"--{kind} {chosen[kind]}: {name} is the name of a setting; give the file another name")
-    parser, opened = _parser(prog, tuple((key_name(chosen[kind]), plugin) for kind, plugin in plugins.items()))
+    parser, opened = _parser(prog, tuple(plugins.items()))
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
-        layers[0] = {k: v for k, v in base.items() if k in known or k in sections or not isinstance(v, dict)}
+        other = tuple(f"{kind}." for kind in PLUGINS if base.get(kind, PLUGINS[kind]) != chosen[kind])
+        layers[0] = {key: value for key, value in layers[0].items() if not key.startswith(other)}
     lists = [field.name for field in dataclasses.fields(Settings) if str(field.type).startswith("list")]
-    own = [words.of_mapping(_checked(layer, sections), lists, opened) for layer in layers]
-    told = [*(word for one in own for word in one), *_spread(flags, sections)]
+    own = [words.of_mapping(_checked(layer), lists, [*opened, *map(_outside, opened)]) for layer in layers]
+    told = [*(word for one in own for word in one), *flags]
     refuse_times(told, Settings)
-    for section, plugin in sections.items():
-        refuse_times(told, plugin, f"{section}.")
-    parsed = _told(parser, words.gathered(told, opened))
-    plain = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")}
+    for kind, plugin in plugins.items():
+        refuse_times(told, plugin, f"{kind}.")
+    parsed = _told(parser, words.gathered([_inside(word) for word in told], opened))
+    plain = _flat({key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")})
     instances = parser.instantiate(parsed)
     fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
-    made = {kind: _made(plugin, instances.get(key_name(chosen[kind]))) for kind, plugin in plugins.items()}
+    made = {kind: _made(plugin, instances.get(SECTION.format(kind))) for kind, plugin in plugins.items()}
+    preferred = _preferred(plugins["task"])
     default = {field.name: preferred.get(field.name, default_of(field)) for field in dataclasses.fields(Settings)}
     in_files = {words.key_of(word) for one in own[bool(base) :] for word in one}
     given = {word for word in in_files if word in known and _differs(fields[word], default[word])}
     given |= {name for word in flags if (name := words.key_of(word)) in known and fields[name] is not None}
-    if fields["adversary"] is None:
-        fields["adversary"] = plain["adversary"] = _default_adversary(made["task"], fields)
-    elif fields["adversary"] in ("least_likely", "uniform") and made["task"].classes is None:
+    if fields["objective"] is None and plugins["lens"].learns:
+        fields["objective"] = plain["objective"] = _default_objective(made["task"], fields)
+    elif fields["objective"] in ("least_likely", "uniform") and made["task"].classes is None:
         raise BadInput(
-            f"--adversary {fields['adversary']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
-            "regression has no least likely answer, and none that is equally far from all): use --adversary full"
+            f"--objective {fields['objective']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
+            "regression has no least likely answer, and none that is equally far from all): use --objective full"
         )
     settings = Settings(**fields)
-    made["lens"] = _lens(settings)
+    if asked:
+        put(yaml_text.dump(plain))
+        raise SystemExit(0)
     if trait(made["task"], "answer") == "source" and settings.source_count < 2:
         raise BadInput(
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
@@ -261,17 +264,49 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
 
 @functools.lru_cache(maxsize=16)
 def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...]) -> tuple[_Parser, tuple[str, ...]]:
-    """The parser of a run with such a task and shortcut, by name, and the settings into which it does not look.
+    """The parser of a run with such plug-ins, by kind, and the settings into which it does not look.
 
     A grid parses the settings of every cell: reading them from the source takes longer than all the rest.
     """
     parser = _Parser(prog=prog, description=_description(prog), allow_abbrev=False, parser_mode=LOADER)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
     opened = _add_settings(parser, Settings, None)
-    parser.set_defaults(_preferred(plugins[0][1]))
-    for name, plugin in plugins:
-        opened += _add_settings(parser, plugin, name)
+    for kind, plugin in plugins:
+        opened += _add_settings(parser, plugin, SECTION.format(kind))
+    preferred = _preferred(dict(plugins)["task"])
+    has = {field.name for field in dataclasses.fields(Settings)}
+    has |= {f"{kind}.{field.name}" for kind, plugin in plugins for field in dataclasses.fields(plugin)}
+    parser.set_defaults({_inside(f"--{key}")[2:]: value for key, value in preferred.items() if key in has})
     return parser, tuple(opened)
+
+
+SECTION = "{}_settings"
+"""What the parser calls the settings of a kind's plug-in: to its library `--task` and `--task.permutations` are one thing."""
+
+
+def _inside(word: str) -> str:
+    """A word as the parser knows it: `--task.permutations=8` → `--task_settings.permutations=8`."""
+    return re.sub(rf"^--({'|'.join(PLUGINS)})\.", lambda found: f"--{SECTION.format(found[1])}.", word)
+
+
+def _outside(text: str) -> str:
+    """Names of the parser's as a person knows them."""
+    return re.sub(rf"\b{SECTION.format('(' + '|'.join(PLUGINS) + ')')}\.", r"\1.", text)
+
+
+def _flat(plain: dict[str, Any]) -> dict[str, Any]:
+    """Settings with those of a plug-in by their kind's name: `task.permutations`."""
+    sections = {SECTION.format(kind): kind for kind in PLUGINS}
+    found = {key: value for key, value in plain.items() if key not in sections}
+    for section, kind in sections.items():
+        found |= {f"{kind}.{name}": value for name, value in (plain.get(section) or {}).items()}
+    return found
+
+
+def _without(flag: str, argv: list[str]) -> tuple[list[str], bool]:
+    """A command line without a flag that takes no value, and whether it was there."""
+    rest = [word for word in argv if word.partition("=")[0] != flag]
+    return rest, len(rest) < len(argv)
 
 
 def _preferred(task: type[Any]) -> dict[str, Any]:
@@ -308,15 +343,8 @@ def _made(plugin: type[Any], section: Any) -> Any:
     return plugin(**dict(vars(section)))
 
 
-def _checked(layer: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
-    """A file's settings with ~ as the person's own folder.
-
-    Raises BadInput for words and paths that `words.checked` refuses, and where the settings of a plug-in are no mapping: the
-    parser would read a file of that name.
-    """
-    for name in sections:
-        if name in layer and not isinstance(layer[name], dict):
-            raise BadInput(f"{name} is {layer[name]!r}: it must be a mapping of the settings of {name}")
+def _checked(layer: dict[str, Any]) -> dict[str, Any]:
+    """A file's settings with ~ as the person's own folder. Raises BadInput for words and paths that `words.checked` refuses."""
     paths = {field.name for field in dataclasses.fields(Settings) if field.metadata.get("path")}
 
     def one(name: str, value: Any) -> Any:
@@ -347,37 +375,7 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
             )
 
 
-def _spread(flags: list[str], sections: Iterable[str]) -> list[str]:
-    """Flags with those of a whole section (`--arrow={size: 0.3}`) as one for each of its settings."""
-    found = []
-    rest = iter(flags)
-    for word in rest:
-        name, equals, text = word[2:].partition("=")
-        if word.startswith("--") and name in sections:
-            text = text if equals else next(rest, "")
-            try:
-                value = words.plain_value(text)
-            except ValueError:
-                value = None
-            if not isinstance(value, dict):
-                raise BadInput(f"--{name} is {text!r}: give its settings one by one, as in --{name}.SETTING VALUE")
-            found += words.of_mapping({name: value}, (), ())
-        else:
-            found.append(word)
-    return found
-
-
-def _lens(settings: Settings) -> Any:
-    """The lens, or the rival of it, that the settings name."""
-    if settings.has_rival or settings.adversary == "none":
-        return find("lens", str(settings.adversary))()
-    own = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
-    plugin = find("lens", own.get(settings.lens_encoder, "unet"))
-    given = {"encoder": settings.lens_encoder, "depth": settings.lens_depth}
-    return plugin(**{field.name: given[field.name] for field in dataclasses.fields(plugin)})
-
-
-def _default_adversary(task: Any, fields: dict[str, Any]) -> str:
+def _default_objective(task: Any, fields: dict[str, Any]) -> str:
     """What the lens wants where nothing is said.
 
     Of two sources the least likely one is the other: a lens could swap the two, and both would still be told apart.
@@ -437,8 +435,10 @@ def _flags_last(argv: list[str]) -> list[str]:
 
 def _description(prog: str) -> str:
     lines = [first_docstring_line(Path(__file__).parent.parent / f"{prog.split('.')[-1].split()[-1]}.py")]
-    for kind in ("task", "shortcut", "source"):
-        lines.append(f"{kind}s: " + "; ".join(f"{name} ({summary_line(kind, name)})" for name in names(kind)))
+    for kind in ("task", "shortcut", "lens", "source"):
+        lines.append(
+            f"{folder_of(kind).name}: " + "; ".join(f"{name} ({summary_line(kind, name)})" for name in names(kind))
+        )
     return "\n".join(lines)
 
 
@@ -458,19 +458,15 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     """
     from lens import __version__
 
-    chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in ("task", "shortcut") if kind in stored}
+    stored = old_names.in_settings(stored)
+    chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in PLUGINS if kind in stored}
     asked_about = {key: stored[key] for key in ("data", "split_sources") if key in stored}  # a task may need several
     both = f"{directory} was written by lens {writer} and this is lens {__version__}"
     try:
         defaults = parse([], "lens.train", chosen | asked_about).plain
     except BadInput as error:
         raise BadInput(f"{both}: {error}") from error
-    sections = [key_name(key) for key in chosen.values()]
-    theirs, ours = (
-        {key for key in plain if key not in sections}
-        | {f"{name}.{key}" for name in sections if isinstance(plain.get(name), dict) for key in plain[name]}
-        for plain in (stored, defaults)
-    )
+    theirs, ours = set(stored), set(defaults)
     if unknown := sorted(theirs - ours):
         raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")
     without = agreement.unknown_to(writer)

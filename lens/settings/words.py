@@ -17,6 +17,7 @@ from typing import Any, Literal, Union
 from lens.base import yaml_text
 from lens.base.errors import BadInput, check_path, check_text
 from lens.base.files import system_fault
+from lens.settings.groups import PLUGINS
 
 CLASSES = ("class_path", "init_args")
 """The keys by which the parser's library is told to import a class and to call it."""
@@ -182,8 +183,10 @@ def _text(value: Any) -> str:
 
 
 def key_of(word: str) -> str:
-    """The setting of a word `--key=value`, without its section."""
-    return word[2:].partition("=")[0].partition(".")[0]
+    """The setting of a word `--key=value`: of a plug-in's own the whole key, of a mapping's part the mapping."""
+    key = word[2:].partition("=")[0]
+    first = key.partition(".")[0]
+    return key if first in PLUGINS else first
 
 
 def gathered(words: list[str], opened: Iterable[str]) -> list[str]:

@@ -31,7 +31,7 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         """The rules of a run."""
-        return cls(settings.adversary, settings.feed, settings.batch_norm)
+        return cls(settings.objective, settings.feed, settings.batch_norm)
 
 
 @dataclasses.dataclass(frozen=True)

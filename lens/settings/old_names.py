@@ -1,0 +1,126 @@
+"""Names of settings that earlier versions had: taken for one version, with a line that says the new one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lens.base import yaml_text
+from lens.base.errors import BadInput
+from lens.base.terminal import say
+from lens.protocols.lookup import key_name
+from lens.settings.groups import OBJECTIVES, PLUGINS, Settings
+
+VERSION = "0.4"
+RENAMED = {old: field.name for field in dataclasses.fields(Settings) if (old := field.metadata["was"])}
+"""Old name → new name, of settings whose values mean the same."""
+LENSES = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
+"""What --lens_encoder called the lenses that are now called by --lens; another value was the encoder of a U-Net."""
+SPLIT = ("adversary", "lens_encoder", "lens_depth")
+"""Settings that several new ones stand for."""
+_told: set[str] = set()
+
+
+def in_words(argv: list[str], chosen: Mapping[str, str]) -> list[str]:
+    """A command line in the new names, each old one told once; `chosen` are the plug-ins that it and its files select."""
+    sections = _sections(chosen)
+    found: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        name, plus = (flag[2:].removesuffix("+"), "+" * flag.endswith("+")) if flag.startswith("--") else ("", "")
+        owner, dot, own = name.partition(".")
+        if name in RENAMED:
+            found.append(f"--{RENAMED[name]}{plus}{equals}{value}")
+            tell(name, f"--{RENAMED[name]}")
+        elif dot and owner in sections and owner not in PLUGINS:
+            found.append(f"--{sections[owner]}.{own}{equals}{value}")
+            tell(name, f"--{sections[owner]}.{own}")
+        elif name in sections and name not in PLUGINS:  # --arrow={size: 0.3}
+            text = value if equals else next(rest, "")
+            own_settings = yaml_text.parse(text)
+            if not isinstance(own_settings, dict):
+                raise BadInput(
+                    f"--{name} is {text!r}: give its settings one by one, as in --{sections[name]}.SETTING VALUE"
+                )
+            found += [f"--{sections[name]}.{key}={json.dumps(one)}" for key, one in own_settings.items()]
+            tell(name, f"--{sections[name]}.SETTING")
+        elif name in SPLIT:
+            new = _split({name: value if equals else next(rest, "")})
+            found += [f"--{key}={'null' if one is None else one}" for key, one in new.items()]
+            tell(name, " ".join(f"--{key} {one}" for key, one in new.items() if one is not None))
+        else:
+            found.append(word)
+    return found
+
+
+def in_settings(
+    plain: Mapping[str, Any], chosen: Mapping[str, str] | None = None, where: str | None = None
+) -> dict[str, Any]:
+    """Settings of a file in the new names; with `where`, the file's name, each old one is told once.
+
+    The section of a selected plug-in (`jigsaw: {permutations: 100}`) becomes settings of its kind (`task.permutations`).
+    """
+    selected = {kind: str(plain.get(kind, default)) for kind, default in PLUGINS.items()} | dict(chosen or {})
+    sections = _sections(selected)
+    found: dict[str, Any] = {}
+    split: dict[str, Any] = {}
+    for key, value in plain.items():
+        owner, dot, own = key.partition(".")
+        if key in RENAMED:
+            new = {RENAMED[key]: value}
+        elif key in SPLIT:
+            split[key] = value
+            continue
+        elif owner in sections and owner not in PLUGINS and (dot or isinstance(value, dict)):
+            new = {f"{sections[owner]}.{name}": one for name, one in ({own: value} if dot else value).items()}
+        elif key in PLUGINS and isinstance(value, dict):  # lens: {depth: 4}
+            new = {f"{key}.{name}": one for name, one in value.items()}
+        else:
+            found[key] = value
+            continue
+        if where is not None and (key not in PLUGINS):
+            tell(f"{where}: {key}", ", ".join(new))
+        found |= new
+    if split:
+        new = _split(split)
+        if where is not None:
+            tell(
+                f"{where}: {', '.join(split)}",
+                ", ".join(f"{key}: {one}" for key, one in new.items() if one is not None),
+            )
+        found = new | found
+    return found
+
+
+def tell(old: str, new: str) -> None:
+    """Say once in this process what an old name is called now."""
+    if old not in _told:
+        _told.add(old)
+        where, colon, name = old.rpartition(": ")
+        shown = f"{where}: {name}" if colon else f"--{old}"
+        say(f"{shown} is {new or 'gone'} since {VERSION}; the old name works for one version")
+
+
+def _sections(chosen: Mapping[str, str]) -> dict[str, str]:
+    """The names by which 0.3 called the settings of the selected plug-ins, each with its kind."""
+    return {key_name(chosen[kind]): kind for kind in ("task", "shortcut") if kind in chosen}
+
+
+def _split(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that `adversary`, `lens_encoder` and `lens_depth` were."""
+    new: dict[str, Any] = {}
+    adversary, encoder = old.get("adversary"), old.get("lens_encoder")
+    if adversary is not None and adversary not in OBJECTIVES:
+        return {"lens": adversary, "objective": None}
+    if "adversary" in old:
+        new["objective"] = adversary
+    if encoder is not None:
+        new["lens"] = LENSES.get(encoder, "unet")
+        if encoder not in LENSES:
+            new["lens.encoder"] = encoder
+    if "lens_depth" in old and encoder != "colour":
+        new["lens.depth"] = old["lens_depth"]
+    return new
