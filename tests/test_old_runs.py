@@ -42,19 +42,27 @@ def old(pictures, tmp_path, monkeypatch):
     return taken
 
 
-def alike(mine, theirs):
+ANSWERED = {"raw", "lensed", "clean", "linear", "knn", "untrained", "pixels"}
+"""Figures that count answers (no task here is without classes)."""
+
+
+def alike(mine, theirs, name=""):
     """Whether figures are those of an older version, which may lack some of today's.
 
-    Where they were made they are the same to the last bit; on another machine they may be rounded otherwise.
+    Where they were made they are the same to the last bit. Another machine rounds otherwise: with vectors of a quarter of the
+    width losses moved by up to 1e-4 of their size and errors by 3e-3, and an answer, of fourteen or more, may be another one.
     """
     if isinstance(theirs, dict):
-        return mine.keys() >= theirs.keys() and all(alike(mine[key], theirs[key]) for key in theirs)
-    return math.isclose(mine, theirs, rel_tol=5e-3, abs_tol=1e-6) if isinstance(theirs, float) else mine == theirs
+        return mine.keys() >= theirs.keys() and all(alike(mine[key], theirs[key], key) for key in theirs)
+    if isinstance(theirs, float):
+        return math.isclose(mine, theirs, rel_tol=5e-3, abs_tol=1 / 14 if name in ANSWERED else 0)
+    return mine == theirs
 
 
 def losses(lines):
-    """The lines of a record without how fast they were."""
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+    """A record's lines without speed, and without gradients' norms, which jump where rounding moves a unit past ReLU's kink."""
+    left_out = {"images_per_second", "extractor_gradient", "lens_gradient"}
+    return [{key: value for key, value in line.items() if key not in left_out} for line in lines]
 
 
 def figures(summary):
@@ -141,7 +149,7 @@ def test_lenses_of_several_versions_are_compared(old, tmp_path, monkeypatch):
         summary = run.summary()
         assert maps["runs"][number]["psnr"] == summary["reconstruction"]["psnr"]
         (own,) = (cell for cell in transfer["cells"] if cell["task"] == cell["lens"] == number)
-        assert alike(own, {key: summary["pretext"][key] for key in ("raw", "lensed")})
+        assert alike(own, {"psnr": summary["reconstruction"]["psnr"], "lensed": summary["pretext"]["lensed"]})
 
 
 def test_a_rival_of_today_is_held_to_an_older_lens(old, tmp_path):
