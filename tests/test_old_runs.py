@@ -6,7 +6,7 @@ import shutil
 
 import old_runs
 import pytest
-from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES
+from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
 
 from lens import figures_compare, probe, train
 from lens.finished import Finished
@@ -157,6 +157,19 @@ def test_a_rival_of_today_is_held_to_an_older_lens(old, tmp_path):
     place = tmp_path / "rival"
     assert train.main([*COMMON, *SOURCES, *FGSM[:-1], str(lens.directory), "--out", str(place)]) == 0
     assert Run.open(place).summary()["match"]["target_mse"] == lens.metrics()[-1]["mse"]
+
+
+def test_a_lens_whose_version_recorded_no_error_says_how_to_hold_a_rival_to_it(old, tmp_path, capsys):
+    lens = old("0.1.0", "lens")
+    place = str(lens.directory)
+    rival = [*COMMON, *ARROW, *FGSM[:-1], place, "--out", str(tmp_path / "rival")]
+    assert train.main(rival) == 2
+    error = capsys.readouterr().err
+    assert "version 0.1.0 did not record the error before rounding" in error
+    assert f"--resume {place} --steps {STEPS + 1}), or give a value, such as its error at 8 bits, 2.54e-05" in error
+    assert not (tmp_path / "rival").exists()
+    assert train.main(["--resume", place, "--steps", str(STEPS + 1)]) == 0
+    assert train.main(rival) == 0
 
 
 def test_a_control_of_today_serves_a_fusion_of_older_runs(old, tmp_path):
