@@ -25,8 +25,15 @@ def target_mse(parsed: Parsed) -> float:
     if isinstance(match, float):
         return match
     run = Run.open(Path(match))
-    found = [line["mse"] for line in run.metrics() if line["kind"] == "val" and line.get("mse")]
-    if run.summary() is None or not found:
+    summary, validated = run.summary(), [line for line in run.metrics() if line["kind"] == "val"]
+    found = [line["mse"] for line in validated if line.get("mse")]
+    if summary is not None and not found and (rounded := [line["psnr"] for line in validated if line.get("psnr")]):
+        raise BadInput(
+            f"--match_mse {match}: version {run.origin()['lens']} did not record the error before rounding, to which a rival "
+            f"is held: train that run a step further (--resume {match} --steps {summary['steps'] + 1}), or give a value, "
+            f"such as its error at 8 bits, {10 ** (-rounded[-1] / 10):.3g}"
+        )
+    if summary is None or not found:
         raise BadInput(
             f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
         )
