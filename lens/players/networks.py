@@ -17,7 +17,7 @@ from lens.base.errors import BadInput, nearest
 from lens.base.files import MEBIBYTE, read_bytes, system_fault, tensors_told
 from lens.operations.grey import keep_grey, without_colour
 from lens.players.full_resolution import ALL_CONV, COLOUR, FULL, SMOOTH, AllConv, ColourMap, FullUnet, Smoothing
-from lens.protocols.task import Question, Task, trait
+from lens.protocols.task import Question, Task
 from lens.settings.groups import LARGEST_SIDE
 
 OWN: dict[str, Callable[[int], nn.Module]] = {FULL: FullUnet, SMOOTH: Smoothing, COLOUR: lambda depth: ColourMap()}
@@ -278,7 +278,7 @@ def build_extractor(
     elif stem == "stride1":
         _unstrided_root(backbone, name)
     head = task.head(_features(backbone, task, name, image_size, flag))
-    return Extractor(backbone, head, task.spatial, separate, trait(task, "head_reads_question"))
+    return Extractor(backbone, head, task.spatial, separate, task.head_reads_question)
 
 
 def _features(backbone: nn.Module, task: Task, name: str, image_size: int, flag: str) -> int:
