@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from typing_extensions import is_protocol  # the standard library's is of Python 3.13
 
 from lens.base.errors import BadInput, nearest
+from lens.base.terminal import say
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -97,7 +100,7 @@ def find(kind: str, key: str) -> type[Any]:
     interface = getattr(importlib.import_module(f"lens.protocols.{kind}"), kind.capitalize())
     if missing := _missing(found[0], interface):
         raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
-    return found[0]
+    return found[0] if is_protocol(interface) else _inheriting(found[0], interface, f"--{kind} {key}")
 
 
 def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:
@@ -109,3 +112,21 @@ def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:
         needed = [name for name in needed if name in interface.__abstractmethods__]
     own = {name for parent in plugin.__mro__ if parent not in interface.__mro__ for name in vars(parent)}
     return [name for name in needed if not name.startswith("_") and name not in own]
+
+
+def _inheriting(plugin: type[Any], base: type[Any], flag: str) -> type[Any]:
+    """The plug-in, or, for one version, one written for 0.3 that has all of `base` but its defaults, with these."""
+    if issubclass(plugin, base):
+        return plugin
+    _say_once(
+        f"{flag}: {plugin.__name__} does not inherit {base.__module__}.{base.__name__}: for one version it is given that "
+        f"class's defaults; write class {plugin.__name__}({base.__name__})"
+    )
+    own = {"__module__": plugin.__module__, "__qualname__": plugin.__qualname__, "__doc__": plugin.__doc__}
+    return types.new_class(plugin.__name__, (plugin, base), exec_body=lambda body: body.update(own))
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """A plug-in is looked up several times by one verb."""
+    say(line)
