@@ -17,7 +17,6 @@ from lens.base.ranks import Ranks, launched, losses_are_told
 from lens.base.stopping import stop_signals
 from lens.base.terminal import Bar, guard, say, say_lines
 from lens.protocols.lookup import key_name
-from lens.protocols.task import trait
 from lens.record.mirror import Mirror
 from lens.record.run import Run
 from lens.settings import agreement
@@ -97,7 +96,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     ranks = Ranks(fabric)
     with phases.timed("reading images"), ranks.first_on_each_node():
         images = experiment.training_images(settings)
-        preferred = trait(parsed.plugins["task"], "defaults").get("steps", DEFAULT_STEPS)
+        preferred = parsed.plugins["task"].defaults.get("steps", DEFAULT_STEPS)
         total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size), preferred)
         probes = load_probes(settings, settings.probes, images)
     splits = images.splits()

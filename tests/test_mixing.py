@@ -15,7 +15,6 @@ from lens.base.draws import Draws, generator, step_seed
 from lens.base.errors import BadInput
 from lens.images.mixing import Mixing
 from lens.protocols.lookup import find, names
-from lens.protocols.task import trait
 from lens.settings.groups import Settings
 from lens.training import trainer
 
@@ -147,7 +146,7 @@ def posed(task):
 
 def bound(name):
     task = find("task", name)()
-    return task.for_classes(["a", "b", "c"]) if trait(task, "answer") else task
+    return task.for_classes(["a", "b", "c"]) if task.answer else task
 
 
 @pytest.mark.parametrize("name", names("task"))

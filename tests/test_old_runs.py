@@ -6,12 +6,12 @@ import shutil
 
 import old_runs
 import pytest
-from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
-
-from lens import figures_compare, pairing, probe, train
 from lens.finished import Finished
 from lens.parsing import parse
 from lens.run import Run
+from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
+
+from lens import figures_compare, pairing, probe, train
 
 EACH = pytest.mark.parametrize(("version", "name"), RUNS)
 SINCE_0_3 = {

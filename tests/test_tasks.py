@@ -9,7 +9,6 @@ from torch import nn
 from lens.base.draws import Draws, generator
 from lens.measuring import evaluate
 from lens.protocols.lookup import find, names
-from lens.protocols.task import trait
 
 SIDE = 32
 
@@ -31,7 +30,7 @@ def batch(task, count=6, seed=0, epoch=0, index=None):
     images = pictures(seed)[index]
     draws = Draws(seed, epoch, index, torch.zeros_like(index)).repeat(task.views)
     views, question = task.pose(images.repeat_interleave(task.views, dim=0), draws)
-    if trait(task, "answer"):  # of a picture: which of four kinds it is
+    if task.answer:  # of a picture: which of four kinds it is
         question["target"] = index.repeat_interleave(task.views) % 4
     return views, question
 
@@ -45,7 +44,7 @@ def tiny_extractor(task):
 
 def made(name, arguments):
     task = find("task", name)(**arguments)
-    return task.for_classes(["a", "b", "c", "d"]) if trait(task, "answer") else task
+    return task.for_classes(["a", "b", "c", "d"]) if task.answer else task
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: "-".join([kind[0], *map(str, kind[1].values())][:2]))
@@ -87,7 +86,7 @@ def test_the_loss_is_one_number_per_example_and_near_log_k_at_the_start(task):
     if task.classes:
         assert task.logits(outputs).shape == (len(loss), task.classes)
         assert loss.mean().item() == pytest.approx(math.log(task.classes), abs=0.35)
-    elif trait(task, "couples"):
+    elif task.couples:
         # Of near embeddings a semi-hard triplet costs between nothing and the margin, mostly nearer to it.
         assert 0.2 * task.margin < loss.mean().item() < task.margin
     else:
@@ -119,7 +118,7 @@ def test_one_batch_can_be_memorised(task):
 
 def test_shuffled_targets_give_chance_on_other_images(task):
     """Of exemplar: no more than an untrained extractor, for which like crops are already near each other."""
-    few = trait(task, "couples") and task.classes is None
+    few = task.couples and task.classes is None
     count, others = (4, 16) if few else (8, 64)
     views, question = batch(task, count=count)
     shuffled = question["target"][torch.randperm(len(question["target"]), generator=generator(0, 0, "shuffle"))]
@@ -130,7 +129,7 @@ def test_shuffled_targets_give_chance_on_other_images(task):
         with torch.no_grad():
             return evaluate._score(task, asked.eval()(task.present(views, question), question), question).mean().item()
 
-    counts = [] if trait(task, "balanced") or not task.classes else [torch.bincount(question["target"])]
+    counts = [] if task.balanced or not task.classes else [torch.bincount(question["target"])]
     chance = evaluate._chance(task, counts)
     bound = right(tiny_extractor(task)) if few else chance
     # Answers about one image come together.

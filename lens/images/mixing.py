@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lens.base.errors import BadInput
-from lens.protocols.task import Question, Task, trait
+from lens.protocols.task import Question, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _partners(rng: np.random.Generator, images: int, views: int) -> np.ndarray:
 
 def _reads_probabilities(task: Task, posed: int, question: Question) -> bool:
     """Whether each view is an example and the task's loss is the cross-entropy to whatever probabilities it is given."""
-    if not task.classes or trait(task, "couples") or trait(task, "head_reads_question"):
+    if not task.classes or task.couples or task.head_reads_question:
         return False
     target = question.get("target")  # None where it is the data's: one a view
     if set(question) - {"target"} or (target is not None and target.shape != (posed,)):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lens.base.draws import Draws
-from lens.protocols.task import Question, Task, WrappedTask, trait
+from lens.protocols.task import Question, Task, WrappedTask
 
 LEAST_DEVIATION = 1 / 255
 """Floor of the standard deviation in standardisation: half a level of 8 bits on [−1, 1]."""
@@ -71,15 +71,13 @@ class ByHand(WrappedTask):
         return self.removal.after(self.task.prepare(images))
 
 
-def by_hand(
-    task: Task, grey: float | None, colour_jitter: float, blur: float, standardise: bool | None
-) -> Task | ByHand:
+def by_hand(task: Task, grey: float | None, colour_jitter: float, blur: float, standardise: bool | None) -> Task:
     """The task with removal by hand; None means what its protocol prescribes (`grey` and `standardise` of the task)."""
     removal = Removal(
-        trait(task, "grey") if grey is None else grey,
+        task.grey if grey is None else grey,
         colour_jitter,
         blur,
-        trait(task, "standardise") if standardise is None else standardise,
+        task.standardise if standardise is None else standardise,
     )
     plain = not (removal.grey or removal.colour_jitter or removal.blur or removal.standardise)
     return task if plain else ByHand(task, removal)

@@ -19,7 +19,7 @@ from lens.measuring.downstream import DEFAULT, Probe, downstream
 from lens.players.experiment import Experiment
 from lens.players.rivals import Rival
 from lens.protocols.lookup import key_name, short_names
-from lens.protocols.task import Question, Task, trait
+from lens.protocols.task import Question, Task
 
 Array = np.ndarray[Any, Any]
 MAP_IMAGES = 1280
@@ -96,7 +96,7 @@ def pretext(
         lens.eval()
     # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
-    share = experiment.ranks.share(index, size if task.classes is None or trait(task, "couples") else 1)
+    share = experiment.ranks.share(index, size if task.classes is None or task.couples else 1)
     for batch in experiment.batches(share, size):
         count = len(batch.index)
 
@@ -118,7 +118,7 @@ def pretext(
         ask("raw", views, question, False, part)
         if other_statistics:
             ask(f"raw{OTHER}", views, question, True, part)
-        if task.classes is not None and not trait(task, "balanced"):
+        if task.classes is not None and not task.balanced:
             answers.append(torch.bincount(question["target"].cpu(), minlength=task.classes))
         for kind in ("", OTHER) if other_statistics else ("",):
             part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
@@ -163,14 +163,14 @@ def _score(task: Task, outputs: Tensor, question: Question) -> Tensor | None:
     """1 for each right answer, 0 for each wrong one (E,); None where a task has neither classes nor a choice of two."""
     if task.classes is not None:
         return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
-    correct = getattr(task, "correct", None)
-    return None if correct is None else correct(outputs, question)
+    chosen: Tensor | None = None if task.correct is None else task.correct(outputs, question)
+    return chosen
 
 
 def _chance(task: Task, counts: list[Tensor]) -> float | None:
     """What knowing nothing gets right: 1/K, the share of the most frequent class, or one of two."""
     if task.classes is None:
-        return 0.5 if hasattr(task, "correct") else None
+        return None if task.correct is None else 0.5
     if not counts:
         return 1 / task.classes
     total = torch.stack(counts).sum(dim=0)

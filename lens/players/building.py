@@ -11,7 +11,7 @@ from lens.base.errors import BadInput, nearest
 from lens.players.extractor import Extractor
 from lens.players.stems import small_stem, unstrided_root
 from lens.players.unreached import freeze_unreached
-from lens.protocols.task import Task, trait
+from lens.protocols.task import Task
 
 NOT_ARGUMENTS = frozenset({
     "model_name", "checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "out_indices",
@@ -59,7 +59,7 @@ def build_extractor(
     elif stem == "stride1":
         unstrided_root(backbone, name)
     head = task.head(_features(backbone, task, name, image_size, flag))
-    return Extractor(backbone, head, task.spatial, separate, trait(task, "head_reads_question"))
+    return Extractor(backbone, head, task.spatial, separate, task.head_reads_question)
 
 
 def _features(backbone: nn.Module, task: Task, name: str, image_size: int, flag: str) -> int:

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning_fabric
 import numpy as np
@@ -39,7 +39,7 @@ from lens.protocols.lens import Lens
 from lens.protocols.lookup import find, key_name
 from lens.protocols.shortcut import Shortcut
 from lens.protocols.source import Listing
-from lens.protocols.task import Question, Task, trait
+from lens.protocols.task import Question, Task
 from lens.settings.groups import LARGEST_SIDE, Settings
 from lens.settings.parsing import Parsed
 
@@ -119,7 +119,7 @@ class Experiment:
     @property
     def by_source(self) -> bool:
         """Whether the answer is an image's source, so that sources count equally, whatever their sizes."""
-        return bool(trait(self.task, "answer") == "source")
+        return self.task.answer == "source"
 
     def held_out(self, split: str) -> np.ndarray[Any, Any]:
         """The images that the task is asked about: of "val" to `eval_images`, of "test" to `test_images`.
@@ -268,7 +268,7 @@ def training_images(settings: Settings) -> data.Images:
     Sources are asked about by the task, or by the fresh classifiers for whom images of several are kept. Raises BadInput
     where sources overlap, or where one that is asked about is too small for it.
     """
-    by_source = trait(find("task", settings.task), "answer") == "source"
+    by_source = find("task", settings.task).answer == "source"
     fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
     by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
     divide.refuse_overlap(settings.sources)
@@ -286,7 +286,7 @@ def training_images(settings: Settings) -> data.Images:
         fresh_fraction=fraction,
         seed=settings.seed,
     )
-    return divide.labelled_only(images) if trait(find("task", settings.task), "answer") == "label" else images
+    return divide.labelled_only(images) if find("task", settings.task).answer == "label" else images
 
 
 def build(
@@ -304,7 +304,7 @@ def build(
     """
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
-    if trait(task, "couples") and (settings.accumulate > 1 or settings.batch_size < 2):
+    if task.couples and (settings.accumulate > 1 or settings.batch_size < 2):
         raise BadInput(
             f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
             f"{settings.accumulate} and --batch_size {settings.batch_size} do not work; give --accumulate 1 and two images or more"
@@ -395,10 +395,10 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
     BadInput where the task needs labels and an image has none, or all images of a split are of such classes.
     """
     answers = None
-    if trait(task, "answer") == "source":
+    if task.answer == "source":
         answers = torch.from_numpy(images.source)
-        task = task.for_classes(images.keys)  # type: ignore[attr-defined]
-    if trait(task, "answer") == "label":
+        task = task.for_classes(images.keys)
+    if task.answer == "label":
         name = key_name(settings.task)
         label, kinds = classes.pooled(images)
         missing = int((label[images.split != divide.UNLABELLED] < 0).sum())
@@ -420,9 +420,9 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
                 )
             label[index[~known[split]]] = -1
         answers = torch.from_numpy(label)
-        task = task.for_classes(kinds)  # type: ignore[attr-defined]
+        task = task.for_classes(kinds)
     treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
-    return cast(Task, treated), answers
+    return treated, answers
 
 
 def _loss_of(extractor: Extractor, task: Task, feed: str, fabric: lightning_fabric.Fabric) -> Loss:

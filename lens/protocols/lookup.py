@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import is_protocol  # the standard library's is of Python 3.13
+
 from lens.base.errors import BadInput, nearest
+from lens.base.terminal import say
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -60,7 +65,8 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def find(kind: str, key: str) -> type[Any]:
     """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
 
-    Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass.
+    Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass or one that
+    lacks what its kind needs.
     """
     if is_file_key(key):
         path = Path(key)
@@ -92,16 +98,35 @@ def find(kind: str, key: str) -> type[Any]:
     if len(found) != 1:
         raise BadInput(f"--{kind} {key}: expected one public dataclass in the file, found {len(found)}")
     interface = getattr(importlib.import_module(f"lens.protocols.{kind}"), kind.capitalize())
-    missing = [name for name in _members(interface) if not hasattr(found[0], name)]
-    if missing:
+    if missing := _missing(found[0], interface):
         raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
-    return found[0]
+    return found[0] if is_protocol(interface) else _inheriting(found[0], interface, f"--{kind} {key}")
 
 
-def _members(protocol: type[Any]) -> list[str]:
-    """The names that a plug-in must have: the protocol's class variables and methods (`logits` only with classes)."""
-    names = [
-        *protocol.__annotations__,
-        *(name for name, member in vars(protocol).items() if inspect.isfunction(member)),
-    ]
-    return [name for name in names if not name.startswith("_") and name != "logits"]
+def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:
+    """What a plug-in must have itself and has not: a protocol's variables and methods, a base class's abstract methods."""
+    needed = [name for name, member in vars(interface).items() if inspect.isfunction(member)]
+    if is_protocol(interface):
+        needed = [*interface.__annotations__, *needed]
+    else:
+        needed = [name for name in needed if name in interface.__abstractmethods__]
+    own = {name for parent in plugin.__mro__ if parent not in interface.__mro__ for name in vars(parent)}
+    return [name for name in needed if not name.startswith("_") and name not in own]
+
+
+def _inheriting(plugin: type[Any], base: type[Any], flag: str) -> type[Any]:
+    """The plug-in, or, for one version, one written for 0.3 that has all of `base` but its defaults, with these."""
+    if issubclass(plugin, base):
+        return plugin
+    _say_once(
+        f"{flag}: {plugin.__name__} does not inherit {base.__module__}.{base.__name__}: for one version it is given that "
+        f"class's defaults; write class {plugin.__name__}({base.__name__})"
+    )
+    own = {"__module__": plugin.__module__, "__qualname__": plugin.__qualname__, "__doc__": plugin.__doc__}
+    return types.new_class(plugin.__name__, (plugin, base), exec_body=lambda body: body.update(own))
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """A plug-in is looked up several times by one verb."""
+    say(line)

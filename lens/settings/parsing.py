@@ -18,7 +18,6 @@ from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
 from lens.base.terminal import fitting, only_stdout_fails, put
 from lens.protocols.lookup import find, first_docstring_line, folder_of, is_file_key, key_name, names, summary_line
-from lens.protocols.task import trait
 from lens.settings import agreement, idle, old_names, words
 from lens.settings.groups import PLUGINS, Settings, as_list, default_of
 
@@ -252,7 +251,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     if asked:
         put(yaml_text.dump(plain))
         raise SystemExit(0)
-    if trait(made["task"], "answer") == "source" and settings.source_count < 2:
+    if made["task"].answer == "source" and settings.source_count < 2:
         raise BadInput(
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
             f"{settings.sources[0]}: give two or more, or cut it with --split_sources 2"
@@ -311,7 +310,7 @@ def _without(flag: str, argv: list[str]) -> tuple[list[str], bool]:
 
 def _preferred(task: type[Any]) -> dict[str, Any]:
     """The defaults of a task. How many steps is the default of the default: --epochs may say it instead (`train.total_steps`)."""
-    return {k: v for k, v in trait(task, "defaults").items() if k != "steps"}
+    return {k: v for k, v in task.defaults.items() if k != "steps"}
 
 
 def _add_settings(parser: _Parser, settings: type[Any], section: str | None) -> list[str]:
@@ -382,7 +381,7 @@ def _default_objective(task: Any, fields: dict[str, Any]) -> str:
     """
     if task.classes is None:
         return "full"
-    of_sources = trait(task, "answer") == "source"
+    of_sources = task.answer == "source"
     sources = fields["split_sources"] or len(as_list(fields["data"]))
     return "uniform" if of_sources and sources == 2 else "least_likely"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
-from lens.protocols.task import Question
+from lens.protocols.task import Question, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class OfData:
+class OfData(Task):
     """Cross-entropy on one linear layer; the classes, and each image's own, come from the data."""
 
-    views: ClassVar[int] = 1
-    spatial: ClassVar[bool] = False
-
-    classes: int = dataclasses.field(init=False, default=0)
+    classes: int = dataclasses.field(init=False, default=0)  # type: ignore[misc]  # those of the data
 
     def for_classes(self, names: list[str]) -> Self:
         """The task for data with these classes."""
@@ -52,7 +49,3 @@ class OfData:
         from torch.nn import functional
 
         return functional.cross_entropy(outputs, question["target"], reduction="none")
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """The head's outputs are the logits (V, K)."""
-        return outputs

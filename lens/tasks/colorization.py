@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lens.base.errors import check_number
-from lens.protocols.task import Question, nearer
+from lens.protocols.task import Question, Task, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +19,7 @@ SCALE = 110.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Colorization:
+class Colorization(Task):
     """Colourisation (Zhang, Isola, Efros 2016): from L of CIE Lab to ab, on a grid of a quarter of the side.
 
     At 224 px the grid has 56 cells a side, at 96 px 24, at 32 px 8. `regression` is their L2 loss (equation 1), for small
@@ -29,7 +29,6 @@ class Colorization:
     The lens edits the colour image, the extractor sees its L in three channels, the answer comes from the raw image.
     """
 
-    views: ClassVar[int] = 1
     spatial: ClassVar[bool] = True
     head_reads_question: ClassVar[bool] = True
     balanced: ClassVar[bool] = False
@@ -43,12 +42,12 @@ class Colorization:
         check_number("colorization.hidden", self.hidden, low=1)
 
     @property
-    def classes(self) -> int | None:
+    def classes(self) -> int | None:  # type: ignore[override]
         """K, the number of bins, or None under regression."""
         return len(_bins()) if self.target == "bins" else None
 
     @property
-    def couples(self) -> bool:
+    def couples(self) -> bool:  # type: ignore[override]
         """Whether examples share a loss: the bins' frequencies are the batch's."""
         return self.target == "bins"
 
@@ -96,10 +95,6 @@ class Colorization:
         weight = 1 / (0.5 * share + 0.5 / self.classes)
         weight = weight / (share * weight).sum()  # its mean over the batch is 1
         return functional.cross_entropy(outputs, target, reduction="none") * weight[target]
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """The head's outputs are the logits (V·h·w, K), under `bins`."""
-        return outputs
 
     def correct(self, outputs: Tensor, question: Question) -> Tensor:
         """Under regression: are the colours nearer to this image's than to the next one's in the batch? (V,): 1, 0, 0.5.

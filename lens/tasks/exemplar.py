@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lens.base.errors import check_number
-from lens.protocols.task import Question, nearer
+from lens.protocols.task import Question, Task, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exemplar:
+class Exemplar(Task):
     """Exemplar as Kolesnikov, Zhai, Beyer (2019): 8 inception crops of each image, semi-hard triplet loss, margin 0.5.
 
     A view is a crop at the image's size: area 0.05–1, aspect 3/4–4/3, flip, brightness ±32/255, saturation 0.5–1.5; greyed
@@ -26,8 +26,6 @@ class Exemplar:
     """
 
     views: ClassVar[int] = 8
-    spatial: ClassVar[bool] = False
-    classes: ClassVar[int | None] = None
     couples: ClassVar[bool] = True
     grey: ClassVar[float] = 0.66
     standardise: ClassVar[bool] = True

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from lens.base.errors import BadInput, check_number
-from lens.protocols.task import Question, nearer
+from lens.protocols.task import Question, Task, nearer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Inpainting:
+class Inpainting(Task):
     """Context encoders' reconstruction loss (Pathak et al. 2016, section 3.2; no discriminator here).
 
     A square of half the side (112 px at 224, 48 at 96, 16 at 32) is hidden in mid-grey after the lens, at a random place.
     Predicted are its colours on a coarse grid of `cells` × `cells`, on the scale of [−1, 1], from the raw image.
     """
 
-    views: ClassVar[int] = 1
     spatial: ClassVar[bool] = True
-    classes: ClassVar[int | None] = None
 
     size: float = 0.5
     """Side of the hidden square in shares of the image's, above 0 and below 1."""

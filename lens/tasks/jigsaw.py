@@ -7,7 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lens.base.errors import check_number
-from lens.protocols.task import Question
+from lens.protocols.task import Question, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ MOST = 504
 
 
 @dataclasses.dataclass(frozen=True)
-class Jigsaw:
+class Jigsaw(Task):
     """Jigsaw as Kolesnikov, Zhai, Beyer (2019): the patches of relative_patch, 8 of 100 permutations shown of each image.
 
     The geometry, greying and standardisation are those of `relative_patch`: at 255 px cells of 85 px, patches of 64,
@@ -28,8 +28,6 @@ class Jigsaw:
     embedded once, however many permutations show it.
     """
 
-    views: ClassVar[int] = 1
-    spatial: ClassVar[bool] = False
     head_reads_question: ClassVar[bool] = True
     grey: ClassVar[float] = 0.66
     standardise: ClassVar[bool] = True
@@ -54,7 +52,7 @@ class Jigsaw:
         check_number("jigsaw.hidden", self.hidden, low=1)
 
     @property
-    def classes(self) -> int:
+    def classes(self) -> int:  # type: ignore[override]
         """K, the number of permutations."""
         return self.permutations
 
@@ -93,10 +91,6 @@ class Jigsaw:
         from torch.nn import functional
 
         return functional.cross_entropy(outputs, question["target"], reduction="none")
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """The head's outputs are the logits (V·S, K)."""
-        return outputs
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from lens.base.errors import check_number
-from lens.protocols.task import Question
+from lens.protocols.task import Question, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class RelativePatch:
+class RelativePatch(Task):
     """Relative patch location as Kolesnikov, Zhai, Beyer (2019): all eight (centre, neighbour) pairs of each image.
 
     At 255 px (cut from 292): cells of 85 px, patches of 64, jitter 21. The same proportions elsewhere: at 96 px cells of
@@ -24,8 +24,6 @@ class RelativePatch:
     `--grey` and `--standardise` say otherwise. `--extractor_stem stride1` is the published extractor's root.
     """
 
-    views: ClassVar[int] = 1
-    spatial: ClassVar[bool] = False
     classes: ClassVar[int | None] = 8
     grey: ClassVar[float] = 0.66
     standardise: ClassVar[bool] = True
@@ -77,7 +75,3 @@ class RelativePatch:
         from torch.nn import functional
 
         return functional.cross_entropy(outputs, question["target"], reduction="none")
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """The head's outputs are the logits (V·8, 8)."""
-        return outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols.task import Question
+from lens.protocols.task import Question, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rotation:
+class Rotation(Task):
     """Rotation as Kolesnikov, Zhai, Beyer (2019, section 4): all four turns of each image, cross-entropy over 4.
 
     The image is square before it is turned: a turned rectangle grows black bars, and the bars alone give the answer.
     """
 
     views: ClassVar[int] = 4
-    spatial: ClassVar[bool] = False
     classes: ClassVar[int | None] = 4
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
@@ -54,10 +53,6 @@ class Rotation:
         from torch.nn import functional
 
         return functional.cross_entropy(outputs, question["target"], reduction="none")
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """The head's outputs are the logits (V, 4)."""
-        return outputs
 
 
 def _is(turn_V: Tensor, value: int) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 
@@ -13,7 +12,6 @@ from lens.base.errors import BadInput
 from lens.images import data
 from lens.players.experiment import Experiment
 from lens.players.lens import LearnedLens
-from lens.protocols.task import Task, trait
 from lens.training.coupled import Coupled
 from lens.training.step import Rules, extractor_losses
 
@@ -34,8 +32,8 @@ def rehearse(players: Experiment) -> None:
             f"--shuffle_targets takes the answers of other images of a batch and each of {players.ranks.world} processes has "
             f"{mine}: give --batch_size {ENOUGH * players.ranks.world} or more"
         )
-    if trait(task, "couples") and players.ranks.world > 1:
-        task = cast(Task, Coupled(task, players.ranks))
+    if task.couples and players.ranks.world > 1:
+        task = Coupled(task, players.ranks)
     index = players.images.indices("train")[: min(mine // settings.accumulate, ENOUGH)]
     extractor = copy.deepcopy(players.extractor).train()
     device = players.fabric.device

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lens.players.objectives import adversarial_loss
-from lens.protocols.task import Question, Task, trait
+from lens.protocols.task import Question, Task
 from lens.settings.groups import Settings
 
 Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
@@ -66,7 +66,7 @@ def extractor_losses(
         raw_outputs = extractor(task.present(views, question), question, lensed=False)
         outputs = extractor(lensed_input, question, lensed=True)
     else:
-        asks = trait(task, "head_reads_question")
+        asks = task.head_reads_question
         twice = {name: torch.cat([value, value]) for name, value in question.items()} if asks else None
         raw_outputs, outputs = extractor(torch.cat([task.present(views, question), lensed_input]), twice).chunk(2)
     return (task.loss(raw_outputs, question).mean() + task.loss(outputs, question).mean()) / 2, outputs

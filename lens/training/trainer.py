@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from lens.players.lens import LearnedLens
 from lens.players.rivals import Rival
 from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
-from lens.protocols.task import Task, trait
 from lens.record.run import Run
 from lens.training.coupled import Coupled
 from lens.training.step import (
@@ -45,8 +44,8 @@ class Trainer:
         settings = players.settings
         self.players, self.settings, self.total = players, settings, total
         self.fabric, self.ranks = players.fabric, players.ranks
-        couples = trait(players.task, "couples") and self.ranks.world > 1
-        self.task = cast(Task, Coupled(players.task, self.ranks)) if couples else players.task
+        couples = players.task.couples and self.ranks.world > 1
+        self.task = Coupled(players.task, self.ranks) if couples else players.task
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
