@@ -116,7 +116,7 @@ def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     from lens.base.draws import EVALUATION
     from lens.images import data
     from lens.images.augment import centre
-    from lens.measuring import measure
+    from lens.operations import quality
     from lens.players import experiment, networks
     from lens.record.run import Run
     from lens.settings.parsing import parse
@@ -132,7 +132,7 @@ def cue_left(run: Path, images: int = 512) -> dict[str, list[float]]:
     planted = [parsed.plugins["shortcut"].plant(clean, torch.full((len(clean),), k / 4), draws) for k in range(4)]
     with torch.no_grad():
         lensed = torch.cat(
-            [measure.to_8_bits(players.lens(part.to(players.fabric.device))).cpu() for part in planted[0].split(128)]
+            [quality.to_8_bits(players.lens(part.to(players.fabric.device))).cpu() for part in planted[0].split(128)]
         )
     return {
         name: [float(((shown - clean) * (p - clean)).sum() / (p - clean).square().sum()) for p in planted]

@@ -14,7 +14,7 @@ from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.images import data
-from lens.measuring import evaluate, measure
+from lens.measuring import evaluate, proportions
 from lens.measuring.downstream import load_probes
 from lens.players import experiment
 from lens.protocols.lookup import find
@@ -101,7 +101,8 @@ def test_measurements_are_means_over_the_sources(sources):
     weight = len(index) / (2 * sizes[source])
     assert found["raw"] == pytest.approx((weight * result.score["raw"]).sum() / weight.sum())
     assert (
-        found["raw_ci"] == measure.balanced_accuracy(result.score["raw"], np.ones(len(index)), source, result.group)[1]
+        found["raw_ci"]
+        == proportions.balanced_accuracy(result.score["raw"], np.ones(len(index)), source, result.group)[1]
     )
     low, high = found["gap_ci"]
     assert low < found["gap"] < high

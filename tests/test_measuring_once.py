@@ -12,7 +12,7 @@ from lens import train
 from lens.base.phases import Phases
 from lens.base.ranks import Ranks
 from lens.figures import run as figures
-from lens.measuring import downstream, evaluate
+from lens.measuring import downstream, evaluate, features
 from lens.players import experiment
 from lens.settings.parsing import parse
 
@@ -125,10 +125,10 @@ def test_a_table_shows_the_planted_psnr_where_it_is_another():
 def test_readers_of_one_pass_read_what_each_alone_would(players):
     index = players.images.indices("train")
     other = downstream.untrained_extractor(players)
-    readers = {"a": downstream.of_extractor(players, players.extractor), "b": downstream.of_extractor(players, other)}
-    together = downstream.features(players, readers | {"pixels": downstream.pixels}, players.images, index)
+    readers = {"a": features.of_extractor(players, players.extractor), "b": features.of_extractor(players, other)}
+    together = features.read(players, readers | {"pixels": features.pixels}, players.images, index)
     for name, reader in readers.items():
-        alone = downstream.features(players, {"": reader}, players.images, index)[""]
+        alone = features.read(players, {"": reader}, players.images, index)[""]
         assert np.array_equal(together[name], alone)
     assert not np.array_equal(together["a"], together["b"])
     assert together["pixels"].shape == (len(index), 432)
@@ -151,10 +151,10 @@ def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass
         assert np.allclose(found.loss[kind + evaluate.OTHER], slow.loss[kind])
         assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
     assert not np.allclose(found.loss["raw"], found.loss["raw" + evaluate.OTHER])
-    readers = {own: downstream.of_extractor(players, players.extractor, own) for own in (False, True)}
-    both = downstream.features(players, readers, players.images, index)
+    readers = {own: features.of_extractor(players, players.extractor, own) for own in (False, True)}
+    both = features.read(players, readers, players.images, index)
     with players.extractor.statistics(True):
-        swapped = downstream.features(players, {"": readers[False]}, players.images, index)[""]
+        swapped = features.read(players, {"": readers[False]}, players.images, index)[""]
     assert np.array_equal(both[True], swapped)
     assert not np.allclose(both[False], both[True])
 

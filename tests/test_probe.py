@@ -17,7 +17,7 @@ from lens import probe, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.figures import run as figures
-from lens.measuring import feature_store, fusion, layers, linear, measure
+from lens.measuring import feature_store, fusion, knn, layers, linear
 from lens.measuring.downstream import Probe, merge_downstream
 from lens.players import experiment, finished, networks
 
@@ -79,7 +79,7 @@ def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
         (correct, _), (again, _) = (linear.fit(x, labels, 0, how)[method] for x in (features, stored))
         assert abs(correct.mean() - again.mean()) <= 0.01, method
         assert correct.mean() > 0.7
-    assert abs(measure.knn_probe(features, labels).mean() - measure.knn_probe(stored, labels).mean()) <= 0.01
+    assert abs(knn.probe(features, labels).mean() - knn.probe(stored, labels).mean()) <= 0.01
 
 
 def test_a_test_label_that_training_lacks_is_never_right():

@@ -382,7 +382,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
     import timm
 
-    from lens.measuring import downstream
+    from lens.measuring import features
     from lens.players import experiment
     from lens.settings.parsing import parse
 
@@ -391,8 +391,8 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
-    readers = {"": downstream.of_extractor(players, players.extractor)}
-    got = downstream.features(players, readers, images, index)[""]
+    readers = {"": features.of_extractor(players, players.extractor)}
+    got = features.read(players, readers, images, index)[""]
     backbone = timm.create_model(
         "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
     ).eval()

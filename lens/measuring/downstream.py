@@ -3,94 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from lens.base.errors import BadInput
 from lens.base.phases import Phases
 from lens.base.terminal import Bar, printable, say
 from lens.images import classes, data
-from lens.images.augment import centre
-from lens.images.cache import default_cache_dir
 from lens.images.data import some
 from lens.images.decoding import levels_of, unlike
 from lens.images.splits import SPLITS
 from lens.images.unseen import without_learnt
-from lens.measuring import feature_store, layers, linear, measure
+from lens.measuring import features, knn, layers, linear, proportions
 from lens.players import networks
 from lens.players.experiment import Experiment, load_images, new_extractor
 from lens.settings.groups import Settings
 
 Array = np.ndarray[Any, Any]
 DEFAULT = linear.How()
-
-
-Reader = Callable[[Tensor, Tensor], Tensor]
-"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
-
-
-def of_extractor(
-    experiment: Experiment,
-    extractor: networks.Extractor,
-    lensed_statistics: bool = False,
-    read: Callable[[Tensor], Tensor] | None = None,
-) -> Reader:
-    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
-    read = read or extractor.features
-
-    def rows(images: Tensor, inputs: Tensor) -> Tensor:
-        extractor.eval()
-        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
-            return measure.pooled(read(inputs).float(), len(images))
-
-    return rows
-
-
-def pixels(images: Tensor, inputs: Tensor) -> Tensor:
-    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
-    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
-
-
-@torch.no_grad()
-def features(
-    experiment: Experiment,
-    readers: Mapping[str, Reader],
-    images: data.Images,
-    index: Array,
-    read: Callable[[int], None] = lambda more: None,
-) -> dict[str, Array]:
-    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
-
-    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
-    them all, in the index's order, and the others nothing (0, 0). `read` is told how many more images are read.
-    """
-    kind = next(experiment.extractor.parameters()).dtype
-
-    def batches() -> Iterator[dict[str, Array]]:
-        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            centred = centre(batch.images, experiment.settings.image_size)
-            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
-            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
-            read(len(batch.index) * experiment.ranks.world)
-
-    if experiment.ranks.world == 1:
-        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
-    gathered = experiment.ranks.collect(list(batches()))
-    nothing = np.zeros((0, 0))
-    if not gathered:
-        return dict.fromkeys(readers, nothing)
-    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where decoded images are kept, and features while they are probed."""
-    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
 
 
 def probe_splits(
@@ -157,22 +90,24 @@ def downstream(
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
     readers = {
-        "linear": of_extractor(experiment, experiment.extractor),
-        "untrained": of_extractor(experiment, untrained := untrained_extractor(experiment)),
-        "pixels": pixels,
+        "linear": features.of_extractor(experiment, experiment.extractor),
+        "untrained": features.of_extractor(experiment, untrained := untrained_extractor(experiment)),
+        "pixels": features.pixels,
     }
     if experiment.lensed_statistics_only and experiment.extractor.norms:
-        readers["linear_lensed_statistics"] = of_extractor(experiment, experiment.extractor, lensed_statistics=True)
+        readers["linear_lensed_statistics"] = features.of_extractor(
+            experiment, experiment.extractor, lensed_statistics=True
+        )
     inner: list[layers.Reader] = []
     if layer:
         names = layers.choose(experiment.extractor.backbone, list(layer), settings.extractor)
         for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
             inner.append(layers.Reader(extractor.backbone, names))
-            readers[name] = of_extractor(experiment, extractor, read=inner[-1])
+            readers[name] = features.of_extractor(experiment, extractor, read=inner[-1])
     found: dict[str, dict[str, Array]] = {name: {} for name in readers}
     with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
         for split, index in splits.items():
-            for name, rows in features(experiment, readers, images, index, bar.add).items():
+            for name, rows in features.read(experiment, readers, images, index, bar.add).items():
                 found[name][split] = rows
     # Every rank takes its share of the features; the probes are fitted on rank 0.
     if not experiment.ranks.writes:
@@ -183,7 +118,7 @@ def downstream(
         fits = linear.fit(rows, labels, settings.seed, how, bar.add)
         for method, (correct, went) in fits.items():
             key = linear.keyed(name, method)
-            into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
+            into[key], into[f"{key}_ci"] = proportions.proportion(correct.astype(float), ones, group)
             into[f"val_{key}"] = went["validation"]
         return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
 
@@ -192,9 +127,9 @@ def downstream(
     total = (len(plain) + 2 * len(columns)) * how.fits
     with phases.timed("probes"), Bar("fitting probes", total, "fits") as bar:
         fit = fitted(result, "linear", found["linear"])
-        nearest = measure.knn_probe(found["linear"], labels, how.device)
-        result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
-        result["val_knn"] = float(measure.knn_probe(found["linear"], labels, how.device, "val").mean())
+        nearest = knn.probe(found["linear"], labels, how.device)
+        result["knn"], result["knn_ci"] = proportions.proportion(nearest.astype(float), ones, group)
+        result["val_knn"] = float(knn.probe(found["linear"], labels, how.device, "val").mean())
         for name in plain[1:]:
             fitted(result, name, found[name])
         for name, mine in columns.items():
@@ -202,7 +137,7 @@ def downstream(
             part |= fitted(part, "linear", {split: x[:, mine] for split, x in found["layers"].items()})
             fitted(part, "untrained", {split: x[:, mine] for split, x in found["layers untrained"].items()})
             result.setdefault("layers", {})[name] = part
-    result["chance"] = measure.chance(labels["test"])
+    result["chance"] = proportions.chance(labels["test"])
     return result | sizes | fit
 
 

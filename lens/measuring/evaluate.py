@@ -14,8 +14,9 @@ from lens.base.draws import generator
 from lens.base.intervals import Interval
 from lens.base.phases import Phases
 from lens.base.terminal import Bar
-from lens.measuring import linear, measure
+from lens.measuring import linear, proportions, resampling
 from lens.measuring.downstream import DEFAULT, Probe, downstream
+from lens.operations import quality
 from lens.players.experiment import Experiment
 from lens.players.rivals import Rival
 from lens.protocols.lookup import short_names
@@ -61,12 +62,12 @@ class Pretext:
     def proportion(self, correct: Array) -> tuple[float, Interval]:
         """The accuracy and its 95 % interval."""
         if self.source is None:
-            return measure.proportion(correct, self.count, self.group)
-        return measure.balanced_accuracy(correct, self.count, self.source, self.group)
+            return proportions.proportion(correct, self.count, self.group)
+        return proportions.balanced_accuracy(correct, self.count, self.source, self.group)
 
     def bootstrap(self, values: Array, seed: int) -> Interval:
         """The 95 % interval of the mean of the images' values a count."""
-        return measure.bootstrap(values, self.count, self.group, seed, stratum=self.source)
+        return resampling.bootstrap(values, self.count, self.group, seed, stratum=self.source)
 
 
 @torch.no_grad()
@@ -131,13 +132,13 @@ def pretext(
         if lens is not None:
             exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
-            lensed = measure.to_8_bits(exact)
+            lensed = quality.to_8_bits(exact)
             ask("lensed", lensed, question, lensed_statistics, part)
             error = (lensed - views).square().mean(dim=(1, 2, 3))
             part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
             part["planted"] = per_image(carriers.float())
             if with_ssim:
-                part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
+                part["ssim"] = per_image(quality.ssim(views.contiguous(), lensed.contiguous()))
             if edits is not None:
                 edits.add(batch.index, clean_views, views, exact, quiet)
         parts.append({name: value.cpu() for name, value in part.items()})
@@ -242,11 +243,11 @@ def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
         sums.append(("_planted", result.planted_squared_error, result.planted_views))
     for which, error, views in sums:
         mse = float(error.sum() / views.sum())
-        mse_ci = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
+        mse_ci = resampling.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
         found |= {f"mse{which}": mse, f"mse{which}_ci": mse_ci}
-        found |= {f"psnr{which}": measure.psnr(mse), f"psnr{which}_ci": measure.psnr_interval(mse_ci)}
+        found |= {f"psnr{which}": quality.psnr(mse), f"psnr{which}_ci": resampling.psnr_interval(mse_ci)}
     found["ssim"] = float(result.ssim.sum() / every.sum())
-    found["ssim_ci"] = measure.bootstrap(result.ssim, every, result.group, seed)
+    found["ssim_ci"] = resampling.bootstrap(result.ssim, every, result.group, seed)
     return found
 
 
@@ -271,7 +272,7 @@ class Edits:
         What was lensed, and the same without noise (`quiet`), is taken at 8 bits.
         """
         clean, planted, lensed, quiet = (x[:: self.experiment.task.views] for x in (clean, planted, lensed, quiet))
-        lensed, quiet = measure.to_8_bits(lensed), measure.to_8_bits(quiet)
+        lensed, quiet = quality.to_8_bits(lensed), quality.to_8_bits(quiet)
         numbers = index.cpu().numpy()
         mine = torch.from_numpy(np.flatnonzero(np.isin(numbers, self.chosen))).to(planted.device)
         if not len(mine):
@@ -283,8 +284,7 @@ class Edits:
             if number in self.place:
                 named = {"clean": clean, "original": planted, "lensed": lensed}
                 self.pictures[self.place[number]] = {
-                    name: (views[row].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-                    for name, views in named.items()
+                    name: quality.pixels(views[row : row + 1])[0] for name, views in named.items()
                 }
 
     def arrays(self) -> dict[str, Array]:

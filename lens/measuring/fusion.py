@@ -14,8 +14,8 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import classes
-from lens.measuring import feature_store, linear, measure
-from lens.measuring.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
+from lens.measuring import feature_store, features, linear, proportions, resampling
+from lens.measuring.downstream import Array, Probe, probe_splits
 from lens.players.experiment import Experiment
 from lens.players.finished import Finished
 from lens.settings import agreement, idle
@@ -88,11 +88,11 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
-    folder = cache_folder(settings)
+    folder = features.cache_folder(settings)
 
     def read(players: Experiment) -> dict[str, Array]:
-        readers = {"": of_extractor(players, players.extractor)}
-        return {s: features(players, readers, probe.images, index)[""] for s, index in splits.items()}
+        readers = {"": features.of_extractor(players, players.extractor)}
+        return {s: features.read(players, readers, probe.images, index)[""] for s, index in splits.items()}
 
     def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
         return {split: feature_store.joined(first[split], second[split], folder) for split in splits}
@@ -105,7 +105,7 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
         for method, (right, fit) in linear.fit(found, labels, settings.seed, how).items():
             correct[what, method] = right.astype(float)
             key = linear.keyed(what, method)
-            part[key], part[f"{key}_ci"] = measure.proportion(correct[what, method], ones, group)
+            part[key], part[f"{key}_ci"] = proportions.proportion(correct[what, method], ones, group)
             part[linear.keyed(f"{what}_fit", method)] = fit
 
     run, other = read(trio.run), read(trio.other)
@@ -118,5 +118,5 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
         gain = correct["fused", method] - correct["control", method]
         key = linear.keyed("gain", method)
         part[key] = float(gain.mean())
-        part[f"{key}_ci"] = measure.bootstrap(gain, ones, group, settings.seed)
-    return {"source": probe.key, "chance": measure.chance(labels["test"]), **sizes, "fusion": {name: part}}
+        part[f"{key}_ci"] = resampling.bootstrap(gain, ones, group, settings.seed)
+    return {"source": probe.key, "chance": proportions.chance(labels["test"]), **sizes, "fusion": {name: part}}

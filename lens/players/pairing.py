@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lens.base.errors import BadInput, check_number
+from lens.operations.quality import mse_of
 from lens.protocols.lookup import key_name
 from lens.record.run import Run
 from lens.settings import agreement
@@ -22,7 +23,7 @@ def target_mse(parsed: Parsed) -> float:
     match = settings.match_mse
     if match is None:
         assert settings.steered_psnr is not None
-        return float(10 ** (-settings.steered_psnr / 10))
+        return mse_of(settings.steered_psnr)
     if isinstance(match, float):
         return match
     run = Run.open(Path(match))

@@ -11,9 +11,11 @@ import torch
 from lens.base.terminal import say
 from lens.images import classes
 from lens.images.augment import centre
-from lens.measuring import fresh, linear, measure
-from lens.measuring.downstream import Probe, cache_folder, probe_splits, untrained_extractor
+from lens.measuring import fresh, linear, proportions, resampling
+from lens.measuring.downstream import Probe, probe_splits, untrained_extractor
 from lens.measuring.feature_store import gathered
+from lens.measuring.features import cache_folder, pooled
+from lens.operations import quality
 from lens.players.experiment import Experiment
 from lens.players.networks import Extractor
 from lens.proving.shown import Shown, rows_of, some_of, stored
@@ -62,13 +64,13 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int
         "raw": float(mean["raw"].mean()),
         "lensed": float(mean["lensed"].mean()),
         "cost": float((mean["raw"] - mean["lensed"]).mean()),
-        "cost_ci": measure.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "cost_ci": resampling.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
         "val_raw": validation["raw"],
         "val_lensed": validation["lensed"],
         "val_cost": validation["raw"] - validation["lensed"],
         "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
         "plateau": plateau,
-        "chance": measure.chance(test.label),
+        "chance": proportions.chance(test.label),
     }
 
 
@@ -97,7 +99,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
         def batches(index: Array) -> Iterator[dict[str, Array]]:
             for batch in players.batches(index, 256, images):
                 before = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
-                after = measure.to_8_bits(players.lensed(before, {}, players.draws(batch)))
+                after = quality.to_8_bits(players.lensed(before, {}, players.draws(batch)))
                 change.append((after - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
                 yield {"raw": rows_of(before), "lensed": rows_of(after)}
 
@@ -107,7 +109,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
     label = classes.of_source(images, probe.source)
     labels = {split: label[index] for split, index in splits.items()}
     accuracies = _linear(players, raw, lensed, labels, images.group[splits["test"]])
-    return accuracies | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
+    return accuracies | {"psnr": quality.psnr(float(np.concatenate(change).mean())), "source": probe.key}
 
 
 def _linear(
@@ -125,9 +127,9 @@ def _linear(
         read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
         how = linear.How(device=players.fabric.device)
         correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
-        found[name], found[f"{name}_ci"] = measure.proportion(correct.astype(float), np.ones(len(group)), group)
+        found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
         found[f"val_{name}"] = went["validation"]
-    return found | {"chance": measure.chance(labels["test"])}
+    return found | {"chance": proportions.chance(labels["test"])}
 
 
 @torch.no_grad()
@@ -141,6 +143,6 @@ def _features(players: Experiment, extractor: Extractor, images: Array, lensed_s
             inputs = players.task.prepare(rows.permute(0, 3, 1, 2).float() / 255)
             inputs = inputs.to(next(extractor.parameters()).dtype)
             with players.fabric.autocast(), extractor.statistics(lensed_statistics):
-                yield measure.pooled(extractor.features(inputs).float(), len(rows)).cpu().numpy()
+                yield pooled(extractor.features(inputs).float(), len(rows)).cpu().numpy()
 
     return gathered(batches(), len(images), cache_folder(players.settings))

@@ -12,9 +12,10 @@ from lens.base.errors import BadInput
 from lens.base.intervals import Interval, mapped, too_few
 from lens.base.terminal import Bar
 from lens.images import classes
-from lens.measuring import fresh, measure
+from lens.measuring import fresh, proportions, resampling
 from lens.measuring.downstream import Probe, merge_downstream
 from lens.measuring.fresh import Judged, Recipe
+from lens.operations.quality import psnr
 from lens.players.experiment import Experiment
 from lens.protocols.lookup import key_name, short_names
 from lens.proving import cost
@@ -153,7 +154,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
         for name in players.settings.judges
     }
     best = max((one for judges in every.values() for one in judges), key=lambda one: (one.validation, -one.loss))
-    accuracy, interval = measure.balanced_accuracy(
+    accuracy, interval = proportions.balanced_accuracy(
         (best.answers == truth).astype(float), np.ones(len(truth)), truth, group
     )
     chance = 1 / len(players.images.keys)
@@ -189,7 +190,7 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> dict[str, An
         extractor.use_lensed_statistics()
     found = fresh.judged(players, ADVERSARY, 0, pictures, players.settings.seed, "lensed", model=extractor)
     right = (found.answers == sets["test"].source).astype(float)
-    reads, interval = measure.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
+    reads, interval = proportions.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
     return {"adversary": reads, "adversary_ci": interval, "val_adversary": found.validation}
 
 
@@ -206,7 +207,7 @@ def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int
     difference = each["raw"] - each["lensed"]
     ones = np.ones(len(difference))
     fall = float(np.mean([difference[test.source == k].mean() for k in np.unique(test.source)]))
-    return fall, measure.bootstrap(difference, ones, test.group, seed, stratum=test.source)
+    return fall, resampling.bootstrap(difference, ones, test.group, seed, stratum=test.source)
 
 
 def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:
@@ -300,9 +301,9 @@ def quality(test: Shown, seed: int) -> dict[str, Any]:
     None where nothing changed (it would be infinite); `psnr_planted` also where nothing is planted.
     """
     ones = np.ones(len(test.error))
-    found: dict[str, Any] = {"psnr": measure.psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
-    found["psnr_ci"] = measure.psnr_interval(measure.bootstrap(test.error, ones, test.group, seed))
+    found: dict[str, Any] = {"psnr": psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
+    found["psnr_ci"] = resampling.psnr_interval(resampling.bootstrap(test.error, ones, test.group, seed))
     carried = test.error[test.carries]
-    found["psnr_planted"] = measure.psnr(float(carried.mean())) if len(carried) else None
-    found["psnr_by_source"] = [measure.psnr(float(test.error[test.source == k].mean())) for k in np.unique(test.source)]
+    found["psnr_planted"] = psnr(float(carried.mean())) if len(carried) else None
+    found["psnr_by_source"] = [psnr(float(test.error[test.source == k].mean())) for k in np.unique(test.source)]
     return found

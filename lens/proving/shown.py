@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lens.images.data import some
-from lens.measuring import measure
-from lens.measuring.downstream import cache_folder
 from lens.measuring.feature_store import PIXELS, gathered_by_name
+from lens.measuring.features import cache_folder
 from lens.measuring.fresh import Pictures
+from lens.operations import quality
 from lens.players.experiment import Experiment
 
 Array = np.ndarray[Any, Any]
@@ -56,10 +56,10 @@ def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[i
     def batches() -> Iterator[dict[str, Array]]:
         for batch in players.batches(index, 256):
             views, question, carries = players.views(batch, training=False)
-            raw = measure.to_8_bits(views)
-            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
+            raw = quality.to_8_bits(views)
+            lensed = quality.to_8_bits(players.lensed(raw, question, players.draws(batch)))
             parts["error"].append((lensed - raw).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
-            parts["ssim"].append(measure.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
+            parts["ssim"].append(quality.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
             parts["carries"].append(carries.cpu().numpy())
             advance(len(views))
             yield {"raw": rows_of(raw), "lensed": rows_of(lensed)}
@@ -71,8 +71,7 @@ def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[i
 
 def rows_of(views: Tensor) -> Array:
     """Images (B, C, H, W) on 8-bit levels of [0, 1] → uint8 rows (B, H·W·C)."""
-    pixels: Array = (views * 255).round().byte().permute(0, 2, 3, 1).reshape(len(views), -1).cpu().numpy()
-    return pixels
+    return quality.pixels(views).reshape(len(views), -1)
 
 
 def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
@@ -115,9 +114,9 @@ def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
         total: Array | float = 0.0
         for batch in players.batches(index, 128):
             views, question, _ = players.views(batch, training=False)
-            raw = measure.to_8_bits(views)
+            raw = quality.to_8_bits(views)
             exact = players.lensed_and_quiet(raw, question, players.draws(batch))
-            lensed, quiet = (measure.to_8_bits(views) for views in exact)
+            lensed, quiet = (quality.to_8_bits(views) for views in exact)
             total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
             for kind, images in (("raw", raw), ("lensed", lensed)):
                 kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))

@@ -18,7 +18,8 @@ from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, write_tensors
 from lens.base.versions import git_commit, versions
 from lens.images.data import Batch
-from lens.measuring import evaluate, measure
+from lens.measuring import evaluate
+from lens.operations import quality
 from lens.players.adversary import Losses, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 from lens.players.experiment import Experiment
 from lens.players.networks import SIDE, Lens
@@ -220,7 +221,7 @@ class Trainer:
         if self.rival is not None:
             line["strength"] = float(self.rival.strength)
         if "clamped_mse" in line:
-            line["psnr"] = -10 * math.log10(max(line["clamped_mse"], 1e-12))
+            line["psnr"] = quality.psnr(max(line["clamped_mse"], 1e-12))
         line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
         line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
         run.log(line)
@@ -242,7 +243,7 @@ class Trainer:
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: result.mean(score, result.count) for kind, score in result.score.items()}
         if self.players.lens is not None:
-            line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
+            line["psnr"] = quality.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
             line["mse"] = float(result.change.sum() / (len(index) * result.views))
         run.log(line)
         better = line["clean"] if result.chance is not None else -line["clean"]

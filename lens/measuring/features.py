@@ -1,0 +1,89 @@
+"""From images to features: what an extractor, or none, makes of every image of an index, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import reduce
+from torch import Tensor
+from torch.nn import functional
+
+from lens.images import data
+from lens.images.augment import centre
+from lens.images.cache import default_cache_dir
+from lens.measuring import feature_store
+from lens.players import networks
+from lens.players.experiment import Experiment
+from lens.settings.groups import Settings
+
+Array = np.ndarray[Any, Any]
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
+
+
+def of_extractor(
+    experiment: Experiment,
+    extractor: networks.Extractor,
+    lensed_statistics: bool = False,
+    read: Callable[[Tensor], Tensor] | None = None,
+) -> Reader:
+    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
+    read = read or extractor.features
+
+    def rows(images: Tensor, inputs: Tensor) -> Tensor:
+        extractor.eval()
+        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+            return pooled(read(inputs).float(), len(images))
+
+    return rows
+
+
+def pooled(features: Tensor, images: int) -> Tensor:
+    """Average the features (rows, F) of each image where a task cuts an image into several rows: (B, F)."""
+    averaged: Tensor = reduce(features, "(image row) f -> image f", "mean", image=images)
+    return averaged
+
+
+def pixels(images: Tensor, inputs: Tensor) -> Tensor:
+    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
+    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
+
+
+@torch.no_grad()
+def read(
+    experiment: Experiment,
+    readers: Mapping[str, Reader],
+    images: data.Images,
+    index: Array,
+    advance: Callable[[int], None] = lambda more: None,
+) -> dict[str, Array]:
+    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
+
+    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
+    them all, in the index's order, and the others nothing (0, 0). `advance` is told how many more images are read.
+    """
+    kind = next(experiment.extractor.parameters()).dtype
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
+            centred = centre(batch.images, experiment.settings.image_size)
+            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
+            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
+            advance(len(batch.index) * experiment.ranks.world)
+
+    if experiment.ranks.world == 1:
+        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
+    gathered = experiment.ranks.collect(list(batches()))
+    nothing = np.zeros((0, 0))
+    if not gathered:
+        return dict.fromkeys(readers, nothing)
+    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where decoded images are kept, and features while they are probed."""
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
