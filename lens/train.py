@@ -82,6 +82,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.images import data
     from lens.measuring import evaluate
     from lens.measuring.downstream import load_probes
+    from lens.measuring.edits import Edits
     from lens.players import experiment, grey_sources
     from lens.proving import proof
     from lens.proving.shown import examples
@@ -157,7 +158,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if ranks.writes:
             run.refuse_moved()
             trainer.save_weights(run.directory)
-        edits = evaluate.Edits(players, players.held_out("test")) if players.lens is not None else None
+        edits = Edits(players, players.held_out("test")) if players.lens is not None else None
         measured = evaluate.everything(players, probes, edits=edits, phases=phases)
         pictured = edits.arrays() if edits is not None else None
         if ranks.writes:

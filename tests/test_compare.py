@@ -19,8 +19,8 @@ from lens.base import files, walk
 from lens.base.errors import BadInput
 from lens.figures import comparison as figures_compare
 from lens.images.data import some
-from lens.measuring import edit_maps
-from lens.measuring.edit_maps import Region
+from lens.measuring import edit_maps, regions
+from lens.measuring.regions import Region
 from lens.players import experiment, networks
 from lens.players.finished import Finished
 from lens.record.run import Run
@@ -100,7 +100,7 @@ def test_a_regions_share_is_held_against_every_other_place():
     rng = np.random.default_rng(2)
     mean_edit = rng.random((20, 16))
     mean_edit[2:7, 1:4] += 3
-    found = edit_maps.in_region(mean_edit, Region(0.1, 1 / 16, 0.25, 3 / 16))
+    found = regions.in_region(mean_edit, Region(0.1, 1 / 16, 0.25, 3 / 16))
     others = []
     for y in range(16):
         for x in range(14):
@@ -116,8 +116,8 @@ def test_a_regions_share_is_held_against_every_other_place():
         "median": pytest.approx(np.median(others)), "largest": pytest.approx(max(others)),
     }  # fmt: skip
     assert found["below"] == 1.0
-    assert edit_maps.in_region(np.zeros((4, 4)), Region(0, 0, 0.5, 0.5))["share"] is None
-    assert edit_maps.in_region(mean_edit, Region(0, 0, 1, 1))["elsewhere"] is None
+    assert regions.in_region(np.zeros((4, 4)), Region(0, 0, 0.5, 0.5))["share"] is None
+    assert regions.in_region(mean_edit, Region(0, 0, 1, 1))["elsewhere"] is None
     with pytest.raises(BadInput, match="leaves the image in its width"):
         Region(0, 0.5, 0.5, 0.6)
 

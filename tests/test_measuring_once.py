@@ -13,6 +13,7 @@ from lens.base.phases import Phases
 from lens.base.ranks import Ranks
 from lens.figures import run as figures
 from lens.measuring import downstream, evaluate, features
+from lens.measuring.edits import Edits, edits_of
 from lens.players import experiment
 from lens.settings.parsing import parse
 
@@ -53,7 +54,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
         downstream, "untrained_extractor", lambda experiment: experiment.extractor
     )  # it reads images too
     test = players.images.indices("test").tolist()
-    edits = evaluate.Edits(players, players.held_out("test"))
+    edits = Edits(players, players.held_out("test"))
     probes = downstream.load_probes(players.settings, [], players.images)
     evaluate.everything(players, probes, layer=["all"], edits=edits)
     assert lensed["views"] == 4 * len(test)
@@ -62,9 +63,9 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
 
 
 def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_views(players):
-    collected = evaluate.Edits(players, players.held_out("test"))
+    collected = Edits(players, players.held_out("test"))
     evaluate.pretext(players, players.held_out("test"), edits=collected)
-    found, alone = collected.arrays(), evaluate.edits(players)
+    found, alone = collected.arrays(), edits_of(players)
     assert found.keys() == alone.keys()
     for name in found:
         assert np.array_equal(found[name], alone[name]) or np.allclose(found[name], alone[name], atol=1e-6), name

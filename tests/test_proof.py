@@ -18,7 +18,8 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
 from lens.images import classes
-from lens.measuring import downstream, evaluate, fresh
+from lens.measuring import downstream, fresh
+from lens.measuring.edits import edits_of
 from lens.players import experiment
 from lens.protocols.lookup import short_names
 from lens.proving import cost, proof, shown
@@ -250,7 +251,7 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     assert np.array_equal(first.lensed, again.lensed)
     assert np.array_equal(first.lensed[5:9], part.lensed)
     assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
-    edits = evaluate.edits(players)
+    edits = edits_of(players)
     assert edits["map"].max() == 0  # an untrained lens edits nothing
     pictures = shown.examples(players)
     assert pictures["map"].shape == (2, SIDE, SIDE)

@@ -14,8 +14,9 @@ from lens.base.files import read_arrays, write_atomically
 from lens.base.markdown import markdown_table
 from lens.base.terminal import printable, show
 from lens.figures.run import NOISELESS, amplification, difference, drawable, png, pyplot, save_picture
-from lens.measuring import edit_maps
-from lens.measuring.edit_maps import Region, clip, in_region
+from lens.measuring.edit_maps import clip
+from lens.measuring.regions import Region, in_region
+from lens.record import edits_file
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +56,7 @@ def _print(title: str, rows: list[list[str]], notes: list[str], where: Path | No
 def draw_maps(folder: Path) -> None:
     """`maps.png` from `maps.json` and `maps.npz`, as `maps_picture` draws it."""
     numbers = json.loads((folder / "maps.json").read_text(encoding="utf-8"))
-    arrays = read_arrays(folder / "maps.npz", edit_maps.LARGEST)
+    arrays = read_arrays(folder / "maps.npz", edits_file.LARGEST)
     write_atomically(folder / "maps.png", maps_picture(numbers, arrays))
 
 
@@ -203,7 +204,7 @@ def draw_region(directory: Path, region: Region, file: Path) -> None:
 
     The rows are the original, the same through the lens, and their difference, amplified.
     """
-    numbers = edit_maps.load(directory)
+    numbers = edits_file.load(directory)
     mean_edit, original, lensed = (numbers[name] for name in ("map", "original", "lensed"))
     plt = pyplot()
     factor = amplification(original, lensed)
@@ -234,7 +235,7 @@ def region_markdown(directories: list[Path], region: Region) -> str:
     head = ["run", "in the region", "its share of the pixels", "mirrored region", "elsewhere, median", "elsewhere, largest", "rectangles with less"]  # fmt: skip
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for directory in directories:
-        found = in_region(edit_maps.load(directory)["map"], region)
+        found = in_region(edits_file.load(directory)["map"], region)
         elsewhere = found["elsewhere"] or {"median": None, "largest": None}
         values = (found["share"], found["area"], found["mirror"], *elsewhere.values(), found["below"])
         rows.append([directory.name, *("–" if value is None else _number(value, True) for value in values)])

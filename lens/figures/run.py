@@ -14,7 +14,8 @@ from lens.base import intervals
 from lens.base.files import own_folder, write_atomically
 from lens.base.markdown import markdown_table
 from lens.base.terminal import printable, show
-from lens.measuring import edit_maps
+from lens.measuring.edit_maps import clip
+from lens.record import edits_file
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "value", "95 % interval", "note")
@@ -68,7 +69,7 @@ def draw(directory: Path, metrics: list[dict[str, Any]]) -> None:
     """Draw a run's pictures into `figures/`, from `figures/edits.npz` (where there is a lens) and the metrics."""
     folder = own_folder(directory / "figures")
     if (folder / "edits.npz").exists():
-        drawn = edit_maps.load(directory)
+        drawn = edits_file.load(directory)
         edits(drawn, folder / "edits.png")
         edit_map(drawn, folder / "edit_map.png")
     curves(metrics, folder / "curves.png")
@@ -241,7 +242,7 @@ def edit_map(numbers: dict[str, Array], file: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
     left.imshow(numbers["mean_image"])
     left.set_title(f"mean of {count} test images", fontsize=9)
-    shown = right.imshow(mean_edit, vmax=float(np.quantile(mean_edit, 0.95)), vmin=0, cmap="magma")
+    shown = right.imshow(mean_edit, vmax=clip(mean_edit), vmin=0, cmap="magma")
     right.set_title(f"mean squared edit, {NOISELESS}\n(clipped at its 95th percentile)", fontsize=9)
     for axis in (left, right):
         axis.set(xticks=[], yticks=[])

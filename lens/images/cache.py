@@ -83,7 +83,7 @@ def cached(
     damaged one is built anew, with a line that says so. Deep images show `ranges`, or what the whole source decides.
     Raises BadInput where the disk is too small or cannot be written.
     """
-    name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
+    name = _short_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
     place = folder / f"{name}-{size}-{_digest(key, listing, size, ranges)}"
     count = len(listing.records)
     try:
@@ -139,7 +139,7 @@ def _clear(place: Path, damage: Damaged) -> str:
     return ""
 
 
-def key_name(key: str) -> str:
+def _short_name(key: str) -> str:
     """A short name for a source: a built-in's name, a path's last part."""
     return Path(key).resolve().stem if "/" in key else key
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +66,43 @@ def read(
     One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
     them all, in the index's order, and the others nothing (0, 0). `advance` is told how many more images are read.
     """
-    kind = next(experiment.extractor.parameters()).dtype
 
-    def batches() -> Iterator[dict[str, Array]]:
+    def centred() -> Iterator[Tensor]:
         for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            centred = centre(batch.images, experiment.settings.image_size)
-            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
-            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
+            yield centre(batch.images, experiment.settings.image_size)
             advance(len(batch.index) * experiment.ranks.world)
 
+    batches = _rows(experiment, readers, centred())
     if experiment.ranks.world == 1:
-        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
-    gathered = experiment.ranks.collect(list(batches()))
+        return feature_store.gathered_by_name(batches, len(index), cache_folder(experiment.settings))
+    gathered = experiment.ranks.collect(list(batches))
     nothing = np.zeros((0, 0))
     if not gathered:
         return dict.fromkeys(readers, nothing)
     return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
+
+
+@torch.no_grad()
+def of_pixels(experiment: Experiment, reader: Reader, images: Array) -> Array:
+    """What a reader gives of images (n, H, W, C) uint8 of the run's size, (n, F)."""
+
+    def parts() -> Iterator[Tensor]:
+        for rows in feature_store.chunks(len(images), 256):
+            pixels = torch.from_numpy(np.ascontiguousarray(images[rows])).to(experiment.fabric.device)
+            yield pixels.permute(0, 3, 1, 2).float() / 255
+
+    rows = (found[""] for found in _rows(experiment, {"": reader}, parts()))
+    return feature_store.gathered(rows, len(images), cache_folder(experiment.settings))
+
+
+def _rows(
+    experiment: Experiment, readers: Mapping[str, Reader], batches: Iterable[Tensor]
+) -> Iterator[dict[str, Array]]:
+    """What each reader gives of batches of centred images (B, C, H, W) in [0, 1], each prepared once: (B, F) by its name."""
+    kind = next(experiment.extractor.parameters()).dtype
+    for images in batches:
+        inputs = experiment.task.prepare(images).to(kind).contiguous(memory_format=torch.channels_last)
+        yield {name: reader(images, inputs).cpu().numpy() for name, reader in readers.items()}
 
 
 def cache_folder(settings: Settings) -> Path:

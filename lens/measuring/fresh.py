@@ -17,6 +17,7 @@ from lens.base import yaml_text
 from lens.base.draws import generator, step_seed
 from lens.base.errors import BadInput
 from lens.base.terminal import Bar
+from lens.measuring.proportions import means_by_class
 from lens.players.experiment import Experiment
 from lens.players.networks import build_extractor
 from lens.protocols.lookup import find
@@ -96,11 +97,6 @@ def parts(spec: str) -> tuple[str, dict[str, Any]]:
     return name, arguments
 
 
-def balanced_accuracy(answers: Array, truth: Array) -> float:
-    """The mean over the classes of the share of right answers."""
-    return float(np.mean([(answers[truth == k] == k).mean() for k in np.unique(truth)]))
-
-
 def judge(
     make: Callable[[], nn.Module],
     pictures: dict[str, Pictures],
@@ -159,7 +155,8 @@ def judge(
         if step % recipe.every and step < recipe.steps:
             continue
         told, value = answers("val")
-        accuracy = balanced_accuracy(told, pictures["val"].answer)
+        truth = pictures["val"].answer
+        accuracy = float(means_by_class(told == truth, truth).mean())
         tell(step, f"validation {100 * accuracy:.1f} %")
         if (accuracy, -value) > best[0]:
             best = ((accuracy, -value), copy.deepcopy(model.state_dict()))

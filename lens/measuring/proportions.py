@@ -70,6 +70,11 @@ def balanced_accuracy(
     return p, [max(0.0, p - below), min(1.0, p + above)]
 
 
+def means_by_class(values: Array, truth: Array) -> Array:
+    """The mean of the values (n,) of each class in `truth` (n,), in the classes' order: (K,). Their mean is the balanced one."""
+    return np.array([values[truth == k].mean() for k in np.unique(truth)])
+
+
 def chance(labels: Array) -> float:
     """The share of the most frequent class: what answering it always would get right."""
     return float(np.bincount(labels).max() / len(labels))

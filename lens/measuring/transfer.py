@@ -45,10 +45,7 @@ def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str,
 
     fabric = experiment.make_fabric(finished[0].parsed.settings)
     # Each is asked about its own test images, but for those that another one has learnt from.
-    players = []
-    for trained_run in finished:
-        with trained_run.run:  # held against a training while its weights are read
-            players.append(trained_run.players(trained_run.images(), fabric))
+    players = [one.restored(fabric) for one in finished]
     trained = [one.images for one in players]
     for number, asked_one in enumerate(players):
         for place in (n for n in range(len(players)) if n != number):

@@ -13,11 +13,9 @@ from lens.images import classes
 from lens.images.augment import centre
 from lens.measuring import fresh, linear, proportions, resampling
 from lens.measuring.downstream import Probe, probe_splits, untrained_extractor
-from lens.measuring.feature_store import gathered
-from lens.measuring.features import cache_folder, pooled
+from lens.measuring.features import of_extractor, of_pixels
 from lens.operations import quality
 from lens.players.experiment import Experiment
-from lens.players.networks import Extractor
 from lens.proving.shown import Shown, rows_of, some_of, stored
 
 Array = np.ndarray[Any, Any]
@@ -124,25 +122,10 @@ def _linear(
     for name, extractor, images, statistics in (
         ("raw", players.extractor, raw, False), ("lensed", players.extractor, lensed, True), ("untrained", untrained, raw, False),
     ):  # fmt: skip
-        read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
+        reader = of_extractor(players, extractor, statistics)
+        read = {split: of_pixels(players, reader, rows) for split, rows in images.items()}
         how = linear.How(device=players.fabric.device)
         correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
         found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
         found[f"val_{name}"] = went["validation"]
     return found | {"chance": proportions.chance(labels["test"])}
-
-
-@torch.no_grad()
-def _features(players: Experiment, extractor: Extractor, images: Array, lensed_statistics: bool) -> Array:
-    """Pooled features (n, F) of images (n, H, W, C) uint8."""
-    extractor.eval()
-
-    def batches() -> Iterator[Array]:
-        for start in range(0, len(images), 256):
-            rows = torch.from_numpy(np.ascontiguousarray(images[start : start + 256])).to(players.fabric.device)
-            inputs = players.task.prepare(rows.permute(0, 3, 1, 2).float() / 255)
-            inputs = inputs.to(next(extractor.parameters()).dtype)
-            with players.fabric.autocast(), extractor.statistics(lensed_statistics):
-                yield pooled(extractor.features(inputs).float(), len(rows)).cpu().numpy()
-
-    return gathered(batches(), len(images), cache_folder(players.settings))

@@ -15,6 +15,7 @@ from lens.images import classes
 from lens.measuring import fresh, proportions, resampling
 from lens.measuring.downstream import Probe, merge_downstream
 from lens.measuring.fresh import Judged, Recipe
+from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
 from lens.players.experiment import Experiment
 from lens.protocols.lookup import key_name, short_names
@@ -160,7 +161,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
     chance = 1 / len(players.images.keys)
     by_architecture = {
         name: {
-            "balanced_accuracy": [fresh.balanced_accuracy(one.answers, truth) for one in judges],
+            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in judges],
             "validation": [one.validation for one in judges],
             "steps": [one.steps for one in judges],
             "plateau": [one.plateau for one in judges],
@@ -173,7 +174,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
         "val_balanced_accuracy": best.validation,
         "excess": (accuracy - chance) / (1 - chance),
         "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
-        "by_source": [float((best.answers[truth == k] == k).mean()) for k in np.unique(truth)],
+        "by_source": means_by_class(best.answers == truth, truth).tolist(),
         "by_architecture": by_architecture,
     }, best.answers == truth  # fmt: skip
 
@@ -206,7 +207,7 @@ def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int
             each[kind] = 2 * found["chance"] - each[kind]
     difference = each["raw"] - each["lensed"]
     ones = np.ones(len(difference))
-    fall = float(np.mean([difference[test.source == k].mean() for k in np.unique(test.source)]))
+    fall = float(means_by_class(difference, test.source).mean())
     return fall, resampling.bootstrap(difference, ones, test.group, seed, stratum=test.source)
 
 
@@ -305,5 +306,5 @@ def quality(test: Shown, seed: int) -> dict[str, Any]:
     found["psnr_ci"] = resampling.psnr_interval(resampling.bootstrap(test.error, ones, test.group, seed))
     carried = test.error[test.carries]
     found["psnr_planted"] = psnr(float(carried.mean())) if len(carried) else None
-    found["psnr_by_source"] = [psnr(float(test.error[test.source == k].mean())) for k in np.unique(test.source)]
+    found["psnr_by_source"] = [psnr(mse) for mse in means_by_class(test.error, test.source).tolist()]
     return found

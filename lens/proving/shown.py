@@ -103,7 +103,7 @@ def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
     """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
 
     The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
-    lens's own noise (as in `evaluate.Edits`): the same for all places, it would only level the map. The pictures have it.
+    lens's own noise (as in `edits.Edits`): the same for all places, it would only level the map. The pictures have it.
     """
     assert players.lens is not None
     players.lens.eval()
@@ -119,7 +119,7 @@ def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
             lensed, quiet = (quality.to_8_bits(views) for views in exact)
             total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
             for kind, images in (("raw", raw), ("lensed", lensed)):
-                kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))
+                kept[kind].append(quality.pixels(images[:each]))
         for kind, rows in kept.items():
             found[kind].append(np.concatenate(rows)[:each])
         found["map"].append(np.asarray(total) / len(index))
