@@ -11,17 +11,17 @@ from typing import Any
 
 from lens.base import yaml_text
 from lens.base.errors import BadInput
+from lens.grids import matching
+from lens.grids.matching import Cell
 from lens.protocols.lookup import is_file_key, key_name
 from lens.settings import agreement, idle, words
 from lens.settings.groups import Settings
-from lens.settings.parsing import parse
+from lens.settings.parsing import Parsed, parse
 
 MACHINE = agreement.may_change_in_a_grid()
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
 LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
 OPENED = words.open_fields(Settings)
-Cell = dict[str, str]
-"""The name of a value for each axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,13 @@ class GridRun:
     cell: Cell
     seed: int
     words: list[str]
+    matched: Cell | None = None
+    """The cell whose lens, of the same seed, a rival is held to."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """The slug of the run that must have ended before this one starts."""
+        return None if self.matched is None else GridRun(self.matched, self.seed, []).slug
 
     @property
     def slug(self) -> str:
@@ -102,9 +109,10 @@ class Grid:
             raise BadInput("exclude: leaves no cell of the grid to run")
         settled = [(cell, self._settings(cell)) for cell in cells]
         _refuse_untrusted([found for _, found in settled], set(trusted))
+        matched = [self._matched(cell, found) for cell, found in settled]
         selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in ("task", "shortcut")}
         same: dict[str, Cell] = {}
-        every = []
+        every: list[tuple[Cell, list[str], Parsed]] = []
         for cell, found in settled:
             own = [key_name(str(found.get("task", "rotation"))), key_name(str(found.get("shortcut", "none")))]
             # A section may serve a plug-in that only other cells select.
@@ -125,8 +133,13 @@ class Grid:
                 )
             if plain["wandb"] != "disabled" and not plain["wandb_group"]:
                 told.append(f"--wandb_group={self.name}")
-            every.append((cell, told))
-        found_runs = [GridRun(cell, seed, told) for seed in self.seeds for cell, told in every]
+            every.append((cell, told, parsed))
+        matched = _read_matches(every, matched)
+        found_runs = [
+            GridRun(cell, seed, told, match)
+            for seed in self.seeds
+            for (cell, told, _), match in zip(every, matched, strict=True)
+        ]
         slugs: dict[str, GridRun] = {}
         for run in found_runs:
             if run.slug in slugs:
@@ -135,6 +148,13 @@ class Grid:
                 )
             slugs[run.slug] = run
         return found_runs
+
+    def _matched(self, cell: Cell, settings: dict[str, Any]) -> Cell | None:
+        """The cell that this one's `match_mse` names."""
+        try:
+            return matching.cell_of(settings, cell, self.axes)
+        except BadInput as error:
+            raise BadInput(f"the cell {_shown(cell)}: {error}") from error
 
     def _specific(self, cell: Cell) -> set[str]:
         """The settings that a cell has of its own: of its axes' values, and of rules that are not for all."""
@@ -163,6 +183,21 @@ class Grid:
             "measures": self.measures,
         }
         return yaml_text.dump(plain)
+
+
+def _read_matches(every: list[tuple[Cell, list[str], Parsed]], matched: list[Cell | None]) -> list[Cell | None]:
+    """The cells that rivals are held to; nothing for a cell that does not read `match_mse`. Raises BadInput for unlike ones."""
+    parsed_of = {tuple(cell.values()): parsed for cell, _, parsed in every}
+    read: list[Cell | None] = []
+    for (cell, told, parsed), match in zip(every, matched, strict=True):
+        read.append(match if "match_mse" in map(words.key_of, told) else None)
+        if read[-1] is None:
+            continue
+        try:
+            matching.refuse_unlike(parsed, _shown(read[-1]), parsed_of.get(tuple(read[-1].values())))
+        except BadInput as error:
+            raise BadInput(f"the cell {_shown(cell)}: {error}") from error
+    return read
 
 
 def _matches(when: Mapping[str, list[str]], cell: Cell) -> bool:

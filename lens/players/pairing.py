@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lens.base.errors import BadInput, check_number
 from lens.operations.quality import mse_of
@@ -32,12 +34,16 @@ def target_mse(parsed: Parsed) -> float:
         raise BadInput(
             f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
         )
-    plugins = key_name(settings.task), key_name(settings.shortcut)  # their own settings
-    shared = (*agreement.names(agreement.AGREE["rival"]), *plugins)
-    if differs := agreement.first_difference(shared, parsed.plain, run.settings()):
+    if differs := difference(parsed, run.settings()):
         name, mine, theirs = differs
         raise BadInput(
             f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
         )
     check_number("match_mse", found[-1], low=0, high=0.25, open_low=True)
     return float(found[-1])
+
+
+def difference(rival: Parsed, lens: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first setting in which a rival differs from the lens run that it is held to, with both values, or None."""
+    plugins = key_name(rival.settings.task), key_name(rival.settings.shortcut)  # their own settings
+    return agreement.first_difference((*agreement.names(agreement.AGREE["rival"]), *plugins), rival.plain, lens)
