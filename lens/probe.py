@@ -23,7 +23,7 @@ from lens.settings.parsing import parse_simple
 
 if TYPE_CHECKING:
     from lens.images.data import Images
-    from lens.measuring.downstream import Probe
+    from lens.measuring.probes import Probe
 
 MODES = {
     "fuse": "--fuse measures the last weights' pooled features",
@@ -185,7 +185,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import run as figures
-    from lens.measuring import evaluate, layers, linear
+    from lens.measuring import evaluate, layers, linear, pretext
     from lens.measuring.downstream import merge_downstream
     from lens.players import experiment
 
@@ -196,7 +196,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
     found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
     step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
-    found["validation"] = evaluate.validation(players, run.metrics(), step)
+    found["validation"] = pretext.validation(players, run.metrics(), step)
     if asked.weights == "last":
         downstream = merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})
@@ -215,10 +215,10 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import removal as figures_removal
-    from lens.measuring.downstream import load_probes
+    from lens.measuring.probes import load_probes
     from lens.players import experiment
     from lens.proving import proof
-    from lens.proving.shown import examples
+    from lens.proving.examples import examples_of
 
     fabric = experiment.make_fabric(settings)
     images = finished.images()
@@ -227,7 +227,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
     found = summary["removal"]
-    pictures = figures_removal.files(found, examples(players))
+    pictures = figures_removal.files(found, examples_of(players))
     run.folder("figures")
     run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary)})
     figures_removal.print_table(found, run.directory / "removal.json")
@@ -237,7 +237,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
 def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
-    from lens.measuring.downstream import load_probes
+    from lens.measuring.probes import load_probes
 
     settings = finished.parsed.settings
     images = finished.images()

@@ -79,13 +79,13 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     from lens.figures import removal as figures_removal
     from lens.figures import run as figures
-    from lens.images import data
+    from lens.images import batching
     from lens.measuring import evaluate
-    from lens.measuring.downstream import load_probes
     from lens.measuring.edits import Edits
+    from lens.measuring.probes import load_probes
     from lens.players import experiment, grey_sources
     from lens.proving import proof
-    from lens.proving.shown import examples
+    from lens.proving.examples import examples_of
     from lens.training.rehearsal import rehearse
     from lens.training.trainer import Trainer
 
@@ -99,7 +99,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with phases.timed("reading images"), ranks.first_on_each_node():
         images = experiment.training_images(settings)
         preferred = trait(parsed.plugins["task"], "defaults").get("steps", DEFAULT_STEPS)
-        total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size), preferred)
+        total = total_steps(settings, batching.steps_per_epoch(images, settings.batch_size), preferred)
         probes = load_probes(settings, settings.probes, images)
     splits = images.splits()
     # Two machines' copies may differ in their times.
@@ -121,7 +121,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
-        for batch in data.training_batches(
+        for batch in batching.training_batches(
             images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world,
             balanced=players.by_source,
         ):  # fmt: skip
@@ -179,7 +179,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     if ranks.writes:
         figures.print_table(summary, run.directory / "summary.json")
         if settings.removal:
-            run.write_files(figures_removal.files(summary["removal"], examples(players)))
+            run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
             figures_removal.print_table(summary["removal"], run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
@@ -215,13 +215,13 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
     from lens.figures import run as figures
-    from lens.measuring import evaluate
+    from lens.measuring import pretext
     from lens.measuring.downstream import merge_downstream
 
     earlier = run.summary() or {}
     downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])
     summary = trainer.summary(run) | measured | {"downstream": downstream}
-    summary["validation"] = evaluate.validation(trainer.players, run.metrics(), trainer.step)
+    summary["validation"] = pretext.validation(trainer.players, run.metrics(), trainer.step)
     if "removal" in earlier:
         summary["removal"] = earlier["removal"]
     folder = run.folder("figures")

@@ -15,7 +15,7 @@ from conftest import write_folder
 from test_data import load
 
 from lens.base.errors import BadInput
-from lens.images import data
+from lens.images import batching
 
 SIZE = 8
 COUNT = 12
@@ -299,7 +299,7 @@ def changes(cache):
 @pytest.mark.parametrize("change", ["cut", "empty", "rewritten"])
 def test_a_cache_that_changes_while_it_is_read_is_one_line(folder, cache, tmp_path, change, workers):
     images = load([folder], tmp_path, SIZE, bad=0.2)
-    batches = data.training_batches(images, 2, 0, 0, 400, workers)
+    batches = batching.training_batches(images, 2, 0, 0, 400, workers)
     next(batches)
     changes(cache)[change]()
     with pytest.raises(BadInput, match=r"the image cache .*images.npy was damaged while it was in use .* start again"):

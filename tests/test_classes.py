@@ -14,11 +14,11 @@ from test_task_details import Data
 from lens.base.errors import BadInput
 from lens.figures import run as figures
 from lens.images import classes
-from lens.measuring import downstream
+from lens.measuring import probes
 from lens.players.experiment import Experiment, posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
-from lens.proving.shown import Shown
+from lens.proving.lensed_set import Shown
 from lens.settings.parsing import parse
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -47,12 +47,12 @@ def test_the_helper_writes_what_it_says(tmp_path):
 
 def test_a_probe_leaves_out_test_images_of_classes_that_training_lacks(tmp_path, capsys):
     images = load([folders(tmp_path / "a", test=("cat", "dog", "unknown"))], tmp_path)
-    splits = downstream.probe_splits(images, 0, "a", None, None, 0)
+    splits = probes.probe_splits(images, 0, "a", None, None, 0)
     assert {images.classes[0][k] for k in images.label[splits["test"]].tolist()} == {"cat", "dog"}
     assert len(splits["test"]) == 16
     said = capsys.readouterr().err
     assert "probe on a: 8 test images of 1 class ('unknown') that training lacks: left out" in said
-    downstream.probe_splits(images, 0, "a", None, None, 0, tell=False)
+    probes.probe_splits(images, 0, "a", None, None, 0, tell=False)
     assert capsys.readouterr().err == ""
 
 
@@ -61,14 +61,14 @@ def test_a_probe_with_nothing_but_unknown_classes_is_refused_in_one_line(tmp_pat
     with pytest.raises(
         BadInput, match="all 16 of a are of others: name the class folders of all splits alike"
     ) as error:
-        downstream.probe_splits(images, 0, "a", None, None, 0)
+        probes.probe_splits(images, 0, "a", None, None, 0)
     assert "\n" not in str(error.value)
 
 
 def test_two_spellings_of_a_class_are_one_to_a_probe(tmp_path):
     images = load([folders(tmp_path / "a", ("dog", COMPOSED), ("dog", APART))], tmp_path)
     assert len(images.classes[0]) == 3
-    splits = downstream.probe_splits(images, 0, "a", None, None, 0)
+    splits = probes.probe_splits(images, 0, "a", None, None, 0)
     label = classes.of_source(images, 0)
     assert len(splits["test"]) == 16
     assert set(label[splits["test"]]) == set(label[splits["train"]])

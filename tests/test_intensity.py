@@ -15,7 +15,7 @@ from lens.base.errors import BadInput
 from lens.base.files import SystemFault
 from lens.images import cache, data, intensity
 from lens.images.intensity import Extent
-from lens.measuring.downstream import load_probes
+from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.record import image_record
 from lens.settings.parsing import parse

@@ -12,8 +12,9 @@ from lens import train
 from lens.base.phases import Phases
 from lens.base.ranks import Ranks
 from lens.figures import run as figures
-from lens.measuring import downstream, evaluate, features
+from lens.measuring import downstream, evaluate, features, pretext, reconstruction
 from lens.measuring.edits import Edits, edits_of
+from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.settings.parsing import parse
 
@@ -55,7 +56,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
     )  # it reads images too
     test = players.images.indices("test").tolist()
     edits = Edits(players, players.held_out("test"))
-    probes = downstream.load_probes(players.settings, [], players.images)
+    probes = load_probes(players.settings, [], players.images)
     evaluate.everything(players, probes, layer=["all"], edits=edits)
     assert lensed["views"] == 4 * len(test)
     assert {fetched[image] for image in test} == {2}  # for the task, and for the features
@@ -64,7 +65,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
 
 def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_views(players):
     collected = Edits(players, players.held_out("test"))
-    evaluate.pretext(players, players.held_out("test"), edits=collected)
+    pretext.measured(players, players.held_out("test"), edits=collected)
     found, alone = collected.arrays(), edits_of(players)
     assert found.keys() == alone.keys()
     for name in found:
@@ -89,7 +90,7 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
     words = ("--shortcut", "arrow", "--split_sources", "2", "--shortcut_key")
     players = painted(built(many, *words, "source"))
     index = players.held_out("test")
-    found = evaluate.reconstruction_summary(evaluate.pretext(players, index), 0)
+    found = reconstruction.summary(pretext.measured(players, index), 0)
     errors, carries = [], []
     for image in index:
         (batch,) = players.batches(np.array([image]), 1)
@@ -107,10 +108,10 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
         assert low <= found[f"psnr{which}"] <= high
     assert found["psnr"] != pytest.approx(found["psnr_planted"], abs=1e-3)
     everywhere = painted(built(photos, "--shortcut", "arrow"))
-    every = evaluate.reconstruction_summary(evaluate.pretext(everywhere, everywhere.held_out("test")), 0)
+    every = reconstruction.summary(pretext.measured(everywhere, everywhere.held_out("test")), 0)
     assert every["psnr"] == every["psnr_planted"]
     plain = painted(built(photos))
-    none = evaluate.reconstruction_summary(evaluate.pretext(plain, plain.held_out("test")), 0)
+    none = reconstruction.summary(pretext.measured(plain, plain.held_out("test")), 0)
     assert none["psnr"] > 0
     assert none["psnr_planted"] is none["mse_planted"] is none["psnr_planted_ci"] is None
 
@@ -142,16 +143,16 @@ def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass
         for norm in players.extractor.lensed_statistics:
             norm.running_var.mul_(3)
             norm.running_mean.add_(0.1)
-    found = evaluate.pretext(players, index, other_statistics=True)
-    summary = evaluate.pretext_summary(found, 0)
+    found = pretext.measured(players, index, other_statistics=True)
+    summary = pretext.summary(found, 0)
     assert set(summary["loss"]) == {"raw", "lensed", "clean"}
     with players.extractor.statistics(True):
-        slow = evaluate.pretext(players, index)
+        slow = pretext.measured(players, index)
     for kind in ("raw", "clean"):
-        assert np.array_equal(found.score[kind + evaluate.OTHER], slow.score[kind])
-        assert np.allclose(found.loss[kind + evaluate.OTHER], slow.loss[kind])
+        assert np.array_equal(found.score[kind + pretext.OTHER], slow.score[kind])
+        assert np.allclose(found.loss[kind + pretext.OTHER], slow.loss[kind])
         assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
-    assert not np.allclose(found.loss["raw"], found.loss["raw" + evaluate.OTHER])
+    assert not np.allclose(found.loss["raw"], found.loss["raw" + pretext.OTHER])
     readers = {own: features.of_extractor(players, players.extractor, own) for own in (False, True)}
     both = features.read(players, readers, players.images, index)
     with players.extractor.statistics(True):

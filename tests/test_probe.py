@@ -18,7 +18,8 @@ from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.figures import run as figures
 from lens.measuring import feature_store, fusion, knn, layers, linear
-from lens.measuring.downstream import Probe, merge_downstream
+from lens.measuring.downstream import merge_downstream
+from lens.measuring.probes import Probe
 from lens.players import experiment, finished, networks
 
 

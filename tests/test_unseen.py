@@ -13,7 +13,7 @@ from lens.base.errors import BadInput
 from lens.images import divide, unseen
 from lens.images.data import Images
 from lens.measuring import transfer
-from lens.measuring.downstream import load_probes
+from lens.measuring.probes import load_probes
 from lens.players import experiment, finished
 from lens.settings.parsing import parse
 

@@ -27,7 +27,8 @@ from lens.base.threads import usable_cores
 from lens.images import cache_folder, intensity
 from lens.images.cache_folder import IMAGES, META, TICK, Meta, Progress
 from lens.images.content import DIGEST, content_of
-from lens.images.decoding import NO_RANGES, levels, read_square, reason, squared, without_warnings
+from lens.images.decoding import NO_RANGES, read_square, reason, squared, without_warnings
+from lens.images.read_as import levels
 from lens.images.squares_file import Damaged, Square, SquaresFile, header
 from lens.protocols.source import Listing, Source
 

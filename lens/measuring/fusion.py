@@ -15,7 +15,8 @@ import torch
 from lens.base.errors import BadInput
 from lens.images import classes
 from lens.measuring import feature_store, features, linear, proportions, resampling
-from lens.measuring.downstream import Array, Probe, probe_splits
+from lens.measuring.downstream import Array
+from lens.measuring.probes import Probe, probe_splits
 from lens.players.experiment import Experiment
 from lens.players.finished import Finished
 from lens.settings import agreement, idle

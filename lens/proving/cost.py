@@ -12,11 +12,12 @@ from lens.base.terminal import say
 from lens.images import classes
 from lens.images.augment import centre
 from lens.measuring import fresh, linear, proportions, resampling
-from lens.measuring.downstream import Probe, probe_splits, untrained_extractor
+from lens.measuring.downstream import untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
+from lens.measuring.probes import Probe, probe_splits
 from lens.operations import quality
 from lens.players.experiment import Experiment
-from lens.proving.shown import Shown, rows_of, some_of, stored
+from lens.proving.lensed_set import Shown, rows_of, some_of, stored
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 
 from lens.base.errors import BadInput
-from lens.images import data
+from lens.images import batching
 from lens.players.adversary import extractor_losses
 from lens.players.experiment import Experiment
 from lens.players.networks import Lens
@@ -44,7 +44,7 @@ def rehearse(players: Experiment) -> None:
         torch.no_grad(),
         players.fabric.autocast(),
     ):
-        batch = data.gather(players.images, index, 0).to(device)
+        batch = batching.gather(players.images, index, 0).to(device)
         views, question, _ = players.views(batch, training=True)
         changed = views
         if isinstance(players.lens, Lens):

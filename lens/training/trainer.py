@@ -17,8 +17,8 @@ from lens.base.draws import Draws, step_seed
 from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, write_tensors
 from lens.base.versions import git_commit, versions
-from lens.images.data import Batch
-from lens.measuring import evaluate
+from lens.images.batching import Batch
+from lens.measuring import pretext
 from lens.operations import quality
 from lens.players.adversary import Losses, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 from lens.players.experiment import Experiment
@@ -239,7 +239,7 @@ class Trainer:
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
         index = self.players.held_out("val")
-        result = evaluate.pretext(self.players, index, with_ssim=False)
+        result = pretext.measured(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: result.mean(score, result.count) for kind, score in result.score.items()}
         if self.players.lens is not None:
