@@ -300,7 +300,7 @@ def table(found: Sequence[dict[str, Any]], rules: Sequence[str]) -> str:
 
 def picture(found: Sequence[dict[str, Any]]) -> bytes:
     """The lowest coverage over the correlations against G_eff, from ten on: a column an accuracy, a line a rule."""
-    from lens.figures.run import png, pyplot
+    from lens.figures.drawing import png, pyplot
 
     plt = pyplot()
     figure, axes = plt.subplots(2, len(ACCURACIES), figsize=(3.1 * len(ACCURACIES), 6.2), sharex=True, sharey=True)

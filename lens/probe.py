@@ -172,10 +172,10 @@ def probe(argv: list[str]) -> int:
 def opened(asked: ProbeSettings, run: Run, argv: list[str]) -> Finished:
     """The finished run. Raises BadInput where its summary cannot be shown: that is told now, not after all that is measured."""
     finished = Finished.of(run, argv, asked.changed)
-    from lens.figures import run as figures
+    from lens.figures import summary_table
 
     with reading(run.directory / "summary.json", f"delete it, then measure again with --resume {run.directory}"):
-        figures.table(finished.summary)
+        summary_table.table(finished.summary)
     return finished
 
 
@@ -184,7 +184,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     finished = opened(asked, run, argv)
     settings, summary = finished.parsed.settings, finished.summary
 
-    from lens.figures import run as figures
+    from lens.figures import summary_table
     from lens.measuring import evaluate, layers, linear, pretext
     from lens.measuring.downstream import merge_downstream
     from lens.players import experiment
@@ -204,7 +204,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     else:
         run.write_json("summary-best.json", summary | found)
         place = run.directory / "summary-best.json"
-    figures.print_table(summary | found, place)
+    summary_table.print_table(summary | found, place)
     say(f"written to {place}")
     return 0
 
@@ -254,7 +254,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     with fusion_runs(asked, run) as (other, control):
         first, second, third = (opened(asked, one, argv) for one in (run, other, control))
 
-        from lens.figures import run as figures
+        from lens.figures import summary_table
         from lens.images.unseen import without_learnt
         from lens.measuring import fusion, linear
         from lens.measuring.downstream import merge_downstream
@@ -277,7 +277,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         }
     downstream = merge_downstream(summary["downstream"], found)
     run.write_json("summary.json", summary | {"downstream": downstream})
-    figures.print_table(summary | {"downstream": found}, run.directory / "summary.json")
+    summary_table.print_table(summary | {"downstream": found}, run.directory / "summary.json")
     say(f"written to {run.directory / 'summary.json'}")
     return 0
 

@@ -78,7 +78,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     import torch
 
     from lens.figures import removal as figures_removal
-    from lens.figures import run as figures
+    from lens.figures import summary_table
     from lens.images import batching
     from lens.measuring import evaluate
     from lens.measuring.edits import Edits
@@ -177,7 +177,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
-        figures.print_table(summary, run.directory / "summary.json")
+        summary_table.print_table(summary, run.directory / "summary.json")
         if settings.removal:
             run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
             figures_removal.print_table(summary["removal"], run.directory / "removal.json")
@@ -214,6 +214,7 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 
 def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
+    from lens.figures import drawing
     from lens.figures import run as figures
     from lens.measuring import pretext
     from lens.measuring.downstream import merge_downstream
@@ -226,7 +227,7 @@ def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[
         summary["removal"] = earlier["removal"]
     folder = run.folder("figures")
     if edits is not None:
-        figures.save_numbers(folder / "edits.npz", edits)
+        drawing.save_numbers(folder / "edits.npz", edits)
     figures.draw(run.directory, run.metrics())
     return summary
 

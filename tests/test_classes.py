@@ -12,7 +12,7 @@ from test_data import load
 from test_task_details import Data
 
 from lens.base.errors import BadInput
-from lens.figures import run as figures
+from lens.figures import summary_table
 from lens.images import classes
 from lens.measuring import probes
 from lens.players.experiment import Experiment, posed_about
@@ -86,7 +86,7 @@ def test_the_table_says_how_many_were_left_out():
         "task": "rotation", "shortcut": "none", "adversary": "none", "images_per_second": 1.0, "seconds": 1.0,
         "pretext": {"metric": "loss", "images": 4}, "downstream": {"a": probe},
     }  # fmt: skip
-    note = next(row[3] for row in figures.table(summary) if row[0] == "a: linear")
+    note = next(row[3] for row in summary_table.table(summary) if row[0] == "a: linear")
     assert note == "chance 50.0 %, 20 train, 16 of 24 test, 8 of classes that training lacks left out"
 
 

@@ -18,6 +18,7 @@ from lens import compare, probe, train
 from lens.base import files, walk
 from lens.base.errors import BadInput
 from lens.figures import comparison as figures_compare
+from lens.figures import region as figures_region
 from lens.images.data import some
 from lens.measuring import edit_maps, regions
 from lens.measuring.regions import Region
@@ -381,9 +382,9 @@ def test_a_full_disk_leaves_all_the_earlier_files_whole(runs, tmp_path, capsys, 
 
 def test_a_regions_picture_and_table_come_from_the_runs_edits(runs, tmp_path):
     region = Region(0, 0, 0.5, 0.25)
-    figures_compare.draw_region(runs[0], region, tmp_path / "region.png")
+    figures_region.draw_region(runs[0], region, tmp_path / "region.png")
     assert (tmp_path / "region.png").read_bytes()[:4] == b"\x89PNG"
-    lines = figures_compare.region_markdown(list(runs[:2]), region).splitlines()
+    lines = figures_region.region_markdown(list(runs[:2]), region).splitlines()
     mean_edit = np.load(runs[0] / "figures" / "edits.npz")["map"]
     share = mean_edit[:16, :8].sum() / mean_edit.sum()
     assert lines[2].startswith(f"| arrow | {100 * share:.1f} % | 12.5 % | ")

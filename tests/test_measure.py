@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens.measuring import knn, linear, proportions, resampling
+from lens.measuring import knn, logistic, proportions, resampling
 from lens.measuring.features import pooled
 from lens.operations import quality
 
@@ -198,7 +198,7 @@ def make(rng, spread=0.3):
 
 def test_probes_read_features_that_carry_the_label():
     features, labels = make(np.random.default_rng(0))
-    correct, fit = linear.logistic(features, labels, 0)
+    correct, fit = logistic.logistic(features, labels, 0)
     assert correct.mean() > 0.98
     assert fit["converged"]
     assert knn.probe(features, labels).mean() > 0.98
@@ -223,7 +223,7 @@ def test_probes_are_at_chance_on_shuffled_labels():
     rng = np.random.default_rng(0)
     features, labels = make(rng)
     labels = {split: rng.permutation(y) for split, y in labels.items()}
-    assert abs(linear.logistic(features, labels, 0)[0].mean() - 1 / 3) < 0.12
+    assert abs(logistic.logistic(features, labels, 0)[0].mean() - 1 / 3) < 0.12
     assert abs(knn.probe(features, labels).mean() - 1 / 3) < 0.12
 
 
@@ -231,16 +231,16 @@ def test_the_penalty_is_chosen_on_validation_not_on_test():
     """Test labels that contradict must not move the choice."""
     rng = np.random.default_rng(0)
     features, labels = make(rng, spread=1.5)
-    _, fit = linear.logistic(features, labels, 0)
-    _, other = linear.logistic(features, labels | {"test": (labels["test"] + 1) % 3}, 0)
+    _, fit = logistic.logistic(features, labels, 0)
+    _, other = logistic.logistic(features, labels | {"test": (labels["test"] + 1) % 3}, 0)
     assert fit == other
 
 
 def test_the_probe_ignores_the_scale_of_features():
     features, labels = make(np.random.default_rng(0), spread=1.0)
     scaled = {split: x * np.array([1e4, 1.0, 1e-4]) + 5 for split, x in features.items()}
-    correct = linear.logistic(features, labels, 0)[0]
-    assert (correct == linear.logistic(scaled, labels, 0)[0]).mean() > 0.97
+    correct = logistic.logistic(features, labels, 0)[0]
+    assert (correct == logistic.logistic(scaled, labels, 0)[0]).mean() > 0.97
 
 
 def test_chance_is_a_frequency_not_an_index():

@@ -11,7 +11,7 @@ from conftest import SUMMARY, TINY, write_folder
 from lens import train
 from lens.base.phases import Phases
 from lens.base.ranks import Ranks
-from lens.figures import run as figures
+from lens.figures import summary_table
 from lens.measuring import downstream, evaluate, features, pretext, reconstruction
 from lens.measuring.edits import Edits, edits_of
 from lens.measuring.probes import load_probes
@@ -118,10 +118,12 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
 
 def test_a_table_shows_the_planted_psnr_where_it_is_another():
     changed = {"psnr": 25.0, "psnr_ci": [24.0, 26.0], "psnr_planted": 22.0, "psnr_planted_ci": [21.0, 23.0]}
-    rows = {row[0]: row[1] for row in figures.table(SUMMARY | {"reconstruction": changed})}
+    rows = {row[0]: row[1] for row in summary_table.table(SUMMARY | {"reconstruction": changed})}
     assert (rows["PSNR of the lens"], rows["PSNR of the lens, planted"]) == ("25.00 dB", "22.00 dB")
     alike = changed | {"psnr_planted": 25.0}
-    assert "PSNR of the lens, planted" not in {row[0] for row in figures.table(SUMMARY | {"reconstruction": alike})}
+    assert "PSNR of the lens, planted" not in {
+        row[0] for row in summary_table.table(SUMMARY | {"reconstruction": alike})
+    }
 
 
 def test_readers_of_one_pass_read_what_each_alone_would(players):
@@ -182,7 +184,7 @@ def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_
     assert summary["phases"]["training"] == pytest.approx(summary["seconds"], abs=0.01)
     (probe,) = summary["downstream"].values()
     assert (probe["n_train"], probe["n_test"], summary["pretext"]["images"]) == (12, 6, 4)
-    cells = " ".join(cell for row in figures.table(summary) for cell in row)
+    cells = " ".join(cell for row in summary_table.table(summary) for cell in row)
     assert f"4 of {summary['pretext']['of_images']} images" in cells
     assert f"12 of {probe['n_train_of']} train, 6 of {probe['n_test_of']} test" in cells
     shown = capsys.readouterr()

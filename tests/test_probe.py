@@ -16,8 +16,8 @@ from test_torchvision_sources import write_imagenet
 from lens import probe, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
-from lens.figures import run as figures
-from lens.measuring import feature_store, fusion, knn, layers, linear
+from lens.figures import summary_table
+from lens.measuring import feature_store, fusion, knn, layers, linear, logistic, sgd, training_rows
 from lens.measuring.downstream import merge_downstream
 from lens.measuring.probes import Probe
 from lens.players import experiment, finished, networks
@@ -47,11 +47,11 @@ def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
 
     monkeypatch.setattr(linear, "chunks", lambda count: feature_store.chunks(count, 64))  # the last part is short
     features, labels = problem(classes)
-    train = linear.Rows.of(features["train"], labels["train"], "cpu")
+    train = training_rows.Rows.of(features["train"], labels["train"], "cpu")
     x = (features["train"] - features["train"].mean(0, np.float64)) / features["train"].std(0, dtype=np.float64)
     for c in (0.01, 1.0, 100.0):
         model = LogisticRegression(C=c, tol=1e-8, max_iter=1000).fit(x, labels["train"])
-        weights, converged = linear.minimise(train, c, np.zeros((classes, 4)), tolerance=1e-6)
+        weights, converged = logistic.minimise(train, c, np.zeros((classes, 4)), tolerance=1e-6)
         assert converged
         if classes == 2:
             weights = weights[1:] - weights[:1]
@@ -64,8 +64,8 @@ def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
 
 def test_in_parts_the_same_penalty_and_the_same_answers_are_found():
     features, labels = problem()
-    correct, fit = linear.logistic(features, labels, 0)
-    streamed, other = linear.streamed_logistic(features, labels, "cpu")
+    correct, fit = logistic.logistic(features, labels, 0)
+    streamed, other = logistic.streamed_logistic(features, labels, "cpu")
     assert (correct == streamed).mean() > 0.99
     assert other["penalty"] == pytest.approx(fit["penalty"])
     assert other["validation"] == pytest.approx(fit["validation"], abs=0.011)
@@ -93,8 +93,8 @@ def test_a_test_label_that_training_lacks_is_never_right():
 def test_fitting_leaves_the_features_as_they_are():
     features, labels = problem()
     before = {split: x.copy() for split, x in features.items()}
-    linear.streamed_logistic(features, labels, "cpu")
-    linear.sgd(features, labels, 0, epochs=1)
+    logistic.streamed_logistic(features, labels, "cpu")
+    sgd.sgd(features, labels, 0, epochs=1)
     assert all((features[split] == before[split]).all() for split in before)
 
 
@@ -122,34 +122,34 @@ def slow_sgd(x, y, classes, seed, epochs, batch):
 
 
 def test_sgd_is_the_slow_loop_written_from_the_protocol(monkeypatch):
-    monkeypatch.setattr(linear, "BATCH", 64)
+    monkeypatch.setattr(sgd, "BATCH", 64)
     features, labels = problem()
     seen = []
-    real = linear.Rows.right
-    monkeypatch.setattr(linear.Rows, "right", lambda self, w, *rest: (seen.append(w), real(self, w, *rest))[1])
-    correct, fit = linear.sgd(features, labels, 3, epochs=7)
+    real = training_rows.Rows.right
+    monkeypatch.setattr(training_rows.Rows, "right", lambda self, w, *rest: (seen.append(w), real(self, w, *rest))[1])
+    correct, fit = sgd.sgd(features, labels, 3, epochs=7)
     expected = slow_sgd(features["train"].astype(float), labels["train"], 3, 3, 7, 64)
     assert np.abs(seen[-1] - expected).max() < 1e-4
     assert np.abs(expected).max() > 0.3
     assert correct.mean() > 0.7
     assert fit["epochs"] == 7
-    again, _ = linear.sgd(features, labels, 3, epochs=7)
+    again, _ = sgd.sgd(features, labels, 3, epochs=7)
     assert (correct == again).all()
 
 
 def test_the_rate_falls_at_30_and_50_of_70_epochs():
-    rates = [linear.sgd_rate(epoch, 70, 512) for epoch in range(70)]
+    rates = [sgd.sgd_rate(epoch, 70, 512) for epoch in range(70)]
     assert rates[0] == rates[29] == pytest.approx(0.2)
     assert rates[30] == rates[49] == pytest.approx(0.02)
     assert rates[50] == rates[69] == pytest.approx(0.002)
-    assert [linear.sgd_rate(e, 7, 256) for e in (2, 3, 5)] == pytest.approx([0.1, 0.01, 0.001])
+    assert [sgd.sgd_rate(e, 7, 256) for e in (2, 3, 5)] == pytest.approx([0.1, 0.01, 0.001])
 
 
 def test_nothing_is_chosen_on_test_labels():
     features, labels = problem()
     other = labels | {"test": (labels["test"] + 1) % 3}
-    assert linear.sgd(features, labels, 0, 5)[1] == linear.sgd(features, other, 0, 5)[1]
-    a, b = (linear.streamed_logistic(features, y, "cpu")[1] for y in (labels, other))
+    assert sgd.sgd(features, labels, 0, 5)[1] == sgd.sgd(features, other, 0, 5)[1]
+    a, b = (logistic.streamed_logistic(features, y, "cpu")[1] for y in (labels, other))
     assert a == b
 
 
@@ -248,7 +248,7 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
     assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
     again = downstream_of(runs / "lens")["photos"]
     assert again == part  # the same figures; the other layers and the other method are kept
-    names = [row[0] for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))]
+    names = [row[0] for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))]
     assert len(names) == len(set(names))
     assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
     fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
@@ -352,7 +352,7 @@ def test_fusion_stands_beside_its_control(runs):
             assert low <= part[key + suffix] <= high
         assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
     assert part["other"] == downstream_of(runs / "plain")["photos"]["linear"]
-    rows = {row[0]: row for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))}
+    rows = {row[0]: row for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))}
     assert rows["photos: linear, control"][3] == "plain with control, 192 features"
     assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
         rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.figures.run import drawable, png, pyplot
+from lens.figures.drawing import drawable, png, pyplot
 from lens.grids.compare_arms import mean_sem
 from lens.grids.grid import Grid
 from lens.grids.grid_summary import Entry, entries, title
