@@ -12,7 +12,7 @@ from benchmarks.gpu import Asked
 from benchmarks.step_ways import now
 from lens import probe, train
 from lens.base import files
-from lens.grids import grid_file
+from lens.grids import file as grid_file
 from lens.grids.grid import Grid, GridRun
 from lens.images import batching
 from lens.players import experiment

@@ -90,10 +90,10 @@ def make(rows: int, width: int, classes: int, folder: Path, seed: int) -> tuple[
     centres = np.random.default_rng(0).standard_normal((classes, width), np.float32) * 0.1
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
-    features = feature_store.room(rows, width, folder)
+    features = feature_store.allocate(rows, width, folder)
     for part in feature_store.chunks(rows):
         noise = rng.standard_normal((part.stop - part.start, width), np.float32)
-        feature_store.put(features, part.start, noise + centres[labels[part]])
+        feature_store.write(features, part.start, noise + centres[labels[part]])
     return features, labels
 
 

@@ -18,10 +18,10 @@ from lens.base.errors import BadInput, check_number
 from lens.base.files import own_folder, read_bytes, reading, write_atomically, write_together
 from lens.base.stopping import stop_signals
 from lens.base.terminal import Bar, guard, say
-from lens.grids import grid_table
+from lens.grids import table as grid_table
+from lens.grids.file import overrides, read
 from lens.grids.grid import Grid, GridRun
-from lens.grids.grid_file import overrides, read
-from lens.grids.schedule import POLL, Job, work
+from lens.grids.processes import POLL, Job, work
 from lens.record.run import RECORD, held, holder
 from lens.settings.groups import MOST_PROCESSES, Settings, setting
 from lens.settings.parsing import normalise_arguments, parse_simple
@@ -196,7 +196,7 @@ def log_of(out: Path, slug: str) -> Path:
 def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
     """Write table.csv, table.parquet, summary.md and the pictures, and print the overview."""
     from lens.figures import grid as figures_grid
-    from lens.grids import grid_summary
+    from lens.grids import summary as grid_summary
 
     rows = grid_table.rows(out, grid, runs, failures(out))
     for measure in grid.measures:

@@ -185,7 +185,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import summary_table
-    from lens.measuring import evaluate, layers, linear, pretext
+    from lens.measuring import evaluate, inner_features, linear, pretext
     from lens.measuring.downstream import merge_downstream
     from lens.players import experiment
 
@@ -193,8 +193,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
-        layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
-    found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
+        inner_features.choose(players.extractor.backbone, asked.layers, settings.extractor)
+    found = evaluate.everything(players, probes, linear.ProbeRecipe(asked.method, asked.probe_epochs), asked.layers)
     step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
     found["validation"] = pretext.validation(players, run.metrics(), step)
     if asked.weights == "last":
@@ -270,9 +270,9 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
                 dataclasses.replace(probe, images=without_learnt(probe.images, trained, where)) for probe in probes
             ]
         trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
-        how = linear.How(asked.method, asked.probe_epochs, fabric.device)
+        recipe = linear.ProbeRecipe(asked.method, asked.probe_epochs, fabric.device)
         found = {
-            name: fusion.measured(trio, probe, how, asked.fuse, asked.fuse_control)
+            name: fusion.measured(trio, probe, recipe, asked.fuse, asked.fuse_control)
             for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
         }
     downstream = merge_downstream(summary["downstream"], found)

@@ -25,9 +25,11 @@ from test_data import write_parquet
 from lens import ablate, train
 from lens.base.errors import BadInput
 from lens.base.walk import own_kind
-from lens.grids import grid_summary, grid_table, schedule
+from lens.grids import processes
+from lens.grids import summary as grid_summary
+from lens.grids import table as grid_table
 from lens.grids.compare_arms import holm, mean_sem, paired
-from lens.grids.grid_file import read
+from lens.grids.file import read
 
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
@@ -131,7 +133,7 @@ def forking(monkeypatch):
         return (subprocess.Popen if resumes else Forked)(command, **more)
 
     stands = types.SimpleNamespace(Popen=begin, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr(schedule, "subprocess", stands)
+    monkeypatch.setattr(processes, "subprocess", stands)
 
 
 def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_summaries_say(

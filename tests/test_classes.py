@@ -18,7 +18,7 @@ from lens.measuring import probes
 from lens.players.experiment import Experiment, posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
-from lens.proving.lensed_set import Shown
+from lens.proving.lensed_set import LensedSet
 from lens.settings.parsing import parse
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -140,7 +140,7 @@ def part(label):
     count = len(label)
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 3).repeat(2, 1).repeat(2, 2)
     ones = np.ones(count)
-    return Shown(pixels, pixels + 1, np.zeros(count, int), np.array(label), np.arange(count), ones, ones, ones > 0)
+    return LensedSet(pixels, pixels + 1, np.zeros(count, int), np.array(label), np.arange(count), ones, ones, ones > 0)
 
 
 def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_path):
@@ -158,4 +158,4 @@ def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_
     assert cost.labelled(players, sets | {"test": part([2, 2])}, ["cat", "dog", "unknown"]) is None
     assert "none that training has" in capsys.readouterr().err
     assert cost.labelled(players, sets | {"val": part([-1, 0])}, ["cat", "dog", "unknown"]) is None
-    assert {field.name for field in dataclasses.fields(Shown)} == set(vars(found["test"]))
+    assert {field.name for field in dataclasses.fields(LensedSet)} == set(vars(found["test"]))

@@ -19,7 +19,7 @@ from lens.base import files, walk
 from lens.base.errors import BadInput
 from lens.figures import comparison as figures_compare
 from lens.figures import region as figures_region
-from lens.images.data import some
+from lens.images.data import sample_of
 from lens.measuring import edit_maps, regions
 from lens.measuring.regions import Region
 from lens.players import experiment, networks
@@ -241,7 +241,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
     settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
     images = experiment.training_images(settings)
-    index = some(images.indices("test"), settings.test_images, settings.seed, "test")
+    index = sample_of(images.indices("test"), settings.test_images, settings.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
     expected = [slow_accuracy(copied, runs[0], images, index, lensed) for lensed in (False, True)]
     assert found == pytest.approx(expected)

@@ -117,7 +117,7 @@ def test_a_validation_sees_equal_parts_of_all_sources(sources):
         assert (players.images.split[index] == "val").all()
         assert index.tolist() == players.held_out("val").tolist() == sorted(set(index.tolist()))
     rotation = built([*TINY, "--data", *sources, "--eval_images", "9"])
-    assert rotation.held_out("val").tolist() == data.some(rotation.images.indices("val"), 9, 0, "val").tolist()
+    assert rotation.held_out("val").tolist() == data.sample_of(rotation.images.indices("val"), 9, 0, "val").tolist()
 
 
 def test_statistics_are_re_estimated_on_equal_parts(sources, monkeypatch):

@@ -9,7 +9,7 @@ from lens.base import intervals
 from lens.figures import removal as figures_removal
 from lens.figures import summary_table
 from lens.figures import transfer as figures_transfer
-from lens.grids import grid_table
+from lens.grids import table as grid_table
 from lens.record import schemas
 
 FEW = {"too_few_groups": 4.23}

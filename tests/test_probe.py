@@ -17,7 +17,7 @@ from lens import probe, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.figures import summary_table
-from lens.measuring import feature_store, fusion, knn, layers, linear, logistic, sgd, training_rows
+from lens.measuring import feature_store, fusion, inner_features, knn, linear, logistic, sgd, training_rows
 from lens.measuring.downstream import merge_downstream
 from lens.measuring.probes import Probe
 from lens.players import experiment, finished, networks
@@ -76,8 +76,8 @@ def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
     features, labels = problem()
     stored = on_disk(features, tmp_path, monkeypatch)
     for method in ("logistic", "sgd"):
-        how = linear.How(method, epochs=20)
-        (correct, _), (again, _) = (linear.fit(x, labels, 0, how)[method] for x in (features, stored))
+        recipe = linear.ProbeRecipe(method, epochs=20)
+        (correct, _), (again, _) = (linear.fit(x, labels, 0, recipe)[method] for x in (features, stored))
         assert abs(correct.mean() - again.mean()) <= 0.01, method
         assert correct.mean() > 0.7
     assert abs(knn.probe(features, labels).mean() - knn.probe(stored, labels).mean()) <= 0.01
@@ -168,18 +168,18 @@ def test_a_store_leaves_no_file_and_joins_columns(tmp_path, monkeypatch):
 
 def test_a_disk_that_is_too_small_gets_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"need 40960000\.00 GB on disk and .* free: free some space"):
-        feature_store.room(10**13, 2048, tmp_path)
+        feature_store.allocate(10**13, 2048, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"cannot keep 4\.10 GB in"):
-        feature_store.room(10**6, 2048, tmp_path / "file")
+        feature_store.allocate(10**6, 2048, tmp_path / "file")
 
 
 def test_features_beyond_16_bits_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
-    rows = feature_store.room(4, 2, tmp_path)
-    feature_store.put(rows, 0, np.full((2, 2), 65504.0))
+    rows = feature_store.allocate(4, 2, tmp_path)
+    feature_store.write(rows, 0, np.full((2, 2), 65504.0))
     with pytest.raises(BadInput, match="features reach 7e\\+04 and 16 bits hold 65,504"):
-        feature_store.put(rows, 2, np.full((2, 2), 7e4))
+        feature_store.write(rows, 2, np.full((2, 2), 7e4))
 
 
 def test_the_benchmark_runs(tmp_path, capsys):
@@ -274,7 +274,7 @@ def test_a_layer_is_what_a_hook_sees_of_it(runs):
     seen = {}
     for name in ("layer1", "layer3"):
         backbone.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
-    read = layers.Reader(backbone, layers.choose(backbone, ["layer3", "layer1"], "test_resnet"))
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["layer3", "layer1"], "test_resnet"))
     with torch.no_grad():
         together = read(torch.randn(2, 3, 32, 32))
     for name, columns in read.columns.items():
@@ -285,7 +285,7 @@ def test_a_layer_is_what_a_hook_sees_of_it(runs):
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
 def test_layers_of_other_kinds_of_models(name):
     backbone = timm.create_model(name, num_classes=0).eval()
-    read = layers.Reader(backbone, layers.choose(backbone, ["all"], name))
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["all"], name))
     side = backbone.default_cfg["input_size"][-1]
     with torch.no_grad():
         assert read(torch.randn(2, 3, side, side)).shape == (2, max(c.stop for c in read.columns.values()))
@@ -293,10 +293,10 @@ def test_layers_of_other_kinds_of_models(name):
 
 def test_a_layer_that_the_small_stem_takes_away_is_not_offered():
     backbone = timm.create_model("resnetv2_18d", num_classes=0).eval()
-    assert layers.known(backbone)[0] == "stem.conv3"
+    assert inner_features.known(backbone)[0] == "stem.conv3"
     networks._small_stem(backbone, "resnetv2_18d")
-    assert layers.known(backbone)[0] == "stages.0"
-    read = layers.Reader(backbone, layers.choose(backbone, ["all"], "resnetv2_18d"))
+    assert inner_features.known(backbone)[0] == "stages.0"
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["all"], "resnetv2_18d"))
     with torch.no_grad():
         read(torch.randn(1, 3, 32, 32))
     assert read.columns["stages.0"] == slice(0, 64)
@@ -307,7 +307,7 @@ def test_an_unknown_layer_gets_one_line(runs, capsys):
     assert "--layer 'layr3' is no layer of test_resnet: give all, or did you mean 'layer3'?" in line
     assert "act1, layer1, layer2, layer3, layer4" in line
     with pytest.raises(BadInput, match="gives no inner layers of that model"):
-        layers.choose(torch.nn.Linear(1, 1), ["all"], "that model")
+        inner_features.choose(torch.nn.Linear(1, 1), ["all"], "that model")
 
 
 def test_mistakes_about_methods_get_one_line(runs, capsys):
@@ -367,7 +367,7 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     images = experiment.training_images(settings)
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
-        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.How(), "plain", "control"
+        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"
     )["fusion"]["plain"]
     assert part["gain"] == 0
     assert part["gain_ci"] == [0, 0]

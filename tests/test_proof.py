@@ -18,7 +18,7 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
 from lens.images import classes
-from lens.measuring import fresh, probes
+from lens.measuring import judges, probes
 from lens.measuring.edits import edits_of
 from lens.players import experiment
 from lens.protocols.lookup import short_names
@@ -35,7 +35,7 @@ WORDS = [
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
 JUDGES = ["--removal", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1"]
-QUICK = fresh.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
+QUICK = judges.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def built(*words):
 
 @pytest.fixture
 def players(sources, monkeypatch):
-    for module in (proof, fresh):
+    for module in (proof, judges):
         monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
-    monkeypatch.setattr(verdict, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
+    monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
 
@@ -150,7 +150,7 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert abs(cost["cost"]) < 0.05
     assert set(found["frozen"]) >= {"raw", "lensed", "untrained", "val_raw", "val_lensed"}
     assert found["raw"]["val_balanced_accuracy"] == max(
-        one for judges in found["raw"]["by_architecture"].values() for one in judges["validation"]
+        one for results in found["raw"]["by_architecture"].values() for one in results["validation"]
     )
     assert cost["val_cost"] == pytest.approx(cost["val_raw"] - cost["val_lensed"])
     assert cost["val_raw"] > 0.9
@@ -228,10 +228,10 @@ def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(player
         return fetch(self, index)
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
-        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+        return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     players.lens = Corner(erase)
     proof.removal(players, [])
@@ -270,9 +270,9 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
 
     def told(*args, **kwargs):
         answers, validation = next(order)
-        return fresh.Judged(answers, validation, 0.5, 1, True)
+        return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
     sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
@@ -287,9 +287,9 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
 
     def told(*args, **more):
         right, loss = next(answers)
-        return fresh.Judged(right, 0.9, loss, 1, True)
+        return judges.JudgeResult(right, 0.9, loss, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
@@ -300,9 +300,9 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
         met[players.settings.seed].add((name, what, seed))
-        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+        return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     for run in met:
         found = proof.removal(built("--data", *sources, "--removal", "--removal_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
@@ -337,8 +337,8 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert json.loads((out / "summary.json").read_text())["removal"] == last
     assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
     for kind in ("raw", "lensed"):  # two of one name are told apart
-        judges = again[kind]["by_architecture"]
-        judges["all_conv:{pool: mean}"] = judges["all_conv:{width: 8}"]
+        by_name = again[kind]["by_architecture"]
+        by_name["all_conv:{pool: mean}"] = by_name["all_conv:{width: 8}"]
     assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {row[0].strip() for row in figures_removal.table(again)}
 
 
@@ -483,7 +483,7 @@ def test_the_headline_says_what_is_left_and_older_files_have_theirs():
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
-    monkeypatch.setattr(verdict, "CLOSE", 0.01)
+    monkeypatch.setattr(verdicts, "CLOSE", 0.01)
     players.images.group[:] = np.arange(len(players.images)) // 2  # every two are of one patient
     players.images.keys[:] = ["./set[real]/", "./set[fake]/"]
     players.lens = Corner(erase)

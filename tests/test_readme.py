@@ -11,7 +11,7 @@ from conftest import TINY, fit, write_folder
 from test_data import write_parquet
 
 from lens import ablate, cli, train
-from lens.measuring import fresh
+from lens.measuring import judges
 
 ROOT = Path(__file__).parent.parent
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
@@ -84,7 +84,7 @@ def test_a_command_of_readme_runs(place, command, monkeypatch, tmp_path):
         argv = fit(argv)
     if "--removal" in argv:
         argv += ["--removal_steps", "2", "--removal_seeds", "1", "--removal_images", "24"]
-        monkeypatch.setattr(fresh, "Recipe", functools.partial(fresh.Recipe, batch=8))
+        monkeypatch.setattr(judges, "Recipe", functools.partial(judges.Recipe, batch=8))
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
         argv += ["--out", str(tmp_path / "grid")]

@@ -19,8 +19,8 @@ from lens.base.terminal import guard, printable, say, show
 from lens.figures import drawing, summary_table
 from lens.figures import grid as figures_grid
 from lens.figures import maps as figures_maps
-from lens.grids import grid_summary
-from lens.grids.grid_file import read
+from lens.grids import summary as grid_summary
+from lens.grids.file import read
 
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"a{TITLE}\rb\nc\u202ed\u2028e\x9b31m\udcfff\x7f[red]g:smile:"

@@ -432,11 +432,11 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
 
 
 def test_validation_during_training_looks_at_a_random_subset():
-    from lens.images.data import some
+    from lens.images.data import sample_of
 
     index = np.arange(1000)
-    chosen = some(index, 100, 0, "val")
+    chosen = sample_of(index, 100, 0, "val")
     assert len(chosen) == 100
     assert 350 < chosen.mean() < 650
-    assert (chosen == some(index, 100, 0, "val")).all()
-    assert (some(index, None, 0, "val") == index).all()
+    assert (chosen == sample_of(index, 100, 0, "val")).all()
+    assert (sample_of(index, None, 0, "val") == index).all()

@@ -10,8 +10,8 @@ import numpy as np
 from lens.figures.drawing import drawable, png, pyplot
 from lens.grids.compare_arms import mean_sem
 from lens.grids.grid import Grid
-from lens.grids.grid_summary import Entry, entries, title
-from lens.grids.grid_table import Row
+from lens.grids.summary import Entry, entries, title
+from lens.grids.table import Row
 
 COLUMNS = 4
 

@@ -28,7 +28,7 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     pretext = summary["pretext"]
     percent = pretext["metric"] == "accuracy"
     what = f"{summary['task']} {pretext['metric']}"
-    about = f"{some_of(pretext['images'], pretext.get('of_images'))} images"
+    about = f"{out_of(pretext['images'], pretext.get('of_images'))} images"
     if percent:
         about = f"chance {100 * pretext['chance']:.0f} %, {about}"
     row(f"{what}, raw", pretext, "raw", about, percent)
@@ -52,7 +52,7 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             False,
         )
     for name, probe in summary["downstream"].items():
-        train, test = (some_of(probe[name], probe.get(f"{name}_of")) for name in ("n_train", "n_test"))
+        train, test = (out_of(probe[name], probe.get(f"{name}_of")) for name in ("n_train", "n_test"))
         about = f"chance {100 * probe['chance']:.1f} %, {train} train, {test} test"
         if left_out := probe.get("n_test_left_out"):
             about += f", {left_out:,} of classes that training lacks left out"
@@ -99,7 +99,7 @@ def table(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def some_of(count: int, available: int | None) -> str:
+def out_of(count: int, available: int | None) -> str:
     """How many images were looked at, and of how many where not of all."""
     return f"{count:,}" if available in (None, count) else f"{count:,} of {available:,}"
 

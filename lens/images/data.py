@@ -20,7 +20,7 @@ from lens.images.cache_folder import Progress
 from lens.images.intensity import Range, fixed
 from lens.images.opening import open_source
 from lens.images.read_as import levels_of, told, unlike
-from lens.images.splits import FRESH, SPLITS, gives, groups_of, split_of, together
+from lens.images.splits import FRESH, SPLITS, gives_splits, groups_of, keep_groups_whole, split_of
 from lens.images.squares_file import Square, SquaresFile
 from lens.protocols.source import Listing
 
@@ -211,8 +211,8 @@ def load(
             stores.append(number)
             splits.append(split[position])
     group, store = np.array(groups), np.array(stores)
-    given = [gives(listing) for listing in listings]
-    whole, moved = together(np.array(splits), group, np.array(given)[store])
+    given = [gives_splits(listing) for listing in listings]
+    whole, moved = keep_groups_whole(np.array(splits), group, np.array(given)[store])
     notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
     notes += _apart_by_folder(found_groups)
     if moved:
@@ -240,7 +240,7 @@ def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
     ]
 
 
-def some(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
+def sample_of(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
     """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
     if limit is None or len(index) <= limit:
         return index

@@ -53,7 +53,7 @@ def copies_together(images: Images) -> Images:
     # Of a content that stands in several sources every image is joined, those of one source too.
     group, names = _joined(images, pairs[np.isin(which, which[across])])
     pairs = pairs[across]
-    split, moved = splits.together(images.split, group, np.array(images.gives_splits)[images.store])
+    split, moved = splits.keep_groups_whole(images.split, group, np.array(images.gives_splits)[images.store])
     one, other = (_entry(images, place) for place in pairs[0].tolist())
     note = (
         f"{len(pairs):,} image{'s' * (len(pairs) > 1)} of one source stand{'s' * (len(pairs) == 1)} in another too "
@@ -78,7 +78,7 @@ def without_twins(images: Images) -> Images:
     across = images.source[found.index[:, 0]] != images.source[found.index[:, 1]]
     _refuse_copies(images, found.index[across])
     group, names = _joined(images, found.index)
-    split, moved = splits.together(images.split, group, np.array(images.gives_splits)[images.store])
+    split, moved = splits.keep_groups_whole(images.split, group, np.array(images.gives_splits)[images.store])
     listed: list[dict[str, Any]] = [
         {"first": _entry(images, a), "second": _entry(images, b), "bits": int(bits), "difference": round(float(d), 3)}
         for (a, b), bits, d in zip(

@@ -12,13 +12,13 @@ import torch
 from lens.base.phases import Phases
 from lens.base.terminal import Bar
 from lens.images import classes, data
-from lens.measuring import features, knn, layers, linear, proportions
+from lens.measuring import features, inner_features, knn, linear, proportions
 from lens.measuring.probes import probe_splits
 from lens.players import networks
 from lens.players.experiment import Experiment, new_extractor
 
 Array = np.ndarray[Any, Any]
-DEFAULT = linear.How()
+DEFAULT = linear.ProbeRecipe()
 
 
 def downstream(
@@ -26,7 +26,7 @@ def downstream(
     images: data.Images,
     source: int,
     key: str,
-    how: linear.How = DEFAULT,
+    recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
     phases: Phases | None = None,
 ) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def downstream(
     """
     phases = phases or Phases()
     settings = experiment.settings
-    how = dataclasses.replace(how, device=experiment.fabric.device)
+    recipe = dataclasses.replace(recipe, device=experiment.fabric.device)
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(images, source, key, *limits, settings.seed)
     label = classes.of_source(images, source)
@@ -60,11 +60,11 @@ def downstream(
         readers["linear_lensed_statistics"] = features.of_extractor(
             experiment, experiment.extractor, lensed_statistics=True
         )
-    inner: list[layers.Reader] = []
+    inner: list[inner_features.Reader] = []
     if layer:
-        names = layers.choose(experiment.extractor.backbone, list(layer), settings.extractor)
+        names = inner_features.choose(experiment.extractor.backbone, list(layer), settings.extractor)
         for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
-            inner.append(layers.Reader(extractor.backbone, names))
+            inner.append(inner_features.Reader(extractor.backbone, names))
             readers[name] = features.of_extractor(experiment, extractor, read=inner[-1])
     found: dict[str, dict[str, Array]] = {name: {} for name in readers}
     with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
@@ -77,7 +77,7 @@ def downstream(
     result: dict[str, Any] = {}
 
     def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(rows, labels, settings.seed, how, bar.add)
+        fits = linear.fit(rows, labels, settings.seed, recipe, bar.add)
         for method, (correct, went) in fits.items():
             key = linear.keyed(name, method)
             into[key], into[f"{key}_ci"] = proportions.proportion(correct.astype(float), ones, group)
@@ -86,12 +86,12 @@ def downstream(
 
     plain = [name for name in readers if not name.startswith("layers")]
     columns = inner[0].columns if inner else {}
-    total = (len(plain) + 2 * len(columns)) * how.fits
+    total = (len(plain) + 2 * len(columns)) * recipe.fits
     with phases.timed("probes"), Bar("fitting probes", total, "fits") as bar:
         fit = fitted(result, "linear", found["linear"])
-        nearest = knn.probe(found["linear"], labels, how.device)
+        nearest = knn.probe(found["linear"], labels, recipe.device)
         result["knn"], result["knn_ci"] = proportions.proportion(nearest.astype(float), ones, group)
-        result["val_knn"] = float(knn.probe(found["linear"], labels, how.device, "val").mean())
+        result["val_knn"] = float(knn.probe(found["linear"], labels, recipe.device, "val").mean())
         for name in plain[1:]:
             fitted(result, name, found[name])
         for name, mine in columns.items():

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 def everything(
     experiment: Experiment,
     probes: list[Probe],
-    how: linear.How = DEFAULT,
+    recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
     edits: Edits | None = None,
     phases: Phases | None = None,
@@ -44,7 +44,8 @@ def everything(
         }
         found["pretext"]["of_images"] = len(experiment.images.indices("test"))
     found["downstream"] = {
-        name: downstream(experiment, probe.images, probe.source, probe.key, how, layer, phases) | {"source": probe.key}
+        name: downstream(experiment, probe.images, probe.source, probe.key, recipe, layer, phases)
+        | {"source": probe.key}
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found

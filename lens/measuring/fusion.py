@@ -70,7 +70,7 @@ def width(players: Experiment) -> int:
     return int(players.extractor.features(inputs).shape[1])
 
 
-def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str) -> dict[str, Any]:
+def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, control: str) -> dict[str, Any]:
     """A source's part of summary.json: the linear accuracy of the run and the other, alone and together, and the control.
 
     `gain` is the accuracy of run + other minus that of control + other, paired: its 95 % interval is a bootstrap over
@@ -103,7 +103,7 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     correct: dict[tuple[str, str], Array] = {}
 
     def fitted(what: str, found: dict[str, Array]) -> None:
-        for method, (right, fit) in linear.fit(found, labels, settings.seed, how).items():
+        for method, (right, fit) in linear.fit(found, labels, settings.seed, recipe).items():
             correct[what, method] = right.astype(float)
             key = linear.keyed(what, method)
             part[key], part[f"{key}_ci"] = proportions.proportion(correct[what, method], ones, group)
@@ -115,7 +115,7 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     fitted("fused", beside(run, other))
     del run
     fitted("control", beside(read(trio.control), other))
-    for method in linear.METHODS[how.method]:
+    for method in linear.METHODS[recipe.method]:
         gain = correct["fused", method] - correct["control", method]
         key = linear.keyed("gain", method)
         part[key] = float(gain.mean())

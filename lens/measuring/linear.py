@@ -16,7 +16,7 @@ METHODS = {"logistic": ("logistic",), "sgd": ("sgd",), "both": ("logistic", "sgd
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
+class ProbeRecipe:
     """How a linear probe is fitted: the key of METHODS, the epochs of SGD, and where the sums over rows are made."""
 
     method: str = "logistic"
@@ -30,18 +30,18 @@ class How:
 
 
 def fit(
-    features: dict[str, Array], labels: dict[str, Array], seed: int, how: How, tick: Tick = lambda: None
+    features: dict[str, Array], labels: dict[str, Array], seed: int, recipe: ProbeRecipe, tick: Tick = lambda: None
 ) -> dict[str, tuple[Array, dict[str, Any]]]:
     """For each method asked: which test images it gets right (n_test,) bool, and how the fit went.
 
-    `tick` is called after each penalty of the logistic regression and each epoch of SGD: `how.fits` times.
+    `tick` is called after each penalty of the logistic regression and each epoch of SGD: `recipe.fits` times.
     """
     fitted = {}
-    for method in METHODS[how.method]:
+    for method in METHODS[recipe.method]:
         if method == "sgd":
-            fitted[method] = sgd.sgd(features, labels, seed, how.epochs, how.device, tick=tick)
+            fitted[method] = sgd.sgd(features, labels, seed, recipe.epochs, recipe.device, tick=tick)
         elif is_stored(features["train"]):
-            fitted[method] = logistic.streamed_logistic(features, labels, how.device, tick)
+            fitted[method] = logistic.streamed_logistic(features, labels, recipe.device, tick)
         else:
             fitted[method] = logistic.logistic(features, labels, seed, tick)
     return fitted

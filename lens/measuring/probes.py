@@ -10,7 +10,7 @@ import numpy as np
 from lens.base.errors import BadInput
 from lens.base.terminal import printable, say
 from lens.images import classes, data
-from lens.images.data import some
+from lens.images.data import sample_of
 from lens.images.read_as import levels_of, unlike
 from lens.images.splits import SPLITS
 from lens.images.unseen import without_learnt
@@ -39,7 +39,7 @@ def probe_splits(
             none = "no labelled images" if len(every[split]) else "no images"
             what = none if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    splits["train"] = some(splits["train"], limit, seed, "probe")
+    splits["train"] = sample_of(splits["train"], limit, seed, "probe")
     known, lines = classes.known({split: label[index] for split, index in splits.items()}, images.classes[source])
     for split in ("val", "test"):
         if not known[split].any():
@@ -47,7 +47,7 @@ def probe_splits(
                 f"a probe needs {split} images of classes that its training images have, and all {len(splits[split]):,} of {key} "
                 "are of others: name the class folders of all splits alike"
             )
-        splits[split] = some(splits[split][known[split]], test_limit, seed, f"probe {split}")
+        splits[split] = sample_of(splits[split][known[split]], test_limit, seed, f"probe {split}")
     for line in lines if tell else []:
         say(f"probe on {printable(key)}: {line}")
     return splits

@@ -131,13 +131,13 @@ class Experiment:
         index = self.images.indices(split)
         if self.answers is not None:  # below zero: of a class that training lacks
             index = index[(self.answers >= 0).cpu().numpy()[index]]
-        return data.some(index, limit, self.settings.seed, split)
+        return data.sample_of(index, limit, self.settings.seed, split)
 
     def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
         """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
         each = None if limit is None else max(1, limit // len(self.images.keys))
         chosen = [
-            data.some(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
+            data.sample_of(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
             for source in range(len(self.images.keys))
         ]
         return np.sort(np.concatenate(chosen))

@@ -27,7 +27,7 @@ def tell(players: Experiment) -> None:
         return
     shares = []
     for source in range(len(images.keys)):
-        index = data.some(images.indices("train", source), SAMPLE, settings.seed, "grey")
+        index = data.sample_of(images.indices("train", source), SAMPLE, settings.seed, "grey")
         views, _, _ = players.views(batching.gather(images, index, 0).to(players.fabric.device), training=False)
         shares.append(float(without_colour(views).float().mean()))
     low, high = (shares.index(end) for end in (min(shares), max(shares)))

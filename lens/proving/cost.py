@@ -11,18 +11,18 @@ import torch
 from lens.base.terminal import say
 from lens.images import classes
 from lens.images.augment import centre
-from lens.measuring import fresh, linear, proportions, resampling
+from lens.measuring import judges, linear, proportions, resampling
 from lens.measuring.downstream import untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
 from lens.measuring.probes import Probe, probe_splits
 from lens.operations import quality
 from lens.players.experiment import Experiment
-from lens.proving.lensed_set import Shown, rows_of, some_of, stored
+from lens.proving.lensed_set import LensedSet, rows_of, stored, subset
 
 Array = np.ndarray[Any, Any]
 
 
-def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> dict[str, Shown] | None:
+def labelled(players: Experiment, sets: dict[str, LensedSet], names: list[str]) -> dict[str, LensedSet] | None:
     """The sets without images of classes that those of `train` lack; a line says how many, or why there is nothing to ask.
 
     None where not every image has a label, or a split has fewer than two classes.
@@ -36,10 +36,10 @@ def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> d
     if any(len(np.unique(part.label[known[split]])) < 2 for split, part in sets.items()):
         say("no downstream cost: a split has one class alone, or none that training has")
         return None
-    return {split: some_of(players, part, known[split]) for split, part in sets.items()}
+    return {split: subset(players, part, known[split]) for split, part in sets.items()}
 
 
-def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int) -> dict[str, Any]:
+def by_fresh_classifiers(players: Experiment, sets: dict[str, LensedSet], count: int) -> dict[str, Any]:
     """Accuracy on `count` classes of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
 
     `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
@@ -50,13 +50,13 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int
     validation: dict[str, float] = {}
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
-        judges = [
-            fresh.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
+        results = [
+            judges.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
             for seed in players.settings.judge_seeds
         ]  # fmt: skip
-        right[kind] = [(one.answers == test.label).astype(float) for one in judges]
-        plateau[kind] = [one.plateau for one in judges]
-        validation[kind] = float(np.mean([one.validation for one in judges]))
+        right[kind] = [(one.answers == test.label).astype(float) for one in results]
+        plateau[kind] = [one.plateau for one in results]
+        validation[kind] = float(np.mean([one.validation for one in results]))
     mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
     ones = np.ones(len(test.label))
     return {
@@ -73,7 +73,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int
     }
 
 
-def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any]:
+def by_frozen_features(players: Experiment, sets: dict[str, LensedSet]) -> dict[str, Any]:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
     Beside it an untrained extractor's on raw images: the floor.
@@ -125,8 +125,8 @@ def _linear(
     ):  # fmt: skip
         reader = of_extractor(players, extractor, statistics)
         read = {split: of_pixels(players, reader, rows) for split, rows in images.items()}
-        how = linear.How(device=players.fabric.device)
-        correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
+        recipe = linear.ProbeRecipe(device=players.fabric.device)
+        correct, went = linear.fit(read, labels, players.settings.seed, recipe)["logistic"]
         found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
         found[f"val_{name}"] = went["validation"]
     return found | {"chance": proportions.chance(labels["test"])}

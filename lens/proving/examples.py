@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lens.images.data import some
+from lens.images.data import sample_of
 from lens.operations import quality
 from lens.players.experiment import Experiment
 
@@ -25,7 +25,7 @@ def examples_of(players: Experiment, each: int = 5) -> dict[str, Array]:
     players.lens.eval()
     found: dict[str, list[Array]] = {"raw": [], "lensed": [], "map": []}
     for source in range(len(players.images.keys)):
-        index = some(players.images.indices("test", source), 512, players.settings.seed, "removal pictures")
+        index = sample_of(players.images.indices("test", source), 512, players.settings.seed, "removal pictures")
         kept: dict[str, list[Array]] = {"raw": [], "lensed": []}
         total: Array | float = 0.0
         for batch in players.batches(index, 128):

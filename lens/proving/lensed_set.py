@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens.measuring.feature_store import PIXELS, gathered_by_name
 from lens.measuring.features import cache_folder
-from lens.measuring.fresh import Pictures
+from lens.measuring.judges import Pictures
 from lens.operations import quality
 from lens.players.experiment import Experiment
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class LensedSet:
     """A split's images at 8 bits, raw (with the planted cue, where there is one) and lensed: (n, H, W, C) uint8 each.
 
     `source` and `label` (n,) int64 are what is asked about them (a label of −1: none); `error` and `ssim` (n,) compare
@@ -42,7 +42,7 @@ class Shown:
 
 
 @torch.no_grad()
-def lens_images(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> Shown:
+def lens_images(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> LensedSet:
     """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
 
     Each image is read once, and planted once.
@@ -65,7 +65,7 @@ def lens_images(players: Experiment, index: Array, labels: Array, advance: Calla
 
     pictures = stored(players, batches(), len(index))
     found = {name: np.concatenate(values) for name, values in parts.items()}
-    return Shown(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
+    return LensedSet(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
 
 
 def rows_of(views: Tensor) -> Array:
@@ -80,7 +80,7 @@ def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 
-def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
+def subset(players: Experiment, part: LensedSet, chosen: Array) -> LensedSet:
     """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
     if chosen.all():
         return part
@@ -94,4 +94,4 @@ def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
             yield {kind: images[rows].reshape(len(rows), -1) for kind, images in (("raw", raw), ("lensed", lensed))}
 
     pixels = stored(players, batches(), len(index))
-    return Shown(**pixels, **{name: values[index] for name, values in own.items()})
+    return LensedSet(**pixels, **{name: values[index] for name, values in own.items()})

@@ -12,16 +12,16 @@ from lens.base.errors import BadInput
 from lens.base.intervals import Interval, mapped, too_few
 from lens.base.terminal import Bar
 from lens.images import classes
-from lens.measuring import fresh, proportions, resampling
+from lens.measuring import judges, proportions, resampling
 from lens.measuring.downstream import merge_downstream
-from lens.measuring.fresh import Judged, Recipe
+from lens.measuring.judges import JudgeResult, Recipe
 from lens.measuring.probes import Probe
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
 from lens.players.experiment import Experiment
 from lens.protocols.lookup import key_name, short_names
 from lens.proving import cost, verdict
-from lens.proving.lensed_set import Shown, lens_images
+from lens.proving.lensed_set import LensedSet, lens_images
 from lens.record.run import Run
 
 Array = np.ndarray[Any, Any]
@@ -132,39 +132,39 @@ def check(players: Experiment) -> None:
                 f"--removal needs images of every source in every split, and {key} has none in its {empty[0]} split: give more"
             )
     for name in players.settings.judges:
-        fresh.build(name, 2, players.settings.image_size, fresh.stem_of(name, players.settings))
+        judges.build(name, 2, players.settings.image_size, judges.stem_of(name, players.settings))
 
 
 # --- which source? ---------------------------------------------------------------------------------------------------
 
 
-def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[dict[str, Any], Array]:
+def told_apart(players: Experiment, sets: dict[str, LensedSet], kind: str) -> tuple[dict[str, Any], Array]:
     """How well fresh classifiers tell the sources apart on one kind of images; the best in validation counts.
 
     `val_balanced_accuracy` is what that one reads of validation images, the highest of all: a little too high.
     """
     pictures = {split: part.pictures(kind, "source") for split, part in sets.items()}
     truth, group = pictures["test"].answer, sets["test"].group
-    every: dict[str, list[Judged]] = {
+    every: dict[str, list[JudgeResult]] = {
         name: [
-            fresh.judged(players, name, len(players.images.keys), pictures, seed, kind)
+            judges.judged(players, name, len(players.images.keys), pictures, seed, kind)
             for seed in players.settings.judge_seeds
         ]
         for name in players.settings.judges
     }
-    best = max((one for judges in every.values() for one in judges), key=lambda one: (one.validation, -one.loss))
+    best = max((one for results in every.values() for one in results), key=lambda one: (one.validation, -one.loss))
     accuracy, interval = proportions.balanced_accuracy(
         (best.answers == truth).astype(float), np.ones(len(truth)), truth, group
     )
     chance = 1 / len(players.images.keys)
     by_architecture = {
         name: {
-            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in judges],
-            "validation": [one.validation for one in judges],
-            "steps": [one.steps for one in judges],
-            "plateau": [one.plateau for one in judges],
+            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in results],
+            "validation": [one.validation for one in results],
+            "steps": [one.steps for one in results],
+            "plateau": [one.plateau for one in results],
         }
-        for name, judges in every.items()
+        for name, results in every.items()
     }
     return {
         "balanced_accuracy": accuracy,
@@ -177,7 +177,7 @@ def told_apart(players: Experiment, sets: dict[str, Shown], kind: str) -> tuple[
     }, best.answers == truth  # fmt: skip
 
 
-def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any]:
+def adversary_reads(players: Experiment, sets: dict[str, LensedSet]) -> dict[str, Any]:
     """`adversary`, the balanced accuracy of the run's own extractor, trained on with the lens held still, and its interval.
 
     Stricter than the fresh ones: what hides so well that a network has to know where to look, it may still read. Only of
@@ -187,13 +187,13 @@ def adversary_reads(players: Experiment, sets: dict[str, Shown]) -> dict[str, An
     extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
     if len(extractor.lensed_statistics):
         extractor.use_lensed_statistics()
-    found = fresh.judged(players, verdict.ADVERSARY, 0, pictures, players.settings.seed, "lensed", model=extractor)
+    found = judges.judged(players, verdict.ADVERSARY, 0, pictures, players.settings.seed, "lensed", model=extractor)
     right = (found.answers == sets["test"].source).astype(float)
     reads, interval = proportions.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
     return {"adversary": reads, "adversary_ci": interval, "val_adversary": found.validation}
 
 
-def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
+def _fall(found: dict[str, Any], test: LensedSet, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
     """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
 
     One whose interval ends below chance has read the source and answers backwards: its accuracy is mirrored at chance.
@@ -209,7 +209,7 @@ def _fall(found: dict[str, Any], test: Shown, right: dict[str, Array], seed: int
     return fall, resampling.bootstrap(difference, ones, test.group, seed, stratum=test.source)
 
 
-def quality(test: Shown, seed: int) -> dict[str, Any]:
+def quality(test: LensedSet, seed: int) -> dict[str, Any]:
     """PSNR in dB from the pooled mean squared error, over all test images and over those with a planted cue, and SSIM.
 
     None where nothing changed (it would be infinite); `psnr_planted` also where nothing is planted.

@@ -1,4 +1,4 @@
-"""Fresh classifiers: networks that no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
+"""Judges: fresh classifiers, which no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOUND = 0.95
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss, and
-    over the last `cooldown` of the steps let down to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
+    over the last `cooldown` of the steps decayed to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
 
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
@@ -61,7 +61,7 @@ class Pictures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class JudgeResult:
     """What one classifier makes of the test images: its answers (n,), and how its training went."""
 
     answers: Array
@@ -106,7 +106,7 @@ def judge(
     autocast: Callable[[], AbstractContextManager[Any]],
     flip: bool = False,
     tell: Callable[[int, str], None] = lambda done, note: None,
-) -> Judged:
+) -> JudgeResult:
     """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
     Every class is shown equally often. With `flip` training images are mirrored at random: for what the pictures show,
@@ -166,7 +166,7 @@ def judge(
         if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
-    return Judged(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
+    return JudgeResult(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
 
 
 def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
@@ -193,7 +193,7 @@ def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
 def judged(
     players: Experiment, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
     flip: bool = False, model: nn.Module | None = None,
-) -> Judged:  # fmt: skip
+) -> JudgeResult:  # fmt: skip
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
     settings = players.settings
     recipe = Recipe(settings.removal_steps)
