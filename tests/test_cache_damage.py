@@ -182,7 +182,7 @@ def test_what_stands_in_a_caches_place_is_moved_aside_and_left_as_it_is(folder, 
         os.mkfifo(cache)
     assert seen(load([folder], tmp_path, SIZE, bad=0.2)) == before
     (line,) = said(capsys)
-    assert "a link or a file stands in its place" in line
+    assert "a link or a file is in its place" in line
     assert {file.name: file.read_bytes() for file in (tmp_path / "elsewhere").iterdir()} == held
     (aside,) = (entry for entry in cache.parent.iterdir() if entry != cache)
     assert aside.name in line
@@ -209,7 +209,7 @@ def test_a_cache_that_may_not_be_read_is_not_thrown_away(folder, cache, tmp_path
 
     monkeypatch.setattr(cache_folder, "read_bytes", refuse)
     with pytest.raises(
-        BadInput, match=r"cannot be read \(Permission denied\): mend its permissions, or choose another"
+        BadInput, match=r"cannot be read \(Permission denied\): fix its permissions, or choose another"
     ):
         load([folder], tmp_path, SIZE, bad=0.2)
     assert (cache / "images.npy").exists()

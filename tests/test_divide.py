@@ -130,7 +130,7 @@ def test_half_a_source_in_another_is_refused(tmp_path, shared, refused):
     if not refused:
         assert len(divided(images).duplicates) == shared
         return
-    with pytest.raises(BadInput, match=rf"{shared} of the 60 images of .*/[ab] stand in .*/[ab] too"):
+    with pytest.raises(BadInput, match=rf"{shared} of the 60 images of .*/[ab] occur in .*/[ab] too"):
         divided(images)
 
 
@@ -138,7 +138,7 @@ def test_the_smaller_source_counts(tmp_path):
     first, second = photos(120), photos(30, seed=1)
     second[:16] = first[:16]
     images = load([flat(tmp_path / "a", first), flat(tmp_path / "b", second)], tmp_path, size=36)
-    with pytest.raises(BadInput, match=r"16 of the 30 images of .*/b stand in .*/a too"):
+    with pytest.raises(BadInput, match=r"16 of the 30 images of .*/b occur in .*/a too"):
         divided(images)
 
 

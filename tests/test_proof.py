@@ -541,7 +541,7 @@ def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, so
     copied = str(shutil.copytree(sources[0], tmp_path / "copied"))
     words = [*WORDS, "--task", "labels", "--out", str(tmp_path / "run"), *JUDGES, "--data", sources[0]]
     assert train.main([*words, copied]) == 2
-    assert f"500 of the 500 images of {sources[0]} stand in {copied} too" in capsys.readouterr().err
+    assert f"500 of the 500 images of {sources[0]} occur in {copied} too" in capsys.readouterr().err
     assert train.main([*words, sources[0]]) == 2
     assert f"--data names {sources[0]} twice" in capsys.readouterr().err
 

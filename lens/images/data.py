@@ -191,7 +191,7 @@ def load(
             raise BadInput(
                 f"{len(bad)} of {len(listing.records)} images of {key} cannot be read "
                 f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
-                "mend them or raise --max_bad_fraction"
+                "fix them or raise --max_bad_fraction"
             )
         names, found = groups_of(listing.records, group_by)
         split = split_of(listing, names)

@@ -25,7 +25,7 @@ def refuse_unmatched(group_by: str, keys: Sequence[str], listings: Sequence[List
     for key, listing in zip(keys, listings, strict=True):
         if not any(search(group_by, [record.name for record in listing.records])):
             raise BadInput(
-                f"--group_by {group_by!r} finds nothing in any name of {key}, such as {listing.records[0].name!r}: mend it, "
+                f"--group_by {group_by!r} finds nothing in any name of {key}, such as {listing.records[0].name!r}: fix it, "
                 "drop it, or end it in |$ if each image there stands alone"
             )
 
@@ -34,7 +34,7 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
     """The images with near-duplicates in one split, the fresh part apart, and pseudo-sources where one source is cut.
 
     `by_source`: somebody asks which source an image comes from. Raises BadInput where a source is too small to ask about,
-    or half of it stands in another one.
+    or half of it occurs in another one.
     """
     if len(images.keys) > 1:
         images = without_twins(images) if by_source else copies_together(images)
@@ -51,7 +51,7 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
 
 
 def labelled_only(images: Images) -> Images:
-    """The images for a task that asks for the label: those without one stand in no split, and a note counts them.
+    """The images for a task that asks for the label: those without one are in no split, and a note counts them.
 
     Where none has a label, they are left as they are: the task refuses them.
     """

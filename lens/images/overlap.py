@@ -1,4 +1,4 @@
-"""Images that stand in two sources: refused, or kept in one split."""
+"""Images that occur in two sources: refused, or kept in one split."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = Non
 
 
 def copies_together(images: Images) -> Images:
-    """The images with those of one content that stand in several sources in one group, and so in one split; a note counts them.
+    """The images with those of one content that occur in several sources in one group, and so in one split; a note counts them.
 
     Only a file's content is compared: a task that does not ask about sources pays for no search of near-duplicates.
     """
@@ -50,13 +50,13 @@ def copies_together(images: Images) -> Images:
     across = images.store[pairs[:, 0]] != images.store[pairs[:, 1]]
     if not across.any():
         return images
-    # Of a content that stands in several sources every image is joined, those of one source too.
+    # Of a content that occurs in several sources every image is joined, those of one source too.
     group, names = _joined(images, pairs[np.isin(which, which[across])])
     pairs = pairs[across]
     split, moved = splits.keep_groups_whole(images.split, group, np.array(images.gives_splits)[images.store])
     one, other = (_entry(images, place) for place in pairs[0].tolist())
     note = (
-        f"{len(pairs):,} image{'s' * (len(pairs) > 1)} of one source stand{'s' * (len(pairs) == 1)} in another too "
+        f"{len(pairs):,} image{'s' * (len(pairs) > 1)} of one source occur{'s' * (len(pairs) == 1)} in another too "
         f"({one['name']!r} of {one['source']} = {other['name']!r} of {other['source']}): each pair is in one split"
     )
     note += f"; {moved:,} images moved to another split for that" if moved else ""
@@ -69,7 +69,7 @@ def without_twins(images: Images) -> Images:
     Within a source too: one that is learnt with its source and asked about again, as a frame of one film or a picture of
     one patient, is recognised and not told by a cue.
 
-    Raises BadInput where half or more of a source stands in another one.
+    Raises BadInput where half or more of a source occurs in another one.
     """
     if any(isinstance(array, Uncached) for array in images.arrays):
         note = "near-duplicates are not sought: that needs --cache disk, or every image decoded"
@@ -132,6 +132,6 @@ def _refuse_copies(images: Images, pairs: np.ndarray[Any, Any]) -> None:
             shared = len(np.unique(np.concatenate(ends)))
             if 2 * shared >= sizes[one]:
                 raise BadInput(
-                    f"{shared:,} of the {sizes[one]:,} images of {images.keys[one]} stand in {images.keys[other]} too, as they "
+                    f"{shared:,} of the {sizes[one]:,} images of {images.keys[one]} occur in {images.keys[other]} too, as they "
                     "are or re-saved: which source an image comes from has no answer; take one of the sources away"
                 )
