@@ -208,9 +208,7 @@ def test_a_cache_that_may_not_be_read_is_not_thrown_away(folder, cache, tmp_path
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(cache_folder, "read_bytes", refuse)
-    with pytest.raises(
-        BadInput, match=r"cannot be read \(Permission denied\): fix its permissions, or choose another"
-    ):
+    with pytest.raises(BadInput, match=r"cannot be read \(Permission denied\): fix its permissions, or choose another"):
         load([folder], tmp_path, SIZE, bad=0.2)
     assert (cache / "images.npy").exists()
 

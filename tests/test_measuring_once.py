@@ -13,7 +13,7 @@ from lens.base.phases import Phases
 from lens.base.ranks import Ranks
 from lens.figures import summary_table
 from lens.measuring import downstream, evaluate, features, pretext, reconstruction
-from lens.measuring.edits import Edits, edits_of
+from lens.measuring.edits import Edits, edits_of, squared_edits
 from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.settings.parsing import parse
@@ -61,6 +61,13 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
     assert lensed["views"] == 4 * len(test)
     assert {fetched[image] for image in test} == {2}  # for the task, and for the features
     assert {fetched[image] for image in players.images.indices("train").tolist()} == {1}
+
+
+def test_the_sum_of_squared_edits_keeps_what_is_small_beside_what_is_large():
+    images = torch.zeros(1001, 3, 2, 2)
+    lensed = images.clone()
+    lensed[0], lensed[1:] = 1.0, 1e-4
+    assert squared_edits(images, lensed).numpy() == pytest.approx(np.full((2, 2), 1 + 1000 * 1e-8), rel=1e-10)
 
 
 def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_views(players):

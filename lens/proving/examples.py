@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lens.images.data import sample_of
+from lens.measuring.edits import squared_edits
 from lens.operations import quality
 from lens.players.experiment import Experiment
 
@@ -33,7 +34,7 @@ def examples_of(players: Experiment, each: int = 5) -> dict[str, Array]:
             raw = quality.to_8_bits(views)
             exact = players.lensed_and_quiet(raw, question, players.draws(batch))
             lensed, quiet = (quality.to_8_bits(views) for views in exact)
-            total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
+            total = total + squared_edits(raw, quiet).cpu().numpy()
             for kind, images in (("raw", raw), ("lensed", lensed)):
                 kept[kind].append(quality.pixels(images[:each]))
         for kind, rows in kept.items():
