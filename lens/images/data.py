@@ -15,13 +15,15 @@ from torch import Tensor
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.base.terminal import printable, say
-from lens.images.cache import Skipped, Uncached, cached, uncached
+from lens.images.cache import cached
 from lens.images.cache_folder import Progress
+from lens.images.held import Skipped
 from lens.images.intensity import Range, fixed
 from lens.images.opening import open_source
 from lens.images.read_as import levels_of, told, unlike
 from lens.images.splits import FRESH, SPLITS, gives_splits, groups_of, keep_groups_whole, split_of
-from lens.images.squares_file import Square, SquaresFile
+from lens.images.squares_file import Square, Squares
+from lens.images.uncached import Uncached, uncached
 from lens.protocols.source import Listing
 
 
@@ -38,7 +40,7 @@ class Images:
     """
 
     keys: list[str]
-    arrays: list[Square | SquaresFile | Uncached]
+    arrays: list[Square | Squares]
     offsets: list[int]
     names: list[str]
     label: np.ndarray[Any, np.dtype[np.int64]]
@@ -158,7 +160,7 @@ def load(
     default what each source as a whole decides. Raises BadInput for sources that cannot be read, or of
     which more than `max_bad_fraction` of the images cannot.
     """
-    arrays: list[Square | SquaresFile | Uncached] = []
+    arrays: list[Square | Squares] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []

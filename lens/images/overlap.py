@@ -11,8 +11,8 @@ import numpy as np
 
 from lens.base.errors import BadInput
 from lens.images import duplicates, splits
-from lens.images.cache import Uncached
 from lens.images.data import Images
+from lens.images.uncached import Uncached
 from lens.protocols.source import Listing
 
 
