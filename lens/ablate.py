@@ -22,7 +22,8 @@ from lens.grids import table as grid_table
 from lens.grids.file import overrides, read
 from lens.grids.grid import Grid, GridRun
 from lens.grids.processes import POLL, Job, work
-from lens.record.run import RECORD, held, holder
+from lens.record.lock import holder
+from lens.record.run import RECORD, held
 from lens.settings.groups import MOST_PROCESSES, Settings, setting
 from lens.settings.parsing import normalise_arguments, parse_simple
 from lens.settings.words import key_of

@@ -18,7 +18,8 @@ from lens import ablate, probe, train
 from lens.base import files, ranks, stopping, terminal
 from lens.base.errors import BadInput
 from lens.record import mirror, run
-from lens.record.run import Run, holder
+from lens.record.lock import holder
+from lens.record.run import Run
 from lens.training.trainer import Trainer
 
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
