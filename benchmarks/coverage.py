@@ -22,7 +22,7 @@ import numpy as np
 from scipy import special
 
 from lens.base.intervals import FEWEST, Interval, effective_groups, too_few
-from lens.measuring import measure
+from lens.measuring import proportions, resampling
 
 Array = np.ndarray[Any, Any]
 Ends = tuple[Array, Array]
@@ -84,8 +84,8 @@ def student(degrees: Any) -> Array:
 
 def wilson(p: Array, n: Array) -> Ends:
     """Wilson's score interval."""
-    centre = (p + measure.Z**2 / (2 * n)) / (1 + measure.Z**2 / n)
-    half = measure.Z * np.sqrt(p * (1 - p) / n + measure.Z**2 / (4 * n**2)) / (1 + measure.Z**2 / n)
+    centre = (p + proportions.Z**2 / (2 * n)) / (1 + proportions.Z**2 / n)
+    half = proportions.Z * np.sqrt(p * (1 - p) / n + proportions.Z**2 / (4 * n**2)) / (1 + proportions.Z**2 / n)
     return centre - half, centre + half
 
 
@@ -105,7 +105,7 @@ def wilson_kish(told: Answers, rng: np.random.Generator, resamples: int) -> Ends
 
 def wilson_t(told: Answers, rng: np.random.Generator, resamples: int) -> Ends:
     """The same with a t quantile at G_eff − 1: Wilson's formula at n (z / t)²."""
-    return wilson(told.p, told.kish * (measure.Z / student(told.effective - 1)) ** 2)
+    return wilson(told.p, told.kish * (proportions.Z / student(told.effective - 1)) ** 2)
 
 
 def logit_t(told: Answers, rng: np.random.Generator, resamples: int) -> Ends:
@@ -132,8 +132,8 @@ def korn_graubard(told: Answers, rng: np.random.Generator, resamples: int) -> En
 
 
 def of_measure(told: Answers, rng: np.random.Generator, resamples: int) -> Ends:
-    """That of `lens.measuring.measure.proportion`; not a number where it says that there are too few groups."""
-    return ends_of([measure.proportion(correct, told.sizes)[1] for correct in told.correct])
+    """That of `lens.measuring.proportions.proportion`; not a number where it says that there are too few groups."""
+    return ends_of([proportions.proportion(correct, told.sizes)[1] for correct in told.correct])
 
 
 def ends_of(found: Sequence[Interval]) -> Ends:
@@ -192,12 +192,12 @@ def percentile(values: Array, sizes: Array, rng: np.random.Generator, resamples:
 
 
 def expanded(values: Array, sizes: Array, rng: np.random.Generator, resamples: int) -> Ends:
-    """That of `lens.measuring.measure.bootstrap`, the expanded percentile (Hesterberg 2015); not a number of too few groups."""
+    """That of `lens.measuring.resampling.bootstrap`, the expanded percentile (Hesterberg 2015); not a number of too few groups."""
     groups = effective_groups(sizes)
     if groups < FEWEST:
         nothing = np.full(len(values), np.nan)
         return nothing, nothing
-    return percentile(values, sizes, rng, resamples, measure.expanded_tail(groups))
+    return percentile(values, sizes, rng, resamples, resampling.expanded_tail(groups))
 
 
 def cluster_t(values: Array, sizes: Array, rng: np.random.Generator, resamples: int) -> Ends:
@@ -213,10 +213,10 @@ GAP: dict[str, Callable[[Array, Array, np.random.Generator, int], Ends]] = {
 
 
 def of_sources(told: Answers, other: Array) -> Ends:
-    """That of `lens.measuring.measure.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
+    """That of `lens.measuring.proportions.balanced_accuracy`, for a second source's right answers (R, G) in groups of the same sizes."""
     sizes, source = np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes))
     rows = np.concatenate([told.correct, other], axis=1)
-    return ends_of([measure.balanced_accuracy(correct, sizes, source)[1] for correct in rows])
+    return ends_of([proportions.balanced_accuracy(correct, sizes, source)[1] for correct in rows])
 
 
 # --- the simulation --------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def table(found: Sequence[dict[str, Any]], rules: Sequence[str]) -> str:
 
 def picture(found: Sequence[dict[str, Any]]) -> bytes:
     """The lowest coverage over the correlations against G_eff, from ten on: a column an accuracy, a line a rule."""
-    from lens.figures.run import png, pyplot
+    from lens.figures.drawing import png, pyplot
 
     plt = pyplot()
     figure, axes = plt.subplots(2, len(ACCURACIES), figsize=(3.1 * len(ACCURACIES), 6.2), sharex=True, sharey=True)

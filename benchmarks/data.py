@@ -26,7 +26,7 @@ import numpy as np
 import PIL.Image
 
 from lens.base.terminal import guard
-from lens.images import data, opening
+from lens.images import batching, data, opening
 from lens.images.decoding import read_square
 
 
@@ -80,7 +80,7 @@ def compare(key: str, size: int, batch_size: int, images: int, rounds: int, plac
         return len(sample)
 
     def batches(images: data.Images) -> Callable[[], int]:
-        return lambda: sum(len(batch.index) for batch in data.training_batches(images, batch_size, 0, 0, steps, 0))
+        return lambda: sum(len(batch.index) for batch in batching.training_batches(images, batch_size, 0, 0, steps, 0))
 
     def plain_batches() -> int:
         return sum(len(memory[rows]) for rows in order)

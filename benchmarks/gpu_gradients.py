@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks import reference, step
 from benchmarks.gpu import Asked
-from lens.images.data import gather
+from lens.images.batching import gather
 from lens.players import experiment
 from lens.settings.parsing import parse
 

@@ -12,9 +12,9 @@ from benchmarks.gpu import Asked
 from benchmarks.step_ways import now
 from lens import probe, train
 from lens.base import files
-from lens.grids import grid_file
+from lens.grids import file as grid_file
 from lens.grids.grid import Grid, GridRun
-from lens.images import data
+from lens.images import batching
 from lens.players import experiment
 from lens.settings import words
 from lens.settings.parsing import parse
@@ -107,7 +107,7 @@ def seconds_a_step(told: list[str], calls: int) -> float:
     trainer = Trainer(players, 10**6)
     warm_up = max(1, calls // 2)
     start = 0.0
-    batches = data.training_batches(
+    batches = batching.training_batches(
         images, settings.batch_size, settings.seed, 0, warm_up + calls, 0, balanced=players.by_source
     )
     for number, batch in enumerate(batches):

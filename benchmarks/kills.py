@@ -40,7 +40,7 @@ AXES = {"lr": [0.01, 0.02]}
 EVERY = 5
 """One round of signals in so many is of grids."""
 IMPORTED = (
-    "lens.players.experiment", "lens.measuring.evaluate", "lens.figures.run", "lens.training.trainer", "lens.grids.grid_summary", "lens.figures.grid", "timm",
+    "lens.players.experiment", "lens.measuring.evaluate", "lens.figures.run", "lens.training.trainer", "lens.grids.summary", "lens.figures.grid", "timm",
     "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "kornia.metrics", "matplotlib.pyplot",
 )  # fmt: skip
 """What a training imports: here once for all of them."""

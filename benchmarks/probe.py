@@ -31,14 +31,14 @@ import numpy as np
 import torch
 
 from lens.base.terminal import guard, say
-from lens.measuring import feature_store, linear
+from lens.measuring import feature_store, logistic, sgd, training_rows
 
 
 class Enough(Exception):
     """L-BFGS has been watched for long enough."""
 
 
-class Counted(linear.Rows):
+class Counted(training_rows.Rows):
     """Rows that are summed over `left` times, then no more."""
 
     left: ClassVar[int] = 0
@@ -90,10 +90,10 @@ def make(rows: int, width: int, classes: int, folder: Path, seed: int) -> tuple[
     centres = np.random.default_rng(0).standard_normal((classes, width), np.float32) * 0.1
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
-    features = feature_store.room(rows, width, folder)
+    features = feature_store.allocate(rows, width, folder)
     for part in feature_store.chunks(rows):
         noise = rng.standard_normal((part.stop - part.start, width), np.float32)
-        feature_store.put(features, part.start, noise + centres[labels[part]])
+        feature_store.write(features, part.start, noise + centres[labels[part]])
     return features, labels
 
 
@@ -125,7 +125,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return asked.steps is not None and done >= asked.steps
 
     with phase("SGD"):
-        correct, fit = linear.sgd(features, labels, 0, asked.epochs, "cpu", step)
+        correct, fit = sgd.sgd(features, labels, 0, asked.epochs, "cpu", step)
     per_epoch = asked.rows // fit["batch"]
     phases["SGD"] |= {"steps": steps, "epochs": steps / per_epoch}
     phases["SGD"] |= {"validation": fit["validation"], "test": float(correct.mean())}
@@ -133,7 +133,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if asked.sums:
         Counted.left = asked.sums
         with phase("L-BFGS"), contextlib.suppress(Enough):
-            linear.minimise(rows, 1.0, np.zeros((len(rows.classes), asked.width + 1)))
+            logistic.minimise(rows, 1.0, np.zeros((len(rows.classes), asked.width + 1)))
         made_sums = asked.sums - Counted.left
         phases["L-BFGS"] |= {"sums": made_sums, "cpu_seconds_per_sum": phases["L-BFGS"]["cpu_seconds"] / made_sums}
 

@@ -24,7 +24,7 @@ def main() -> None:
     import torch
 
     from lens.base.draws import EVALUATION
-    from lens.images import data
+    from lens.images import batching
     from lens.images.augment import centre
     from lens.players import experiment
     from lens.protocols.lookup import find, names
@@ -42,7 +42,7 @@ def main() -> None:
     for row, name in zip(axes, shortcuts, strict=True):
         shortcut = find("shortcut", name)()
         for number, image in enumerate(asked.images):
-            batch = data.gather(images, images.indices("test")[[image] * len(thetas)], EVALUATION)
+            batch = batching.gather(images, images.indices("test")[[image] * len(thetas)], EVALUATION)
             clean = centre(batch.images, asked.image_size)
             planted = shortcut.plant(clean, torch.tensor(thetas), batch.draws(0))
             first = number * (1 + len(thetas))

@@ -42,7 +42,8 @@ from torch.nn import functional
 from lens.base.errors import BadInput
 from lens.base.terminal import guard
 from lens.base.versions import git_commit, versions
-from lens.images.data import Batch, Images, gather
+from lens.images.batching import Batch, gather
+from lens.images.data import Images
 from lens.players import experiment
 from lens.players.objectives import adversarial_loss
 from lens.protocols.lookup import find

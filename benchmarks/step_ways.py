@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import step
-from lens.images.data import Batch, gather
+from lens.images.batching import Batch, gather
 from lens.players import experiment
 from lens.settings.parsing import Parsed
 from lens.training.trainer import Trainer

@@ -18,13 +18,15 @@ from lens.base.errors import BadInput, check_number
 from lens.base.files import own_folder, read_bytes, reading, write_atomically, write_together
 from lens.base.stopping import stop_signals
 from lens.base.terminal import Bar, guard, say
-from lens.grids import grid_table
+from lens.grids import table as grid_table
+from lens.grids.file import overrides, read
 from lens.grids.grid import Grid, GridRun
-from lens.grids.grid_file import overrides, read
-from lens.grids.schedule import POLL, Job, work
-from lens.record.run import RECORD, held, holder
-from lens.settings.groups import MOST_PROCESSES, Settings, setting
+from lens.grids.processes import POLL, Job, work
+from lens.record.lock import holder
+from lens.record.run import RECORD, held
+from lens.settings.groups import MOST_PROCESSES, PLUGINS, Settings, setting
 from lens.settings.parsing import normalise_arguments, parse_simple
+from lens.settings.words import key_of
 
 TRAIN = [sys.executable, "-P", "-m", "lens.train"]
 """How a run is started; -P: nothing is imported from the working directory, which may be a stranger's."""
@@ -35,7 +37,8 @@ class AblateSettings:
     """Settings of a grid's execution. Any other --setting, and all after --, is one of lens.train for every run."""
 
     grid: str = setting(dataclasses.MISSING, path=True)
-    """The grid: a YAML file, such as those of configs/ablations."""
+    """The grid: a YAML file, such as those of configs/ablations. In it `match_mse: NAME` holds a rival to the change of the
+    lens run of the same cell and seed, but for the axis that has a value NAME."""
     out: str | None = setting(None, path=True)
     """Directory of the grid; default runs/<name>. Finished runs in it are kept, unfinished ones resumed."""
     workers: int = 1
@@ -63,7 +66,7 @@ def ablate(argv: list[str]) -> int:
     own, more = split_words(argv)
     asked = parse_simple(own, "lens.ablate", AblateSettings, "grid", "YAML file of a grid")
     told = overrides(normalise_arguments(more, Settings))
-    trusted = [*asked.trust, *(str(value) for key, value in told if key in ("task", "shortcut"))]
+    trusted = [*asked.trust, *(str(value) for key, value in told if key in PLUGINS)]
     grid = read(Path(asked.grid), told)
     grid_table.check_measures(grid)
     runs = grid.runs(trusted)
@@ -174,13 +177,16 @@ def wait_for_holders(places: Sequence[Path], stops: list[int]) -> None:
 
 
 def job_of(out: Path, run: GridRun) -> Job:
-    """Start a run that is missing, resume one that is there."""
+    """Start a run that is missing, resume one that is there; a rival is told the directory of the run that it is held to."""
     place = grid_table.folder(out, run)
     if (place / "settings.yaml").exists():
         words = [f"--resume={place}", *run.machine_words()]
     else:
         words = [*run.words, f"--seed={run.seed}", f"--out={place}"]
-    return Job(run.slug, [*TRAIN, *words], log_of(out, run.slug))
+        if run.waits_for is not None:
+            lens = grid_table.place_of(out, run.waits_for)
+            words = [f"--match_mse={lens}" if key_of(word) == "match_mse" else word for word in words]
+    return Job(run.slug, [*TRAIN, *words], log_of(out, run.slug), run.waits_for)
 
 
 def log_of(out: Path, slug: str) -> Path:
@@ -191,7 +197,7 @@ def log_of(out: Path, slug: str) -> Path:
 def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
     """Write table.csv, table.parquet, summary.md and the pictures, and print the overview."""
     from lens.figures import grid as figures_grid
-    from lens.grids import grid_summary
+    from lens.grids import summary as grid_summary
 
     rows = grid_table.rows(out, grid, runs, failures(out))
     for measure in grid.measures:

@@ -78,8 +78,8 @@ def compare(argv: list[str]) -> int:
     kinds = [kind for kind, wanted in (("maps", with_maps), ("transfer", asked.transfer)) if wanted]
     folder = _planned(asked.out, kinds, about)
     changed = {name: value for name in ("device", "threads") if (value := getattr(asked, name)) is not None}
-    from lens.figures import comparison
-    from lens.figures import run as run_figures
+    from lens.figures import drawing, maps
+    from lens.figures import transfer as transfer_figures
     from lens.measuring import map_comparison
     from lens.measuring.transfer import transfer
 
@@ -87,20 +87,20 @@ def compare(argv: list[str]) -> int:
         numbers, arrays = map_comparison.compared(runs, about, argv, changed)
         with _writing(folder):
             write_together({
-                folder / "maps.npz": run_figures.npz(arrays),
+                folder / "maps.npz": drawing.npz(arrays),
                 folder / "maps.json": json_text(numbers),
-                folder / "maps.png": comparison.maps_picture(numbers, arrays),
+                folder / "maps.png": maps.maps_picture(numbers, arrays),
             })  # fmt: skip
-        comparison.print_maps(numbers, folder / "maps.json")
+        maps.print_maps(numbers, folder / "maps.json")
     if asked.transfer:
         numbers = transfer([Finished.of(run, argv, changed) for run in runs], about)
         with _writing(folder):
             write_together({
                 folder / "transfer.json": json_text(numbers),
-                folder / "transfer.md": comparison.transfer_markdown(numbers),
-                folder / "transfer.png": comparison.transfer_picture(numbers),
+                folder / "transfer.md": transfer_figures.transfer_markdown(numbers),
+                folder / "transfer.png": transfer_figures.transfer_picture(numbers),
             })  # fmt: skip
-        comparison.print_transfer(numbers, folder / "transfer.md")
+        transfer_figures.print_transfer(numbers, folder / "transfer.md")
     written = [folder / f"{kind}{ending}" for kind in kinds for ending in (".json", ".png")]
     say(f"written: {', '.join(map(str, written))}")
     return 0

@@ -23,7 +23,7 @@ from lens.settings.parsing import parse_simple
 
 if TYPE_CHECKING:
     from lens.images.data import Images
-    from lens.measuring.downstream import Probe
+    from lens.measuring.probes import Probe
 
 MODES = {
     "fuse": "--fuse measures the last weights' pooled features",
@@ -174,10 +174,10 @@ def probe(argv: list[str]) -> int:
 def opened(asked: ProbeSettings, run: Run, argv: list[str]) -> Finished:
     """The finished run. Raises BadInput where its summary cannot be shown: that is told now, not after all that is measured."""
     finished = Finished.of(run, argv, asked.changed)
-    from lens.figures import run as figures
+    from lens.figures import summary_table
 
     with reading(run.directory / "summary.json", f"delete it, then measure again with --resume {run.directory}"):
-        figures.table(finished.summary)
+        summary_table.table(finished.summary)
     return finished
 
 
@@ -186,8 +186,8 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     finished = opened(asked, run, argv)
     settings, summary = finished.parsed.settings, finished.summary
 
-    from lens.figures import run as figures
-    from lens.measuring import evaluate, layers, linear
+    from lens.figures import summary_table
+    from lens.measuring import evaluate, inner_features, linear, pretext
     from lens.measuring.downstream import merge_downstream
     from lens.players import experiment
 
@@ -195,10 +195,10 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
-        layers.choose(players.extractor.backbone, asked.layers, settings.extractor)
-    found = evaluate.everything(players, probes, linear.How(asked.method, asked.probe_epochs), asked.layers)
+        inner_features.choose(players.extractor.backbone, asked.layers, settings.extractor)
+    found = evaluate.everything(players, probes, linear.ProbeRecipe(asked.method, asked.probe_epochs), asked.layers)
     step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
-    found["validation"] = evaluate.validation(players, run.metrics(), step)
+    found["validation"] = pretext.validation(players, run.metrics(), step)
     if asked.weights == "last":
         downstream = merge_downstream(summary["downstream"], found["downstream"])
         run.write_json("summary.json", summary | found | {"downstream": downstream})
@@ -206,7 +206,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     else:
         run.write_json("summary-best.json", summary | found)
         place = run.directory / "summary-best.json"
-    figures.print_table(summary | found, place)
+    summary_table.print_table(summary | found, place)
     say(f"written to {place}")
     return 0
 
@@ -217,10 +217,10 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import removal as figures_removal
-    from lens.measuring.downstream import load_probes
+    from lens.measuring.probes import load_probes
     from lens.players import experiment
     from lens.proving import proof
-    from lens.proving.shown import examples
+    from lens.proving.examples import examples_of
 
     fabric = experiment.make_fabric(settings)
     images = finished.images()
@@ -229,7 +229,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
     found = summary["removal"]
-    pictures = figures_removal.files(found, examples(players))
+    pictures = figures_removal.files(found, examples_of(players))
     run.folder("figures")
     run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary)})
     figures_removal.print_table(found, run.directory / "removal.json")
@@ -239,7 +239,7 @@ def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
 def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
-    from lens.measuring.downstream import load_probes
+    from lens.measuring.probes import load_probes
 
     settings = finished.parsed.settings
     images = finished.images()
@@ -256,7 +256,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     with fusion_runs(asked, run) as (other, control):
         first, second, third = (opened(asked, one, argv) for one in (run, other, control))
 
-        from lens.figures import run as figures
+        from lens.figures import summary_table
         from lens.images.unseen import without_learnt
         from lens.measuring import fusion, linear
         from lens.measuring.downstream import merge_downstream
@@ -272,14 +272,14 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
                 dataclasses.replace(probe, images=without_learnt(probe.images, trained, where)) for probe in probes
             ]
         trio = fusion.Trio(*(one.players(images, fabric) for one in (first, second, third)))
-        how = linear.How(asked.method, asked.probe_epochs, fabric.device)
+        recipe = linear.ProbeRecipe(asked.method, asked.probe_epochs, fabric.device)
         found = {
-            name: fusion.measured(trio, probe, how, asked.fuse, asked.fuse_control)
+            name: fusion.measured(trio, probe, recipe, asked.fuse, asked.fuse_control)
             for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
         }
     downstream = merge_downstream(summary["downstream"], found)
     run.write_json("summary.json", summary | {"downstream": downstream})
-    figures.print_table(summary | {"downstream": found}, run.directory / "summary.json")
+    summary_table.print_table(summary | {"downstream": found}, run.directory / "summary.json")
     say(f"written to {run.directory / 'summary.json'}")
     return 0
 

@@ -77,13 +77,14 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     import torch
 
     from lens.figures import removal as figures_removal
-    from lens.figures import run as figures
-    from lens.images import data
+    from lens.figures import summary_table
+    from lens.images import batching
     from lens.measuring import evaluate
-    from lens.measuring.downstream import load_probes
+    from lens.measuring.edits import Edits
+    from lens.measuring.probes import load_probes
     from lens.players import experiment, grey_sources
     from lens.proving import proof
-    from lens.proving.shown import examples
+    from lens.proving.examples import examples_of
     from lens.training.rehearsal import rehearse
     from lens.training.trainer import Trainer
 
@@ -97,7 +98,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with phases.timed("reading images"), ranks.first_on_each_node():
         images = experiment.training_images(settings)
         preferred = parsed.plugins["task"].defaults.get("steps", DEFAULT_STEPS)
-        total = total_steps(settings, data.steps_per_epoch(images, settings.batch_size), preferred)
+        total = total_steps(settings, batching.steps_per_epoch(images, settings.batch_size), preferred)
         probes = load_probes(settings, settings.probes, images)
     splits = images.splits()
     # Two machines' copies may differ in their times.
@@ -119,7 +120,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
-        for batch in data.training_batches(
+        for batch in batching.training_batches(
             images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world,
             balanced=players.by_source,
         ):  # fmt: skip
@@ -156,7 +157,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if ranks.writes:
             run.refuse_moved()
             trainer.save_weights(run.directory)
-        edits = evaluate.Edits(players, players.held_out("test")) if players.lens is not None else None
+        edits = Edits(players, players.held_out("test")) if players.lens is not None else None
         measured = evaluate.everything(players, probes, edits=edits, phases=phases)
         pictured = edits.arrays() if edits is not None else None
         if ranks.writes:
@@ -175,9 +176,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         )
         return 130
     if ranks.writes:
-        figures.print_table(summary, run.directory / "summary.json")
+        summary_table.print_table(summary, run.directory / "summary.json")
         if settings.removal:
-            run.write_files(figures_removal.files(summary["removal"], examples(players)))
+            run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
             figures_removal.print_table(summary["removal"], run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
@@ -212,19 +213,20 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
 
 def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
+    from lens.figures import drawing
     from lens.figures import run as figures
-    from lens.measuring import evaluate
+    from lens.measuring import pretext
     from lens.measuring.downstream import merge_downstream
 
     earlier = run.summary() or {}
     downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])
     summary = trainer.summary(run) | measured | {"downstream": downstream}
-    summary["validation"] = evaluate.validation(trainer.players, run.metrics(), trainer.step)
+    summary["validation"] = pretext.validation(trainer.players, run.metrics(), trainer.step)
     if "removal" in earlier:
         summary["removal"] = earlier["removal"]
     folder = run.folder("figures")
     if edits is not None:
-        figures.save_numbers(folder / "edits.npz", edits)
+        drawing.save_numbers(folder / "edits.npz", edits)
     figures.draw(run.directory, run.metrics())
     return summary
 

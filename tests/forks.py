@@ -13,7 +13,7 @@ import pytest
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "lens.train", "lens.measuring.evaluate", "lens.figures.run", "lens.figures.removal", "lens.proving.proof", "lens.training.rehearsal", "lens.proving.shown",
+        "lens.train", "lens.measuring.evaluate", "lens.figures.run", "lens.figures.removal", "lens.proving.proof", "lens.training.rehearsal", "lens.proving.lensed_set",
         "lens.training.trainer", "kornia.color", "kornia.metrics", "lightning_fabric.strategies.ddp", "matplotlib.pyplot",
         "pytorch_metric_learning.losses",
         "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "timm", "torch.distributed.run",

@@ -25,9 +25,11 @@ from test_data import write_parquet
 from lens import ablate, train
 from lens.base.errors import BadInput
 from lens.base.walk import own_kind
-from lens.grids import grid_summary, grid_table, schedule
+from lens.grids import processes
+from lens.grids import summary as grid_summary
+from lens.grids import table as grid_table
 from lens.grids.compare_arms import holm, mean_sem, paired
-from lens.grids.grid_file import read
+from lens.grids.file import read
 
 ROOT = Path(__file__).parent.parent
 TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
@@ -131,7 +133,7 @@ def forking(monkeypatch):
         return (subprocess.Popen if resumes else Forked)(command, **more)
 
     stands = types.SimpleNamespace(Popen=begin, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr(schedule, "subprocess", stands)
+    monkeypatch.setattr(processes, "subprocess", stands)
 
 
 def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_summaries_say(
@@ -207,6 +209,96 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
     assert call(file, "--table") == 0
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")} == before
     assert (out / "summary.md").read_text() == text
+
+
+# --- rivals held to the lens run of their own cell and seed ---------------------------------------------------------------
+
+MATCHED = {
+    "fgsm": {"adversary": "fgsm", "match_mse": "lens"},
+    "lens": {"adversary": "uniform", "target_psnr": 25},
+    "no lens": {"adversary": "none"},
+}
+
+
+def matched_grid(place, name="grid", **changes):
+    return write_grid(place, name, **{"axes": {"arm": MATCHED}, "baseline": {"arm": "no lens"}, "seeds": [3]} | changes)
+
+
+def test_a_rival_in_a_real_grid_has_the_change_of_the_lens_run_of_its_seed(tmp_path, photos, forking):
+    file = matched_grid(tmp_path, settings=GRID["settings"] | {"data": str(photos)}, exclude=[{"arm": "no lens"}])
+    assert call(file, "--workers", "2") == 0
+    runs = tmp_path / "out" / "runs"
+    lines = map(json.loads, (runs / "lens-seed3" / "metrics.jsonl").read_text().splitlines())
+    target = [line["mse"] for line in lines if line["kind"] == "val"][-1]
+    rival = runs / "fgsm-seed3"
+    match = json.loads((rival / "summary.json").read_text())["match"]
+    assert (match["target_mse"], Path(match["to"]).resolve()) == (target, (runs / "lens-seed3").resolve())
+    row = next(row for row in read_csv(tmp_path / "out") if row["arm"] == "fgsm")
+    assert float(row["match_ratio"]) == match["ratio"]
+    (rival / "summary.json").unlink()  # as if it had been stopped at its end
+    assert call(file) == 0
+    assert "--resume" in (rival / "commands.txt").read_text().splitlines()[1]
+    assert json.loads((rival / "summary.json").read_text())["match"]["target_mse"] == target
+
+
+def test_a_rival_is_told_the_run_of_its_own_seed_and_starts_when_that_has_ended(stub):
+    rules = [{"when": {"arm": "lens"}, "set": {"lr": 0.2}}]
+    (stub / "stub.py").write_text(
+        STUB.replace("seed, lens =", 'time.sleep(0.5 * (words["lr"] == "0.2"))\nseed, lens =')
+    )
+    file = matched_grid(stub, seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])
+    assert call(file, "--workers", "4") == 0
+    for seed in (0, 1):
+        lens, rival = (stub / "out" / "runs" / f"{arm}-seed{seed}" for arm in ("lens", "fgsm"))
+        assert f"--match_mse={lens}" in (rival / "told.txt").read_text().split()
+        assert (lens / "summary.json").stat().st_mtime_ns < (rival / "settings.yaml").stat().st_mtime_ns
+        assert "--match_mse" not in (lens / "told.txt").read_text()
+    assert (
+        call(matched_grid(stub, "other", seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])) == 0
+    )  # the same one
+    number = {"arm": MATCHED | {"fgsm": {"adversary": "fgsm", "match_mse": 0.01}}}
+    (run,) = (run for run in read(matched_grid(stub, "number", axes=number)).runs() if run.cell["arm"] == "fgsm")
+    assert (run.waits_for, "--match_mse=0.01" in run.words) == (None, True)
+    outside = {"arm": MATCHED | {"fgsm": {"adversary": "fgsm", "match_mse": "./runs/lens"}}}
+    assert all(run.waits_for is None for run in read(matched_grid(stub, "outside", axes=outside)).runs())
+
+
+def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, forking):
+    rules = [{"when": {"arm": "lens"}, "set": {"lr": 1e18}}]
+    settings = GRID["settings"] | {"data": str(photos)}
+    file = matched_grid(tmp_path, settings=settings, rules=rules, exclude=[{"arm": "no lens"}])
+    assert call(file, "--workers", "2") == 1
+    told = capsys.readouterr().err
+    assert "failed: fgsm, seed 3: lens: error: --match_mse" in told
+    assert "that run is not finished" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fgsm": {"adversary": "fgsm", "match_mse": "lense"}}, "match_mse: 'lense' is no value of an axis: did you mean 'lens'"),
+        ({"fgsm": {"adversary": "fgsm", "match_mse": "no lens"}}, "the cell 'no lens' has no lens (adversary: none)"),
+        ({"fgsm": {"adversary": "fgsm", "match_mse": "random"}, "random": {"adversary": "random"}}, "the cell 'random' has no lens"),
+        ({"lens": {"adversary": "uniform", "image_size": 24}}, "the image_size of the cell 'lens' is 24 and here it is 32"),
+        ({"lens": {"adversary": "uniform", "shortcut": "arrow"}}, "the shortcut of the cell 'lens' is 'arrow' and here it is 'none'"),
+    ],
+)  # fmt: skip
+def test_a_rival_without_a_lens_to_match_is_refused_before_anything_runs(stub, capsys, changes, message):
+    assert call(matched_grid(stub, axes={"arm": MATCHED | changes})) == 2
+    error = one_error(capsys)
+    assert "the cell 'fgsm': match_mse: " in error
+    assert message in error
+    assert not (stub / "out").exists()
+
+
+def test_a_match_that_an_exclude_leaves_out_or_that_two_axes_name_is_refused(stub, capsys):
+    assert call(matched_grid(stub, exclude=[{"arm": "lens"}])) == 2
+    assert "match_mse: the grid has no cell 'lens', exclude: leaves it out" in one_error(capsys)
+    assert call(matched_grid(stub, axes={"arm": MATCHED, "size": {"lens": {}, "other": {"batch_size": 5}}})) == 2
+    assert "match_mse: 'lens' is a value of the axes arm and size: rename one" in one_error(capsys)
+
+
+# --- runs that fail, stop and go on --------------------------------------------------------------------------------------
 
 
 def test_all_runs_are_made_seed_by_seed_and_share_a_group_where_wandb_is_on(stub):

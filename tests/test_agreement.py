@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lens import probe
-from lens.grids import grid, grid_file
+from lens.grids import file as grid_file
+from lens.grids import grid
 from lens.settings import agreement
 from lens.settings.groups import Settings
 

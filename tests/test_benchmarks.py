@@ -8,7 +8,7 @@ import torch
 from conftest import TINY
 
 from benchmarks import step
-from lens.images.data import gather
+from lens.images.batching import gather
 from lens.players import experiment
 from lens.settings.parsing import parse
 

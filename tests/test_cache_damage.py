@@ -15,7 +15,7 @@ from conftest import write_folder
 from test_data import load
 
 from lens.base.errors import BadInput
-from lens.images import data
+from lens.images import batching
 
 SIZE = 8
 COUNT = 12
@@ -182,7 +182,7 @@ def test_what_stands_in_a_caches_place_is_moved_aside_and_left_as_it_is(folder, 
         os.mkfifo(cache)
     assert seen(load([folder], tmp_path, SIZE, bad=0.2)) == before
     (line,) = said(capsys)
-    assert "a link or a file stands in its place" in line
+    assert "a link or a file is in its place" in line
     assert {file.name: file.read_bytes() for file in (tmp_path / "elsewhere").iterdir()} == held
     (aside,) = (entry for entry in cache.parent.iterdir() if entry != cache)
     assert aside.name in line
@@ -208,9 +208,7 @@ def test_a_cache_that_may_not_be_read_is_not_thrown_away(folder, cache, tmp_path
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(cache_folder, "read_bytes", refuse)
-    with pytest.raises(
-        BadInput, match=r"cannot be read \(Permission denied\): mend its permissions, or choose another"
-    ):
+    with pytest.raises(BadInput, match=r"cannot be read \(Permission denied\): fix its permissions, or choose another"):
         load([folder], tmp_path, SIZE, bad=0.2)
     assert (cache / "images.npy").exists()
 
@@ -299,7 +297,7 @@ def changes(cache):
 @pytest.mark.parametrize("change", ["cut", "empty", "rewritten"])
 def test_a_cache_that_changes_while_it_is_read_is_one_line(folder, cache, tmp_path, change, workers):
     images = load([folder], tmp_path, SIZE, bad=0.2)
-    batches = data.training_batches(images, 2, 0, 0, 400, workers)
+    batches = batching.training_batches(images, 2, 0, 0, 400, workers)
     next(batches)
     changes(cache)[change]()
     with pytest.raises(BadInput, match=r"the image cache .*images.npy was damaged while it was in use .* start again"):

@@ -12,13 +12,13 @@ from test_data import load
 from test_task_details import Data
 
 from lens.base.errors import BadInput
-from lens.figures import run as figures
+from lens.figures import summary_table
 from lens.images import classes
-from lens.measuring import downstream
+from lens.measuring import probes
 from lens.players.experiment import Experiment, posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
-from lens.proving.shown import Shown
+from lens.proving.lensed_set import LensedSet
 from lens.settings.parsing import parse
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -47,12 +47,12 @@ def test_the_helper_writes_what_it_says(tmp_path):
 
 def test_a_probe_leaves_out_test_images_of_classes_that_training_lacks(tmp_path, capsys):
     images = load([folders(tmp_path / "a", test=("cat", "dog", "unknown"))], tmp_path)
-    splits = downstream.probe_splits(images, 0, "a", None, None, 0)
+    splits = probes.probe_splits(images, 0, "a", None, None, 0)
     assert {images.classes[0][k] for k in images.label[splits["test"]].tolist()} == {"cat", "dog"}
     assert len(splits["test"]) == 16
     said = capsys.readouterr().err
     assert "probe on a: 8 test images of 1 class ('unknown') that training lacks: left out" in said
-    downstream.probe_splits(images, 0, "a", None, None, 0, tell=False)
+    probes.probe_splits(images, 0, "a", None, None, 0, tell=False)
     assert capsys.readouterr().err == ""
 
 
@@ -61,14 +61,14 @@ def test_a_probe_with_nothing_but_unknown_classes_is_refused_in_one_line(tmp_pat
     with pytest.raises(
         BadInput, match="all 16 of a are of others: name the class folders of all splits alike"
     ) as error:
-        downstream.probe_splits(images, 0, "a", None, None, 0)
+        probes.probe_splits(images, 0, "a", None, None, 0)
     assert "\n" not in str(error.value)
 
 
 def test_two_spellings_of_a_class_are_one_to_a_probe(tmp_path):
     images = load([folders(tmp_path / "a", ("dog", COMPOSED), ("dog", APART))], tmp_path)
     assert len(images.classes[0]) == 3
-    splits = downstream.probe_splits(images, 0, "a", None, None, 0)
+    splits = probes.probe_splits(images, 0, "a", None, None, 0)
     label = classes.of_source(images, 0)
     assert len(splits["test"]) == 16
     assert set(label[splits["test"]]) == set(label[splits["train"]])
@@ -86,7 +86,7 @@ def test_the_table_says_how_many_were_left_out():
         "task": "rotation", "shortcut": "none", "adversary": "none", "images_per_second": 1.0, "seconds": 1.0,
         "pretext": {"metric": "loss", "images": 4}, "downstream": {"a": probe},
     }  # fmt: skip
-    note = next(row[3] for row in figures.table(summary) if row[0] == "a: linear")
+    note = next(row[3] for row in summary_table.table(summary) if row[0] == "a: linear")
     assert note == "chance 50.0 %, 20 train, 16 of 24 test, 8 of classes that training lacks left out"
 
 
@@ -140,7 +140,7 @@ def part(label):
     count = len(label)
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 3).repeat(2, 1).repeat(2, 2)
     ones = np.ones(count)
-    return Shown(pixels, pixels + 1, np.zeros(count, int), np.array(label), np.arange(count), ones, ones, ones > 0)
+    return LensedSet(pixels, pixels + 1, np.zeros(count, int), np.array(label), np.arange(count), ones, ones, ones > 0)
 
 
 def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_path):
@@ -158,4 +158,4 @@ def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_
     assert cost.labelled(players, sets | {"test": part([2, 2])}, ["cat", "dog", "unknown"]) is None
     assert "none that training has" in capsys.readouterr().err
     assert cost.labelled(players, sets | {"val": part([-1, 0])}, ["cat", "dog", "unknown"]) is None
-    assert {field.name for field in dataclasses.fields(Shown)} == set(vars(found["test"]))
+    assert {field.name for field in dataclasses.fields(LensedSet)} == set(vars(found["test"]))

@@ -18,9 +18,10 @@ from lens import compare, probe, train
 from lens.base import files, walk
 from lens.base.errors import BadInput
 from lens.figures import comparison as figures_compare
-from lens.images.data import some
-from lens.measuring import edit_maps
-from lens.measuring.edit_maps import Region
+from lens.figures import region as figures_region
+from lens.images.data import sample_of
+from lens.measuring import edit_maps, regions
+from lens.measuring.regions import Region
 from lens.players import experiment
 from lens.players.finished import Finished
 from lens.record.run import Run
@@ -100,7 +101,7 @@ def test_a_regions_share_is_held_against_every_other_place():
     rng = np.random.default_rng(2)
     mean_edit = rng.random((20, 16))
     mean_edit[2:7, 1:4] += 3
-    found = edit_maps.in_region(mean_edit, Region(0.1, 1 / 16, 0.25, 3 / 16))
+    found = regions.in_region(mean_edit, Region(0.1, 1 / 16, 0.25, 3 / 16))
     others = []
     for y in range(16):
         for x in range(14):
@@ -116,8 +117,8 @@ def test_a_regions_share_is_held_against_every_other_place():
         "median": pytest.approx(np.median(others)), "largest": pytest.approx(max(others)),
     }  # fmt: skip
     assert found["below"] == 1.0
-    assert edit_maps.in_region(np.zeros((4, 4)), Region(0, 0, 0.5, 0.5))["share"] is None
-    assert edit_maps.in_region(mean_edit, Region(0, 0, 1, 1))["elsewhere"] is None
+    assert regions.in_region(np.zeros((4, 4)), Region(0, 0, 0.5, 0.5))["share"] is None
+    assert regions.in_region(mean_edit, Region(0, 0, 1, 1))["elsewhere"] is None
     with pytest.raises(BadInput, match="leaves the image in its width"):
         Region(0, 0.5, 0.5, 0.6)
 
@@ -240,7 +241,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
     settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
     images = experiment.training_images(settings)
-    index = some(images.indices("test"), settings.test_images, settings.seed, "test")
+    index = sample_of(images.indices("test"), settings.test_images, settings.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
     expected = [slow_accuracy(copied, runs[0], images, index, lensed) for lensed in (False, True)]
     assert found == pytest.approx(expected)
@@ -381,9 +382,9 @@ def test_a_full_disk_leaves_all_the_earlier_files_whole(runs, tmp_path, capsys, 
 
 def test_a_regions_picture_and_table_come_from_the_runs_edits(runs, tmp_path):
     region = Region(0, 0, 0.5, 0.25)
-    figures_compare.draw_region(runs[0], region, tmp_path / "region.png")
+    figures_region.draw_region(runs[0], region, tmp_path / "region.png")
     assert (tmp_path / "region.png").read_bytes()[:4] == b"\x89PNG"
-    lines = figures_compare.region_markdown(list(runs[:2]), region).splitlines()
+    lines = figures_region.region_markdown(list(runs[:2]), region).splitlines()
     mean_edit = np.load(runs[0] / "figures" / "edits.npz")["map"]
     share = mean_edit[:16, :8].sum() / mean_edit.sum()
     assert lines[2].startswith(f"| arrow | {100 * share:.1f} % | 12.5 % | ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from lens.measuring import measure
+from lens.measuring import proportions, resampling
 
 ASKED = argparse.Namespace(seed=0, runs=40, resamples=50)
 
@@ -28,18 +28,18 @@ def test_the_simulated_answers_have_the_mean_and_the_correlation_that_are_asked_
 def test_the_rules_are_what_they_are_called(told):
     rng = np.random.default_rng(0)
     low, high = coverage.wilson_kish(told, rng, 0)
-    assert [low[3], high[3]] == pytest.approx(measure.wilson(told.p[3], told.kish[3]))
+    assert [low[3], high[3]] == pytest.approx(proportions.wilson(told.p[3], told.kish[3]))
     low, high = coverage.clopper(np.array([0.05]), np.array([20.0]))  # 1 of 20: Clopper & Pearson 1934
     assert [low[0], high[0]] == pytest.approx([0.0013, 0.2487], abs=1e-4)
     low, high = coverage.of_measure(told, rng, 0)
-    assert [low[3], high[3]] == measure.proportion(told.correct[3], told.sizes)[1]
+    assert [low[3], high[3]] == proportions.proportion(told.correct[3], told.sizes)[1]
     low, high = coverage.of_sources(told, told.correct[::-1])
     pooled = np.concatenate([told.correct[3], told.correct[-4]])
-    found = measure.balanced_accuracy(pooled, np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes)))[1]
+    found = proportions.balanced_accuracy(pooled, np.tile(told.sizes, 2), np.repeat([0, 1], len(told.sizes)))[1]
     assert [low[3], high[3]] == found
     gap, ones = np.random.default_rng(1).normal(1, 1, (1, 40)), np.ones(40)
     ends = [float(end[0]) for end in coverage.expanded(gap, ones, rng, 4000)]
-    assert ends == pytest.approx(measure.bootstrap(gap[0], ones, None, 0, 4000), abs=0.03)
+    assert ends == pytest.approx(resampling.bootstrap(gap[0], ones, None, 0, 4000), abs=0.03)
 
 
 def test_too_few_groups_have_no_coverage_and_the_tables_say_so():

@@ -17,7 +17,7 @@ from conftest import picture, write_folder
 
 from lens.base.draws import generator
 from lens.base.errors import BadInput
-from lens.images import cache, data, decoding, opening, splits
+from lens.images import batching, cache, data, decoding, opening, splits
 from lens.protocols.source import Listing, Record
 
 
@@ -338,14 +338,14 @@ def test_a_group_never_falls_into_two_splits():
 
 def test_the_batch_of_a_step_depends_on_seed_and_step_alone(tmp_path):
     images = load([write_folder(tmp_path / "a", 30)], tmp_path)
-    whole = list(data.training_batches(images, 8, 0, 0, 12, 0))
-    later = list(data.training_batches(images, 8, 0, 9, 12, 0))
-    workers = list(data.training_batches(images, 8, 0, 0, 12, 2))
-    other = list(data.training_batches(images, 8, 1, 0, 12, 0))
+    whole = list(batching.training_batches(images, 8, 0, 0, 12, 0))
+    later = list(batching.training_batches(images, 8, 0, 9, 12, 0))
+    workers = list(batching.training_batches(images, 8, 0, 0, 12, 2))
+    other = list(batching.training_batches(images, 8, 1, 0, 12, 0))
     assert [b.index.tolist() for b in whole[9:]] == [b.index.tolist() for b in later]
     assert [b.index.tolist() for b in whole] == [b.index.tolist() for b in workers]
     assert [b.index.tolist() for b in whole] != [b.index.tolist() for b in other]
-    per_epoch = data.steps_per_epoch(images, 8)
+    per_epoch = batching.steps_per_epoch(images, 8)
     seen = np.concatenate([b.index.numpy() for b in whole[:per_epoch]])
     assert len(set(seen.tolist())) == per_epoch * 8
     assert set(seen.tolist()) <= set(images.indices("train").tolist())
@@ -363,7 +363,7 @@ def test_sources_have_equal_shares_of_a_balanced_epoch(tmp_path):
     assert sizes.max() > 3 * sizes.min()
     extra = []
     for epoch in range(3):
-        order = train[data.order_of(len(train), 0, epoch, "order", images.source[train]).numpy()]
+        order = train[batching.order_of(len(train), 0, epoch, "order", images.source[train]).numpy()]
         assert len(order) == len(train)
         share = np.bincount(images.source[order])
         assert share.max() - share.min() <= 1
@@ -375,16 +375,16 @@ def test_sources_have_equal_shares_of_a_balanced_epoch(tmp_path):
             assert (times.max() == 1) == (size >= share[source])
     assert len(train) % 3 == 0 or len({tuple(e) for e in extra}) > 1
     firsts = [
-        data.order_of(len(train), s, e, "order", images.source[train]).tolist() for s, e in ((0, 0), (0, 1), (1, 0))
+        batching.order_of(len(train), s, e, "order", images.source[train]).tolist() for s, e in ((0, 0), (0, 1), (1, 0))
     ]
     assert firsts[0] != firsts[1] != firsts[2] != firsts[0]
 
 
 def test_a_balanced_epoch_is_mixed_and_every_pass_over_a_small_source_is_another():
     source = np.repeat([0, 1], [180, 20])
-    order = data.order_of(200, 0, 0, "order", source).numpy()
+    order = batching.order_of(200, 0, 0, "order", source).numpy()
     assert 35 <= source[order[:100]].sum() <= 65
-    passes = data.order_of(200, 0, 0, "order", source)[
+    passes = batching.order_of(200, 0, 0, "order", source)[
         torch.argsort(torch.randperm(200, generator=generator(0, 0, "order")))
     ]
     small = passes[100:].reshape(5, 20)  # as they were drawn, before they were mixed
@@ -394,11 +394,11 @@ def test_a_balanced_epoch_is_mixed_and_every_pass_over_a_small_source_is_another
 
 def test_balanced_batches_are_the_same_for_any_number_of_workers_and_ranks(tmp_path):
     images = uneven(tmp_path)
-    whole = list(data.training_batches(images, 8, 0, 0, 12, 0, balanced=True))
-    later = list(data.training_batches(images, 8, 0, 9, 12, 0, balanced=True))
-    workers = list(data.training_batches(images, 8, 0, 0, 12, 2, balanced=True))
-    plain = list(data.training_batches(images, 8, 0, 0, 12, 0))
-    ranks = [list(data.training_batches(images, 8, 0, 0, 12, 0, rank, 2, balanced=True)) for rank in range(2)]
+    whole = list(batching.training_batches(images, 8, 0, 0, 12, 0, balanced=True))
+    later = list(batching.training_batches(images, 8, 0, 9, 12, 0, balanced=True))
+    workers = list(batching.training_batches(images, 8, 0, 0, 12, 2, balanced=True))
+    plain = list(batching.training_batches(images, 8, 0, 0, 12, 0))
+    ranks = [list(batching.training_batches(images, 8, 0, 0, 12, 0, rank, 2, balanced=True)) for rank in range(2)]
     indices = [b.index.tolist() for b in whole]
     assert indices[9:] == [b.index.tolist() for b in later]
     assert indices == [b.index.tolist() for b in workers]
@@ -409,13 +409,13 @@ def test_balanced_batches_are_the_same_for_any_number_of_workers_and_ranks(tmp_p
 def test_nothing_to_test_on_is_refused(tmp_path):
     images = load([write_folder(tmp_path / "a", 1)], tmp_path)
     with pytest.raises(BadInput, match="leaves no image for the"):
-        data.steps_per_epoch(images, 1)
+        batching.steps_per_epoch(images, 1)
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path):
     images = load([write_folder(tmp_path / "a", 5)], tmp_path)
     with pytest.raises(BadInput, match="fewer than one batch of 64"):
-        data.steps_per_epoch(images, 64)
+        batching.steps_per_epoch(images, 64)
 
 
 def test_splits_are_written_with_every_image(tmp_path):
@@ -442,7 +442,7 @@ def test_without_a_cache_the_images_are_the_same_bits_and_nothing_is_written(tmp
     assert uncached.splits(stamps=False) == dataclasses.replace(cached, content=()).splits()
     assert not (tmp_path / "nowhere").exists()
     for workers in (0, 2):
-        pairs = zip(*(data.training_batches(i, 8, 0, 0, 6, workers) for i in (cached, uncached)), strict=True)
+        pairs = zip(*(batching.training_batches(i, 8, 0, 0, 6, workers) for i in (cached, uncached)), strict=True)
         assert all(np.array_equal(a.images.numpy(), b.images.numpy()) for a, b in pairs)
     rates = [line for line in uncached.describe().splitlines() if "nothing is cached" in line]
     assert [line.split(":")[0] for line in rates] == [str(key) for key in keys]
@@ -456,7 +456,7 @@ def test_without_a_cache_an_unreadable_image_stops_the_run_by_its_name(tmp_path,
     for file in folder.rglob("*.png"):
         file.write_bytes(b"broken since")
     with pytest.raises(BadInput) as caught:
-        list(data.training_batches(images, 8, 0, 0, 3, workers))
+        list(batching.training_batches(images, 8, 0, 0, 3, workers))
     assert re.fullmatch(r"image 'class\d/\d{3}.png' of .* cannot be read .*use --cache disk.*", str(caught.value))
     with pytest.raises(BadInput, match="cannot be read"):
         load_uncached([folder], tmp_path / "nowhere")
@@ -464,7 +464,7 @@ def test_without_a_cache_an_unreadable_image_stops_the_run_by_its_name(tmp_path,
 
 def test_workers_outlive_signals_that_the_main_process_collects(tmp_path):
     images = load([write_folder(tmp_path / "a", 30)], tmp_path)
-    batches = data.training_batches(images, 8, 0, 0, 40, 2)
+    batches = batching.training_batches(images, 8, 0, 0, 40, 2)
     next(batches)
     next(batches)  # one from each: both are up
     workers = multiprocessing.active_children()

@@ -13,9 +13,9 @@ from test_divide import flat, two
 from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
-from lens.images import data
-from lens.measuring import evaluate, measure
-from lens.measuring.downstream import load_probes
+from lens.images import batching, data
+from lens.measuring import pretext, proportions
+from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.protocols.lookup import find
 from lens.settings.parsing import of_this_version, parse
@@ -82,7 +82,7 @@ def test_measurements_are_means_over_the_sources(sources):
     players = built([*QUICK, "--data", *sources, "--eval_images", "9"])
     index = players.held_out("test")
     assert index.tolist() == players.images.indices("test").tolist()
-    result = evaluate.pretext(players, index, with_ssim=False)
+    result = pretext.measured(players, index, with_ssim=False)
     source = players.images.source[index]
     sizes = np.bincount(source)
     assert sizes[0] > 2 * sizes[1]
@@ -91,7 +91,7 @@ def test_measurements_are_means_over_the_sources(sources):
     result.score = {"raw": (rng.random(len(index)) < np.where(source, 0.9, 0.2)).astype(float)}
     result.score |= {"lensed": (rng.random(len(index)) < 0.5).astype(float), "clean": result.score["raw"]}
     result.loss = {kind: rng.random(len(index)) + source for kind in result.loss}
-    found = evaluate.pretext_summary(result, 0)
+    found = pretext.summary(result, 0)
     mean = {kind: sum(result.score[kind][source == k].mean() for k in (0, 1)) / 2 for kind in result.score}
     assert found["raw"] == pytest.approx(mean["raw"])
     assert found["raw"] != pytest.approx(result.score["raw"].mean(), abs=0.02)
@@ -101,7 +101,8 @@ def test_measurements_are_means_over_the_sources(sources):
     weight = len(index) / (2 * sizes[source])
     assert found["raw"] == pytest.approx((weight * result.score["raw"]).sum() / weight.sum())
     assert (
-        found["raw_ci"] == measure.balanced_accuracy(result.score["raw"], np.ones(len(index)), source, result.group)[1]
+        found["raw_ci"]
+        == proportions.balanced_accuracy(result.score["raw"], np.ones(len(index)), source, result.group)[1]
     )
     low, high = found["gap_ci"]
     assert low < found["gap"] < high
@@ -116,15 +117,17 @@ def test_a_validation_sees_equal_parts_of_all_sources(sources):
         assert (players.images.split[index] == "val").all()
         assert index.tolist() == players.held_out("val").tolist() == sorted(set(index.tolist()))
     rotation = built([*TINY, "--data", *sources, "--eval_images", "9"])
-    assert rotation.held_out("val").tolist() == data.some(rotation.images.indices("val"), 9, 0, "val").tolist()
+    assert rotation.held_out("val").tolist() == data.sample_of(rotation.images.indices("val"), 9, 0, "val").tolist()
 
 
 def test_statistics_are_re_estimated_on_equal_parts(sources, monkeypatch):
     monkeypatch.setattr(experiment, "STATISTICS_BATCHES", 1)
     players = built([*QUICK, "--data", *sources, "--feed", "lensed"])
     seen = []
-    gather = data.gather
-    monkeypatch.setattr(data, "gather", lambda images, index, epoch: seen.append(index) or gather(images, index, epoch))
+    gather = batching.gather
+    monkeypatch.setattr(
+        batching, "gather", lambda images, index, epoch: seen.append(index) or gather(images, index, epoch)
+    )
     players.reestimate_statistics(players.extractor)
     count = np.bincount(players.images.source[np.concatenate(seen)])
     assert count.sum() == 64
@@ -133,14 +136,14 @@ def test_statistics_are_re_estimated_on_equal_parts(sources, monkeypatch):
 
 def test_training_is_in_equal_parts(tmp_path, sources, monkeypatch):
     asked = []
-    real = data.training_batches
+    real = batching.training_batches
 
     def spy(*args, **how):
         for batch in real(*args, **how):
             asked.append(batch.source)
             yield batch
 
-    monkeypatch.setattr(data, "training_batches", spy)
+    monkeypatch.setattr(batching, "training_batches", spy)
     argv = fit([*QUICK, "--data", *sources, "--batch_size", "16", "--steps", "15", "--adversary", "none"])
     assert train.main([*argv, "--out", str(tmp_path / "r")]) == 0
     share = torch.cat(asked).float().mean().item()
@@ -208,7 +211,7 @@ def test_the_cue_of_a_pseudo_source_is_its_own(sources):
     players = built(words)
     images = players.images
     index = np.concatenate([images.indices("test", source)[:4] for source in range(3)])
-    batch = data.gather(images, index, -1)
+    batch = batching.gather(images, index, -1)
     clean, _, _ = players.views(batch, training=False, planted=False)
     planted, question, carriers = players.views(batch, training=False)
     assert question["target"].tolist() == [0] * 4 + [1] * 4 + [2] * 4

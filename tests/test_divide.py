@@ -13,7 +13,7 @@ from test_data import load, load_uncached
 from test_duplicates import photos
 
 from lens.base.errors import BadInput
-from lens.images import divide
+from lens.images import divide, overlap
 from lens.players import experiment
 from lens.protocols.source import Listing, Record
 from lens.settings.parsing import parse
@@ -130,7 +130,7 @@ def test_half_a_source_in_another_is_refused(tmp_path, shared, refused):
     if not refused:
         assert len(divided(images).duplicates) == shared
         return
-    with pytest.raises(BadInput, match=rf"{shared} of the 60 images of .*/[ab] stand in .*/[ab] too"):
+    with pytest.raises(BadInput, match=rf"{shared} of the 60 images of .*/[ab] occur in .*/[ab] too"):
         divided(images)
 
 
@@ -138,7 +138,7 @@ def test_the_smaller_source_counts(tmp_path):
     first, second = photos(120), photos(30, seed=1)
     second[:16] = first[:16]
     images = load([flat(tmp_path / "a", first), flat(tmp_path / "b", second)], tmp_path, size=36)
-    with pytest.raises(BadInput, match=r"16 of the 30 images of .*/b stand in .*/a too"):
+    with pytest.raises(BadInput, match=r"16 of the 30 images of .*/b occur in .*/a too"):
         divided(images)
 
 
@@ -160,8 +160,8 @@ def test_sources_that_overlap_are_refused(tmp_path, monkeypatch):
         ([f"{tmp_path}/a", "./a"], "twice"),
     ):
         with pytest.raises(BadInput, match=words):
-            divide.refuse_overlap(keys)
-    divide.refuse_overlap(["./a", "./ab", "./b", "cifar10", "hub:a/b"])
+            overlap.refuse_overlap(keys)
+    overlap.refuse_overlap(["./a", "./ab", "./b", "cifar10", "hub:a/b"])
 
 
 def test_a_link_inside_a_source_that_leads_into_another_is_refused(tmp_path):
@@ -173,10 +173,10 @@ def test_a_link_inside_a_source_that_leads_into_another_is_refused(tmp_path):
 
         return [open_source(key).listing() for key in keys]
 
-    divide.refuse_overlap(keys, listings())
+    overlap.refuse_overlap(keys, listings())
     (b / "class2").symlink_to(a / "class1")
     with pytest.raises(BadInput, match=r"both lead to the images in .*/a/class1"):
-        divide.refuse_overlap(keys, listings())
+        overlap.refuse_overlap(keys, listings())
 
 
 def test_an_expression_without_a_match_is_refused():

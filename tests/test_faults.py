@@ -18,7 +18,8 @@ from lens import ablate, probe, train
 from lens.base import files, ranks, stopping, terminal
 from lens.base.errors import BadInput
 from lens.record import mirror, run
-from lens.record.run import Run, holder
+from lens.record.lock import holder
+from lens.record.run import Run
 from lens.training.trainer import Trainer
 
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
@@ -284,8 +285,8 @@ def test_a_full_disk_while_a_run_is_probed_is_one_line_and_the_summary_stays(
 
 def test_a_log_on_a_full_disk_is_said_to_be_empty(tmp_path):
     (tmp_path / "log").write_text("")
-    assert ablate.work.__module__ == "lens.grids.schedule"
-    from lens.grids.schedule import last_error
+    assert ablate.work.__module__ == "lens.grids.processes"
+    from lens.grids.processes import last_error
 
     assert last_error(tmp_path / "log", 0, 2) == "exit code 2, and nothing in its log"
 

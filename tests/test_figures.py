@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from lens.base import terminal
+from lens.figures import drawing, summary_table
 from lens.figures import run as figures
 
 ROOT = Path(__file__).parent.parent
@@ -19,15 +20,15 @@ LOGIC = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, 
 
 def test_the_markdown_table_has_the_figures_of_the_summary():
     summary = json.loads((ROOT / "results" / "chest_xray_summary.json").read_text())
-    lines = figures.markdown(summary).splitlines()
+    lines = summary_table.markdown(summary).splitlines()
     assert lines[:2] == ["| measure | value | 95 % interval | note |", "| --- | ---: | ---: | --- |"]
     assert "| rotation accuracy, raw | 99.7 % | 99.1 % – 99.9 % | chance 25 %, 674 images |" in lines
     assert all(line.count("|") == 5 for line in lines)
 
 
 def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
-    monkeypatch.setattr(figures, "table", lambda summary: [("[real]: linear", "1", "", "")])
-    figures.print_table({"task": "t", "data": "./set[real]/", "steps": 1, "seed": 0})
+    monkeypatch.setattr(summary_table, "table", lambda summary: [("[real]: linear", "1", "", "")])
+    summary_table.print_table({"task": "t", "data": "./set[real]/", "steps": 1, "seed": 0})
     printed = capsys.readouterr().out
     assert "./set[real]/" in printed
     assert "[real]: linear" in printed
@@ -46,12 +47,12 @@ def test_the_edits_are_rows_of_pictures_beside_their_names_on_one_axis(monkeypat
     rng = np.random.default_rng(0)
     clean, original, lensed = rng.integers(0, 256, (3, 5, 8, 8, 3)).astype(np.uint8)
     drawn = []
-    monkeypatch.setattr(figures, "save_picture", lambda plt, figure, file: drawn.append(figure))
+    monkeypatch.setattr(drawing, "save_picture", lambda plt, figure, file: drawn.append(figure))
     figures.edits({"clean": clean, "original": original, "lensed": lensed}, tmp_path / "edits.png")
     ((axis,),) = (figure.axes for figure in drawn)
     shown = axis.images[0].get_array()
     assert shown.shape == (4 * 8 + 3, 5 * 8 + 4, 3)
-    difference = figures.difference(original, lensed, figures.amplification(original, lensed))
+    difference = drawing.difference(original, lensed, drawing.amplification(original, lensed))
     centres = axis.get_yticks()
     for number, pictures in enumerate((clean, original, lensed, difference)):
         for column, picture in enumerate(pictures):
@@ -65,7 +66,7 @@ def test_the_edits_are_rows_of_pictures_beside_their_names_on_one_axis(monkeypat
 
 
 def test_a_picture_has_the_pixels_of_savefig_and_is_drawn_once(monkeypatch):
-    plt = figures.pyplot()
+    plt = drawing.pyplot()
 
     def figure():
         made, axis = plt.subplots(figsize=(3, 2))
@@ -80,7 +81,7 @@ def test_a_picture_has_the_pixels_of_savefig_and_is_drawn_once(monkeypatch):
     made, times = figure(), []
     draw = made.draw
     monkeypatch.setattr(made, "draw", lambda renderer: times.append(renderer) or draw(renderer))
-    found, expected = (np.array(PIL.Image.open(file)) for file in (io.BytesIO(figures.png(plt, made)), stream))
+    found, expected = (np.array(PIL.Image.open(file)) for file in (io.BytesIO(drawing.png(plt, made)), stream))
     assert np.array_equal(found, expected)
     assert len(times) == 1
 

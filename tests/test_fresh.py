@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from lens.base.errors import BadInput
-from lens.measuring import fresh
-from lens.measuring.fresh import Pictures, Recipe
+from lens.measuring import judges
+from lens.measuring.judges import Pictures, Recipe
+from lens.measuring.proportions import means_by_class
 
 RECIPE = Recipe(steps=120, least=40, every=20, patience=2, batch=32)
+
+
+def balanced(answers, truth):
+    return means_by_class(answers == truth, truth).mean()
 
 
 def pictures(count, strength, seed=0, share=0.5):
@@ -27,15 +32,15 @@ def splits(strength, share=0.5):
 
 
 def judge(shown, seed=0, recipe=RECIPE, flip=False, spec="all_conv:{width: 8}"):
-    return fresh.judge(
-        lambda: fresh.build(spec, 2, 16, "default"), shown, seed, recipe, torch.device("cpu"), contextlib.nullcontext, flip
+    return judges.judge(
+        lambda: judges.build(spec, 2, 16, "default"), shown, seed, recipe, torch.device("cpu"), contextlib.nullcontext, flip
     )  # fmt: skip
 
 
 def test_a_cue_is_found_and_ends_the_training_early():
     shown = splits(40)
     found = judge(shown, recipe=Recipe(steps=1000, least=40, every=20, patience=2, batch=32))
-    assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.95
+    assert balanced(found.answers, shown["test"].answer) > 0.95
     assert found.plateau
     assert found.steps < 1000
 
@@ -43,7 +48,7 @@ def test_a_cue_is_found_and_ends_the_training_early():
 def test_nothing_is_found_where_nothing_is():
     shown = splits(0)
     found = judge(shown)
-    assert abs(fresh.balanced_accuracy(found.answers, shown["test"].answer) - 0.5) < 0.1
+    assert abs(balanced(found.answers, shown["test"].answer) - 0.5) < 0.1
 
 
 def test_the_training_stops_on_its_third_plateau_or_says_that_it_reached_none():
@@ -80,20 +85,20 @@ def test_the_rate_rises_stays_falls_on_plateaus_and_ends_at_zero():
     recipe = Recipe(steps=1000, cooldown=0.25, lr=0.5)
 
     def rate(step, plateaus=0):
-        return fresh._rate(recipe, step, plateaus)
+        return judges._rate(recipe, step, plateaus)
 
     assert [rate(0), rate(24), rate(49)] == pytest.approx([0.01, 0.25, 0.5])
     assert {rate(step) for step in range(50, 751)} == {0.5}
     assert rate(400, plateaus=2) == pytest.approx(0.005)
     assert [rate(875), rate(875, 1), rate(999)] == pytest.approx([0.25, 0.025, 0.002])  # half-way down; one step left
-    assert fresh._rate(Recipe(steps=1000, cooldown=0.0, lr=0.5), 999, 0) == 0.5
+    assert judges._rate(Recipe(steps=1000, cooldown=0.0, lr=0.5), 999, 0) == 0.5
 
 
 def test_the_rate_is_the_optimizers(monkeypatch):
     """With a rate of nothing, nothing is learnt."""
     shown = splits(40)
-    monkeypatch.setattr(fresh, "_rate", lambda recipe, step, plateaus: 0.0)
-    assert abs(fresh.balanced_accuracy(judge(shown).answers, shown["test"].answer) - 0.5) < 0.1
+    monkeypatch.setattr(judges, "_rate", lambda recipe, step, plateaus: 0.0)
+    assert abs(balanced(judge(shown).answers, shown["test"].answer) - 0.5) < 0.1
 
 
 def test_the_seed_is_all_that_is_random():
@@ -107,8 +112,8 @@ def test_the_seed_is_all_that_is_random():
 def test_a_rare_class_is_shown_as_often_as_the_other():
     shown = splits(50, share=0.1)
     found = judge(shown)
-    assert fresh.balanced_accuracy(found.answers, shown["test"].answer) > 0.85
-    rows = fresh._balanced_batch(np.array([7, 993]), 4000, torch.Generator().manual_seed(0))
+    assert balanced(found.answers, shown["test"].answer) > 0.85
+    rows = judges._balanced_batch(np.array([7, 993]), 4000, torch.Generator().manual_seed(0))
     assert (rows < 7).mean() == pytest.approx(0.5, abs=0.03)
     assert set(rows[rows < 7]) == set(range(7))
     assert rows.max() > 980
@@ -121,13 +126,13 @@ def test_the_balanced_batches_are_of_the_pictures_themselves(monkeypatch):
     bright = np.broadcast_to((200 * train.answer)[:, None, None, None], train.images.shape).astype(np.uint8)
     batches = []
 
-    def spy(images, device, inputs=fresh._inputs):
+    def spy(images, device, inputs=judges._inputs):
         batches.append(images)
         return inputs(images, device)
 
-    monkeypatch.setattr(fresh, "_inputs", spy)
+    monkeypatch.setattr(judges, "_inputs", spy)
     judge(
-        shown | {"train": fresh.Pictures(bright, train.answer)}, recipe=Recipe(steps=20, least=20, every=20, batch=64)
+        shown | {"train": judges.Pictures(bright, train.answer)}, recipe=Recipe(steps=20, least=20, every=20, batch=64)
     )
     trained = np.concatenate(batches[:20])
     assert (trained.max(axis=(1, 2, 3)) > 100).mean() == pytest.approx(0.5, abs=0.05)
@@ -145,9 +150,7 @@ def test_mirroring_hides_which_side_a_cue_is_on():
         return Pictures(images.astype(np.uint8), answer)
 
     shown = {"train": sided(600), "val": sided(200), "test": sided(400)}
-    plain, mirrored = (
-        fresh.balanced_accuracy(judge(shown, flip=f).answers, shown["test"].answer) for f in (False, True)
-    )
+    plain, mirrored = (balanced(judge(shown, flip=f).answers, shown["test"].answer) for f in (False, True))
     assert plain > 0.9
     assert abs(mirrored - 0.5) < 0.15
 
@@ -163,4 +166,4 @@ def test_mirroring_hides_which_side_a_cue_is_on():
 )
 def test_a_classifier_that_is_none_is_refused(spec, message):
     with pytest.raises(BadInput, match=message):
-        fresh.build(spec, 2, 16, "default")
+        judges.build(spec, 2, 16, "default")

@@ -21,7 +21,7 @@ from test_data import load
 from lens import train
 from lens.base import terminal
 from lens.base.errors import BadInput
-from lens.images import cache, data, opening
+from lens.images import batching, cache, data, opening
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_a_reader_killed_during_a_deletion_ends_the_run_in_one_line(tmp_path, mo
             raise
 
     def body():
-        for count, _ in enumerate(data.training_batches(images, 8, 0, 0, 100_000, 2)):
+        for count, _ in enumerate(batching.training_batches(images, 8, 0, 0, 100_000, 2)):
             if count == 3:
                 DeletedWhile(kill)
         return 0

@@ -11,7 +11,7 @@ from conftest import TINY, write_folder
 
 from lens import ablate, compare, probe, train
 from lens.base.errors import BadInput
-from lens.grids.grid_file import read
+from lens.grids.file import read
 from lens.settings import idle
 from lens.settings.groups import Settings
 from lens.settings.parsing import parse

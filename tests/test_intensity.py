@@ -13,9 +13,9 @@ from conftest import TINY, picture, write_folder
 
 from lens.base.errors import BadInput
 from lens.base.files import SystemFault
-from lens.images import cache, data, intensity
+from lens.images import data, intensity, uncached
 from lens.images.intensity import Extent
-from lens.measuring.downstream import load_probes
+from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.record import image_record
 from lens.settings.parsing import parse
@@ -173,7 +173,7 @@ def test_without_a_cache_the_same_is_shown(tmp_path):
 def test_without_a_cache_a_deep_image_that_nobody_expected_is_one_line(tmp_path, monkeypatch):
     folder = write(tmp_path / "a", {f"{i}": ramp(255).astype(np.uint8) for i in range(5)}, ending="png")
     write(folder, {"3": ramp(4095).astype(np.uint16)}, ending="png")
-    monkeypatch.setattr(cache.Uncached, "sample", np.array([0, 4]))
+    monkeypatch.setattr(uncached.Uncached, "sample", np.array([0, 4]))
     images = load(folder, tmp_path, cache="none")
     with pytest.raises(
         BadInput, match=r"'3.png' of .* holds deep levels, and none of the 2 .* --intensity_range LOW HIGH"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lens.base import intervals
-from lens.figures import comparison as figures_compare
 from lens.figures import removal as figures_removal
-from lens.figures import run as figures
-from lens.grids import grid_table
+from lens.figures import summary_table
+from lens.figures import transfer as figures_transfer
+from lens.grids import table as grid_table
 from lens.record import schemas
 
 FEW = {"too_few_groups": 4.23}
@@ -52,12 +52,12 @@ def test_effective_groups(sizes, expected):
 
 
 def test_the_table_of_a_run_says_that_there_are_too_few_groups(capsys):
-    rows = {row[0]: row[2] for row in figures.table(SUMMARY)}
+    rows = {row[0]: row[2] for row in summary_table.table(SUMMARY)}
     assert rows["rotation accuracy, raw"] == rows["PSNR of the lens"] == rows["a: linear"] == SAID
     assert rows["rotation accuracy, clean"] == "70.0 % – 90.0 %"
-    figures.print_table(SUMMARY)
+    summary_table.print_table(SUMMARY)
     assert "fewer than 10 effective ones" in " ".join(capsys.readouterr().out.split())
-    figures.print_table(
+    summary_table.print_table(
         SUMMARY | {"pretext": {**PRETEXT, "raw_ci": [0.8, 0.95]}, "reconstruction": None, "downstream": {}}
     )
     assert "effective" not in capsys.readouterr().out
@@ -88,9 +88,9 @@ def test_the_table_and_the_picture_of_a_comparison_say_it():
     }  # fmt: skip
     run = {"run": "runs/a", "task": "rotation", "title": ["rotation", "a", "arrow"]}
     numbers = {"runs": [run], "cells": [cell], "notes": []}
-    assert figures_compare.transfer_table(numbers)[1][1] == f"90.0 % ({SAID})"
-    assert "fewer than 10 effective ones" in figures_compare.transfer_markdown(numbers)
-    assert figures_compare.transfer_picture(numbers).startswith(b"\x89PNG")
+    assert figures_transfer.transfer_table(numbers)[1][1] == f"90.0 % ({SAID})"
+    assert "fewer than 10 effective ones" in figures_transfer.transfer_markdown(numbers)
+    assert figures_transfer.transfer_picture(numbers).startswith(b"\x89PNG")
 
 
 def test_a_grid_leaves_the_ends_empty():

@@ -16,7 +16,7 @@ from test_data import load
 from lens import train
 from lens.base.errors import BadInput
 from lens.images import opening
-from lens.measuring import downstream
+from lens.measuring import probes
 from lens.protocols.source import Record
 from lens.sources._columns import Column, labelled
 
@@ -231,10 +231,10 @@ def test_images_without_a_label_are_trained_on_and_left_out_of_probes(gaps, tmp_
     images = load([gaps], tmp_path)
     assert f"{gaps}: 20 of 120 images have no label (null, NaN or -1): probes leave them out" in capsys.readouterr().err
     assert sum(len(images.indices(split)) for split in ("train", "val", "test")) == 120
-    found = downstream.probe_splits(images, 0, "gaps", None, None, 0)
+    found = probes.probe_splits(images, 0, "gaps", None, None, 0)
     assert sorted(np.concatenate(list(found.values())).tolist()) == np.flatnonzero(images.label >= 0).tolist()
     assert len(np.concatenate(list(found.values()))) == 100
-    few = downstream.probe_splits(images, 0, "gaps", 7, 5, 0)
+    few = probes.probe_splits(images, 0, "gaps", 7, 5, 0)
     assert [len(few[split]) for split in ("train", "val", "test")] == [7, 5, 5]
     assert all((images.label[index] >= 0).all() for index in few.values())
 
@@ -247,7 +247,7 @@ def test_a_split_without_a_label_has_no_probe(tmp_path):
     images = load([tmp_path / "a"], tmp_path)
     assert len(images.indices("test")) == 5
     with pytest.raises(BadInput, match=r"two classes and \./a has no labelled images in its test split"):
-        downstream.probe_splits(images, 0, "./a", None, None, 0)
+        probes.probe_splits(images, 0, "./a", None, None, 0)
 
 
 def test_a_task_of_labels_is_not_asked_about_images_without_one(gaps, tmp_path, capsys):

@@ -11,8 +11,10 @@ from conftest import SUMMARY, TINY, write_folder
 from lens import train
 from lens.base.phases import Phases
 from lens.base.ranks import Ranks
-from lens.figures import run as figures
-from lens.measuring import downstream, evaluate
+from lens.figures import summary_table
+from lens.measuring import downstream, evaluate, features, pretext, reconstruction
+from lens.measuring.edits import Edits, edits_of, squared_edits
+from lens.measuring.probes import load_probes
 from lens.players import experiment
 from lens.settings.parsing import parse
 
@@ -53,18 +55,25 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
         downstream, "untrained_extractor", lambda experiment: experiment.extractor
     )  # it reads images too
     test = players.images.indices("test").tolist()
-    edits = evaluate.Edits(players, players.held_out("test"))
-    probes = downstream.load_probes(players.settings, [], players.images)
+    edits = Edits(players, players.held_out("test"))
+    probes = load_probes(players.settings, [], players.images)
     evaluate.everything(players, probes, layer=["all"], edits=edits)
     assert lensed["views"] == 4 * len(test)
     assert {fetched[image] for image in test} == {2}  # for the task, and for the features
     assert {fetched[image] for image in players.images.indices("train").tolist()} == {1}
 
 
+def test_the_sum_of_squared_edits_keeps_what_is_small_beside_what_is_large():
+    images = torch.zeros(1001, 3, 2, 2)
+    lensed = images.clone()
+    lensed[0], lensed[1:] = 1.0, 1e-4
+    assert squared_edits(images, lensed).numpy() == pytest.approx(np.full((2, 2), 1 + 1000 * 1e-8), rel=1e-10)
+
+
 def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_views(players):
-    collected = evaluate.Edits(players, players.held_out("test"))
-    evaluate.pretext(players, players.held_out("test"), edits=collected)
-    found, alone = collected.arrays(), evaluate.edits(players)
+    collected = Edits(players, players.held_out("test"))
+    pretext.measured(players, players.held_out("test"), edits=collected)
+    found, alone = collected.arrays(), edits_of(players)
     assert found.keys() == alone.keys()
     for name in found:
         assert np.array_equal(found[name], alone[name]) or np.allclose(found[name], alone[name], atol=1e-6), name
@@ -88,7 +97,7 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
     words = ("--shortcut", "arrow", "--split_sources", "2", "--shortcut_key")
     players = painted(built(many, *words, "source"))
     index = players.held_out("test")
-    found = evaluate.reconstruction_summary(evaluate.pretext(players, index), 0)
+    found = reconstruction.summary(pretext.measured(players, index), 0)
     errors, carries = [], []
     for image in index:
         (batch,) = players.batches(np.array([image]), 1)
@@ -106,29 +115,31 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
         assert low <= found[f"psnr{which}"] <= high
     assert found["psnr"] != pytest.approx(found["psnr_planted"], abs=1e-3)
     everywhere = painted(built(photos, "--shortcut", "arrow"))
-    every = evaluate.reconstruction_summary(evaluate.pretext(everywhere, everywhere.held_out("test")), 0)
+    every = reconstruction.summary(pretext.measured(everywhere, everywhere.held_out("test")), 0)
     assert every["psnr"] == every["psnr_planted"]
     plain = painted(built(photos))
-    none = evaluate.reconstruction_summary(evaluate.pretext(plain, plain.held_out("test")), 0)
+    none = reconstruction.summary(pretext.measured(plain, plain.held_out("test")), 0)
     assert none["psnr"] > 0
     assert none["psnr_planted"] is none["mse_planted"] is none["psnr_planted_ci"] is None
 
 
 def test_a_table_shows_the_planted_psnr_where_it_is_another():
     changed = {"psnr": 25.0, "psnr_ci": [24.0, 26.0], "psnr_planted": 22.0, "psnr_planted_ci": [21.0, 23.0]}
-    rows = {row[0]: row[1] for row in figures.table(SUMMARY | {"reconstruction": changed})}
+    rows = {row[0]: row[1] for row in summary_table.table(SUMMARY | {"reconstruction": changed})}
     assert (rows["PSNR of the lens"], rows["PSNR of the lens, planted"]) == ("25.00 dB", "22.00 dB")
     alike = changed | {"psnr_planted": 25.0}
-    assert "PSNR of the lens, planted" not in {row[0] for row in figures.table(SUMMARY | {"reconstruction": alike})}
+    assert "PSNR of the lens, planted" not in {
+        row[0] for row in summary_table.table(SUMMARY | {"reconstruction": alike})
+    }
 
 
 def test_readers_of_one_pass_read_what_each_alone_would(players):
     index = players.images.indices("train")
     other = downstream.untrained_extractor(players)
-    readers = {"a": downstream.of_extractor(players, players.extractor), "b": downstream.of_extractor(players, other)}
-    together = downstream.features(players, readers | {"pixels": downstream.pixels}, players.images, index)
+    readers = {"a": features.of_extractor(players, players.extractor), "b": features.of_extractor(players, other)}
+    together = features.read(players, readers | {"pixels": features.pixels}, players.images, index)
     for name, reader in readers.items():
-        alone = downstream.features(players, {"": reader}, players.images, index)[""]
+        alone = features.read(players, {"": reader}, players.images, index)[""]
         assert np.array_equal(together[name], alone)
     assert not np.array_equal(together["a"], together["b"])
     assert together["pixels"].shape == (len(index), 432)
@@ -141,20 +152,20 @@ def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass
         for norm in players.extractor.lensed_statistics:
             norm.running_var.mul_(3)
             norm.running_mean.add_(0.1)
-    found = evaluate.pretext(players, index, other_statistics=True)
-    summary = evaluate.pretext_summary(found, 0)
+    found = pretext.measured(players, index, other_statistics=True)
+    summary = pretext.summary(found, 0)
     assert set(summary["loss"]) == {"raw", "lensed", "clean"}
     with players.extractor.statistics(True):
-        slow = evaluate.pretext(players, index)
+        slow = pretext.measured(players, index)
     for kind in ("raw", "clean"):
-        assert np.array_equal(found.score[kind + evaluate.OTHER], slow.score[kind])
-        assert np.allclose(found.loss[kind + evaluate.OTHER], slow.loss[kind])
+        assert np.array_equal(found.score[kind + pretext.OTHER], slow.score[kind])
+        assert np.allclose(found.loss[kind + pretext.OTHER], slow.loss[kind])
         assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
-    assert not np.allclose(found.loss["raw"], found.loss["raw" + evaluate.OTHER])
-    readers = {own: downstream.of_extractor(players, players.extractor, own) for own in (False, True)}
-    both = downstream.features(players, readers, players.images, index)
+    assert not np.allclose(found.loss["raw"], found.loss["raw" + pretext.OTHER])
+    readers = {own: features.of_extractor(players, players.extractor, own) for own in (False, True)}
+    both = features.read(players, readers, players.images, index)
     with players.extractor.statistics(True):
-        swapped = downstream.features(players, {"": readers[False]}, players.images, index)[""]
+        swapped = features.read(players, {"": readers[False]}, players.images, index)[""]
     assert np.array_equal(both[True], swapped)
     assert not np.allclose(both[False], both[True])
 
@@ -180,7 +191,7 @@ def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_
     assert summary["phases"]["training"] == pytest.approx(summary["seconds"], abs=0.01)
     (probe,) = summary["downstream"].values()
     assert (probe["n_train"], probe["n_test"], summary["pretext"]["images"]) == (12, 6, 4)
-    cells = " ".join(cell for row in figures.table(summary) for cell in row)
+    cells = " ".join(cell for row in summary_table.table(summary) for cell in row)
     assert f"4 of {summary['pretext']['of_images']} images" in cells
     assert f"12 of {probe['n_train_of']} train, 6 of {probe['n_test_of']} test" in cells
     shown = capsys.readouterr()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from lens import train
 from lens.base.ranks import Ranks
-from lens.images import data
+from lens.images import batching
 from lens.players import experiment
 from lens.record.run import Run
 from lens.settings.parsing import parse
@@ -36,7 +36,7 @@ def trainer(photos, *words, steps=6):
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
     made = Trainer(experiment.build(parsed, images, fabric, Ranks(fabric)), steps)
-    return made, data.training_batches(images, settings.batch_size, settings.seed, 0, steps, 0)
+    return made, batching.training_batches(images, settings.batch_size, settings.seed, 0, steps, 0)
 
 
 def copied(module):

@@ -16,9 +16,10 @@ from test_torchvision_sources import write_imagenet
 from lens import probe, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
-from lens.figures import run as figures
-from lens.measuring import feature_store, fusion, layers, linear, measure
-from lens.measuring.downstream import Probe, merge_downstream
+from lens.figures import summary_table
+from lens.measuring import feature_store, fusion, inner_features, knn, linear, logistic, sgd, training_rows
+from lens.measuring.downstream import merge_downstream
+from lens.measuring.probes import Probe
 from lens.players import experiment, finished, stems
 
 
@@ -46,11 +47,11 @@ def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
 
     monkeypatch.setattr(linear, "chunks", lambda count: feature_store.chunks(count, 64))  # the last part is short
     features, labels = problem(classes)
-    train = linear.Rows.of(features["train"], labels["train"], "cpu")
+    train = training_rows.Rows.of(features["train"], labels["train"], "cpu")
     x = (features["train"] - features["train"].mean(0, np.float64)) / features["train"].std(0, dtype=np.float64)
     for c in (0.01, 1.0, 100.0):
         model = LogisticRegression(C=c, tol=1e-8, max_iter=1000).fit(x, labels["train"])
-        weights, converged = linear.minimise(train, c, np.zeros((classes, 4)), tolerance=1e-6)
+        weights, converged = logistic.minimise(train, c, np.zeros((classes, 4)), tolerance=1e-6)
         assert converged
         if classes == 2:
             weights = weights[1:] - weights[:1]
@@ -63,8 +64,8 @@ def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
 
 def test_in_parts_the_same_penalty_and_the_same_answers_are_found():
     features, labels = problem()
-    correct, fit = linear.logistic(features, labels, 0)
-    streamed, other = linear.streamed_logistic(features, labels, "cpu")
+    correct, fit = logistic.logistic(features, labels, 0)
+    streamed, other = logistic.streamed_logistic(features, labels, "cpu")
     assert (correct == streamed).mean() > 0.99
     assert other["penalty"] == pytest.approx(fit["penalty"])
     assert other["validation"] == pytest.approx(fit["validation"], abs=0.011)
@@ -75,11 +76,11 @@ def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
     features, labels = problem()
     stored = on_disk(features, tmp_path, monkeypatch)
     for method in ("logistic", "sgd"):
-        how = linear.How(method, epochs=20)
-        (correct, _), (again, _) = (linear.fit(x, labels, 0, how)[method] for x in (features, stored))
+        recipe = linear.ProbeRecipe(method, epochs=20)
+        (correct, _), (again, _) = (linear.fit(x, labels, 0, recipe)[method] for x in (features, stored))
         assert abs(correct.mean() - again.mean()) <= 0.01, method
         assert correct.mean() > 0.7
-    assert abs(measure.knn_probe(features, labels).mean() - measure.knn_probe(stored, labels).mean()) <= 0.01
+    assert abs(knn.probe(features, labels).mean() - knn.probe(stored, labels).mean()) <= 0.01
 
 
 def test_a_test_label_that_training_lacks_is_never_right():
@@ -92,8 +93,8 @@ def test_a_test_label_that_training_lacks_is_never_right():
 def test_fitting_leaves_the_features_as_they_are():
     features, labels = problem()
     before = {split: x.copy() for split, x in features.items()}
-    linear.streamed_logistic(features, labels, "cpu")
-    linear.sgd(features, labels, 0, epochs=1)
+    logistic.streamed_logistic(features, labels, "cpu")
+    sgd.sgd(features, labels, 0, epochs=1)
     assert all((features[split] == before[split]).all() for split in before)
 
 
@@ -121,34 +122,34 @@ def slow_sgd(x, y, classes, seed, epochs, batch):
 
 
 def test_sgd_is_the_slow_loop_written_from_the_protocol(monkeypatch):
-    monkeypatch.setattr(linear, "BATCH", 64)
+    monkeypatch.setattr(sgd, "BATCH", 64)
     features, labels = problem()
     seen = []
-    real = linear.Rows.right
-    monkeypatch.setattr(linear.Rows, "right", lambda self, w, *rest: (seen.append(w), real(self, w, *rest))[1])
-    correct, fit = linear.sgd(features, labels, 3, epochs=7)
+    real = training_rows.Rows.right
+    monkeypatch.setattr(training_rows.Rows, "right", lambda self, w, *rest: (seen.append(w), real(self, w, *rest))[1])
+    correct, fit = sgd.sgd(features, labels, 3, epochs=7)
     expected = slow_sgd(features["train"].astype(float), labels["train"], 3, 3, 7, 64)
     assert np.abs(seen[-1] - expected).max() < 1e-4
     assert np.abs(expected).max() > 0.3
     assert correct.mean() > 0.7
     assert fit["epochs"] == 7
-    again, _ = linear.sgd(features, labels, 3, epochs=7)
+    again, _ = sgd.sgd(features, labels, 3, epochs=7)
     assert (correct == again).all()
 
 
 def test_the_rate_falls_at_30_and_50_of_70_epochs():
-    rates = [linear.sgd_rate(epoch, 70, 512) for epoch in range(70)]
+    rates = [sgd.sgd_rate(epoch, 70, 512) for epoch in range(70)]
     assert rates[0] == rates[29] == pytest.approx(0.2)
     assert rates[30] == rates[49] == pytest.approx(0.02)
     assert rates[50] == rates[69] == pytest.approx(0.002)
-    assert [linear.sgd_rate(e, 7, 256) for e in (2, 3, 5)] == pytest.approx([0.1, 0.01, 0.001])
+    assert [sgd.sgd_rate(e, 7, 256) for e in (2, 3, 5)] == pytest.approx([0.1, 0.01, 0.001])
 
 
 def test_nothing_is_chosen_on_test_labels():
     features, labels = problem()
     other = labels | {"test": (labels["test"] + 1) % 3}
-    assert linear.sgd(features, labels, 0, 5)[1] == linear.sgd(features, other, 0, 5)[1]
-    a, b = (linear.streamed_logistic(features, y, "cpu")[1] for y in (labels, other))
+    assert sgd.sgd(features, labels, 0, 5)[1] == sgd.sgd(features, other, 0, 5)[1]
+    a, b = (logistic.streamed_logistic(features, y, "cpu")[1] for y in (labels, other))
     assert a == b
 
 
@@ -167,18 +168,18 @@ def test_a_store_leaves_no_file_and_joins_columns(tmp_path, monkeypatch):
 
 def test_a_disk_that_is_too_small_gets_one_line(tmp_path):
     with pytest.raises(BadInput, match=r"need 40960000\.00 GB on disk and .* free: free some space"):
-        feature_store.room(10**13, 2048, tmp_path)
+        feature_store.allocate(10**13, 2048, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"cannot keep 4\.10 GB in"):
-        feature_store.room(10**6, 2048, tmp_path / "file")
+        feature_store.allocate(10**6, 2048, tmp_path / "file")
 
 
 def test_features_beyond_16_bits_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_store, "IN_MEMORY", 0)
-    rows = feature_store.room(4, 2, tmp_path)
-    feature_store.put(rows, 0, np.full((2, 2), 65504.0))
+    rows = feature_store.allocate(4, 2, tmp_path)
+    feature_store.write(rows, 0, np.full((2, 2), 65504.0))
     with pytest.raises(BadInput, match="features reach 7e\\+04 and 16 bits hold 65,504"):
-        feature_store.put(rows, 2, np.full((2, 2), 7e4))
+        feature_store.write(rows, 2, np.full((2, 2), 7e4))
 
 
 def test_the_benchmark_runs(tmp_path, capsys):
@@ -247,7 +248,7 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
     assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
     again = downstream_of(runs / "lens")["photos"]
     assert again == part  # the same figures; the other layers and the other method are kept
-    names = [row[0] for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))]
+    names = [row[0] for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))]
     assert len(names) == len(set(names))
     assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
     fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
@@ -273,7 +274,7 @@ def test_a_layer_is_what_a_hook_sees_of_it(runs):
     seen = {}
     for name in ("layer1", "layer3"):
         backbone.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
-    read = layers.Reader(backbone, layers.choose(backbone, ["layer3", "layer1"], "test_resnet"))
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["layer3", "layer1"], "test_resnet"))
     with torch.no_grad():
         together = read(torch.randn(2, 3, 32, 32))
     for name, columns in read.columns.items():
@@ -284,7 +285,7 @@ def test_a_layer_is_what_a_hook_sees_of_it(runs):
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
 def test_layers_of_other_kinds_of_models(name):
     backbone = timm.create_model(name, num_classes=0).eval()
-    read = layers.Reader(backbone, layers.choose(backbone, ["all"], name))
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["all"], name))
     side = backbone.default_cfg["input_size"][-1]
     with torch.no_grad():
         assert read(torch.randn(2, 3, side, side)).shape == (2, max(c.stop for c in read.columns.values()))
@@ -292,10 +293,10 @@ def test_layers_of_other_kinds_of_models(name):
 
 def test_a_layer_that_the_small_stem_takes_away_is_not_offered():
     backbone = timm.create_model("resnetv2_18d", num_classes=0).eval()
-    assert layers.known(backbone)[0] == "stem.conv3"
+    assert inner_features.known(backbone)[0] == "stem.conv3"
     stems.small_stem(backbone, "resnetv2_18d")
-    assert layers.known(backbone)[0] == "stages.0"
-    read = layers.Reader(backbone, layers.choose(backbone, ["all"], "resnetv2_18d"))
+    assert inner_features.known(backbone)[0] == "stages.0"
+    read = inner_features.Reader(backbone, inner_features.choose(backbone, ["all"], "resnetv2_18d"))
     with torch.no_grad():
         read(torch.randn(1, 3, 32, 32))
     assert read.columns["stages.0"] == slice(0, 64)
@@ -306,7 +307,7 @@ def test_an_unknown_layer_gets_one_line(runs, capsys):
     assert "--layer 'layr3' is no layer of test_resnet: give all, or did you mean 'layer3'?" in line
     assert "act1, layer1, layer2, layer3, layer4" in line
     with pytest.raises(BadInput, match="gives no inner layers of that model"):
-        layers.choose(torch.nn.Linear(1, 1), ["all"], "that model")
+        inner_features.choose(torch.nn.Linear(1, 1), ["all"], "that model")
 
 
 def test_mistakes_about_methods_get_one_line(runs, capsys):
@@ -351,7 +352,7 @@ def test_fusion_stands_beside_its_control(runs):
             assert low <= part[key + suffix] <= high
         assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
     assert part["other"] == downstream_of(runs / "plain")["photos"]["linear"]
-    rows = {row[0]: row for row in figures.table(json.loads((runs / "lens" / "summary.json").read_text()))}
+    rows = {row[0]: row for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))}
     assert rows["photos: linear, control"][3] == "plain with control, 192 features"
     assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
         rows
@@ -366,7 +367,7 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     images = experiment.training_images(settings)
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
-        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.How(), "plain", "control"
+        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"
     )["fusion"]["plain"]
     assert part["gain"] == 0
     assert part["gain_ci"] == [0, 0]

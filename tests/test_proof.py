@@ -18,10 +18,12 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
 from lens.images import classes
-from lens.measuring import downstream, evaluate, fresh
+from lens.measuring import judges, probes
+from lens.measuring.edits import edits_of
 from lens.players import experiment
 from lens.protocols.lookup import short_names
-from lens.proving import cost, proof, shown
+from lens.proving import cost, examples, lensed_set, proof
+from lens.proving import verdict as verdicts
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -33,7 +35,7 @@ WORDS = [
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
 JUDGES = ["--removal", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1"]
-QUICK = fresh.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
+QUICK = judges.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,9 @@ def built(*words):
 
 @pytest.fixture
 def players(sources, monkeypatch):
-    for module in (proof, fresh):
+    for module in (proof, judges):
         monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
-    monkeypatch.setattr(proof, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
+    monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
 
@@ -148,7 +150,7 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert abs(cost["cost"]) < 0.05
     assert set(found["frozen"]) >= {"raw", "lensed", "untrained", "val_raw", "val_lensed"}
     assert found["raw"]["val_balanced_accuracy"] == max(
-        one for judges in found["raw"]["by_architecture"].values() for one in judges["validation"]
+        one for results in found["raw"]["by_architecture"].values() for one in results["validation"]
     )
     assert cost["val_cost"] == pytest.approx(cost["val_raw"] - cost["val_lensed"])
     assert cost["val_raw"] > 0.9
@@ -183,7 +185,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     players.lens = Corner(erase)
     labels, _ = classes.pooled(players.images)
     index = players.images.indices("fresh")[:7]
-    seen = shown.shown(players, index, labels, lambda count: None)
+    seen = lensed_set.lens_images(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
     assert np.array_equal(seen.raw, players.images.fetch(index).permute(0, 2, 3, 1).numpy())
     error = np.square(seen.raw.astype(float) - seen.lensed).mean(axis=(1, 2, 3)) / 255**2
@@ -210,8 +212,8 @@ def test_the_lens_is_given_what_a_file_would_hold(sources):
 
     players.lens = Spy()
     index = players.images.indices("test")
-    shown.shown(players, index, np.zeros(len(players.images), int), lambda count: None)
-    shown.examples(players, each=2)
+    lensed_set.lens_images(players, index, np.zeros(len(players.images), int), lambda count: None)
+    examples.examples_of(players, each=2)
     assert len(given) > 2
     for images in given:
         assert torch.equal((images * 255).round() / 255, images)
@@ -226,17 +228,17 @@ def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(player
         return fetch(self, index)
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
-        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+        return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     players.lens = Corner(erase)
     proof.removal(players, [])
     judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
     assert read == Counter(judged.tolist())
     read.clear()
-    (one,) = downstream.load_probes(players.settings, [sources[0]], players.images)
+    (one,) = probes.load_probes(players.settings, [sources[0]], players.images)
     cost.on_probe(players, one)
     assert len(read) == 40 + 2 * 20
     assert set(read.values()) == {1}
@@ -246,13 +248,15 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     players = built("--data", *sources, "--lens_noise", "0.04")
     index = players.images.indices("fresh")[:20]
     labels = np.zeros(len(players.images), int)
-    first, again, part = (shown.shown(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9]))
+    first, again, part = (
+        lensed_set.lens_images(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9])
+    )
     assert np.array_equal(first.lensed, again.lensed)
     assert np.array_equal(first.lensed[5:9], part.lensed)
     assert np.sqrt(first.error.mean()) == pytest.approx(0.04, rel=0.02)
-    edits = evaluate.edits(players)
+    edits = edits_of(players)
     assert edits["map"].max() == 0  # an untrained lens edits nothing
-    pictures = shown.examples(players)
+    pictures = examples.examples_of(players)
     assert pictures["map"].shape == (2, SIDE, SIDE)
     assert pictures["map"].max() == 0  # nor does the picture of the proof say that it did
     assert np.abs(pictures["lensed"].astype(int) - pictures["raw"]).max() > 10
@@ -266,11 +270,11 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
 
     def told(*args, **kwargs):
         answers, validation = next(order)
-        return fresh.Judged(answers, validation, 0.5, 1, True)
+        return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
-    sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
+    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert found["balanced_accuracy"] == 0
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
@@ -283,10 +287,10 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
 
     def told(*args, **more):
         right, loss = next(answers)
-        return fresh.Judged(right, 0.9, loss, 1, True)
+        return judges.JudgeResult(right, 0.9, loss, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
-    sets = {s: shown.shown(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
+    monkeypatch.setattr(judges, "judged", told)
+    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
 
@@ -296,9 +300,9 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
         met[players.settings.seed].add((name, what, seed))
-        return fresh.Judged(pictures["test"].answer, 0.5, 0.5, 1, True)
+        return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
-    monkeypatch.setattr(fresh, "judged", told)
+    monkeypatch.setattr(judges, "judged", told)
     for run in met:
         found = proof.removal(built("--data", *sources, "--removal", "--removal_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
@@ -333,8 +337,8 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert json.loads((out / "summary.json").read_text())["removal"] == last
     assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
     for kind in ("raw", "lensed"):  # two of one name are told apart
-        judges = again[kind]["by_architecture"]
-        judges["all_conv:{pool: mean}"] = judges["all_conv:{width: 8}"]
+        by_name = again[kind]["by_architecture"]
+        by_name["all_conv:{pool: mean}"] = by_name["all_conv:{width: 8}"]
     assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {row[0].strip() for row in figures_removal.table(again)}
 
 
@@ -385,7 +389,7 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
 
 def verdict(raw, lensed, fall, chance=0.5, **more):
     found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
-    return proof.verdict(found)
+    return verdicts.of(found)
 
 
 def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
@@ -407,7 +411,7 @@ def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
-    assert not proof.wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
+    assert not verdicts.too_wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
     assert verdict([0.95, 0.99], [0.44, 0.52], [0.4, 0.5]) == "reduced"  # as wide below chance as above it
     assert verdict([0.95, 0.99], [0.46, 0.52], [0.4, 0.5]) == "removed"
 
@@ -451,19 +455,19 @@ def test_no_verdict_rests_on_too_few_groups():
 def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
     raw, lensed = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0]}, {"balanced_accuracy": 0.8, "ci": [0.7, 0.9]}
     found = {"chance": 0.5, "raw": raw, "lensed": lensed}
-    assert proof.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
+    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
     lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "adversary": 0.55, "adversary_ci": [0.4, 0.7]}
-    assert proof.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
+    assert verdicts.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
     lensed |= {"adversary": 0.2, "adversary_ci": [0.1, 0.3]}
-    assert proof.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the adversary, trained on")
+    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the adversary, trained on")
     for ends in (raw, lensed):
         few = {"ci": {"too_few_groups": 4.2}, "adversary_ci": {"too_few_groups": 4.2}}
         told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
-        assert proof.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
+        assert verdicts.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
     raw["ci"] = [0.45, 1.0]
-    assert proof.left(found)[:2] == (pytest.approx(3 / 4), None)
+    assert verdicts.left(found)[:2] == (pytest.approx(3 / 4), None)
     raw["balanced_accuracy"] = 0.5
-    assert proof.left(found)[0] is None
+    assert verdicts.left(found)[0] is None
 
 
 def test_the_headline_says_what_is_left_and_older_files_have_theirs():
@@ -479,7 +483,7 @@ def test_the_headline_says_what_is_left_and_older_files_have_theirs():
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
-    monkeypatch.setattr(proof, "CLOSE", 0.01)
+    monkeypatch.setattr(verdicts, "CLOSE", 0.01)
     players.images.group[:] = np.arange(len(players.images)) // 2  # every two are of one patient
     players.images.keys[:] = ["./set[real]/", "./set[fake]/"]
     players.lens = Corner(erase)
@@ -537,7 +541,7 @@ def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, so
     copied = str(shutil.copytree(sources[0], tmp_path / "copied"))
     words = [*WORDS, "--task", "labels", "--out", str(tmp_path / "run"), *JUDGES, "--data", sources[0]]
     assert train.main([*words, copied]) == 2
-    assert f"500 of the 500 images of {sources[0]} stand in {copied} too" in capsys.readouterr().err
+    assert f"500 of the 500 images of {sources[0]} occur in {copied} too" in capsys.readouterr().err
     assert train.main([*words, sources[0]]) == 2
     assert f"--data names {sources[0]} twice" in capsys.readouterr().err
 
@@ -554,7 +558,7 @@ def test_the_share_left_stands_with_its_ends_where_there_are_some():
     read = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0], "excess": 0.8, "excess_ci": [0.6, 1.0], "by_architecture": {}, "by_source": [0.9, 0.9]}  # fmt: skip
     found = {
         "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "left": 0.4,
-        "left_ci": [0.3, 0.5], "left_to": proof.FRESH, "images": {"test": [40, 40]}, "groups": {"test": [40, 40]}, "psnr": 25.0, "psnr_ci": [24.0, 26.0],
+        "left_ci": [0.3, 0.5], "left_to": verdicts.FRESH, "images": {"test": [40, 40]}, "groups": {"test": [40, 40]}, "psnr": 25.0, "psnr_ci": [24.0, 26.0],
         "psnr_planted": None, "psnr_by_source": [25.0, 25.0], "ssim": 0.9, "downstream": None, "frozen": None, "probes": {},
     }  # fmt: skip
     for ends, value, told in (

@@ -177,7 +177,7 @@ def test_a_magnitude_out_of_range_is_refused(value):
 def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out_ones_never(photos, monkeypatch):
     from conftest import TINY, fit
 
-    from lens.images import data
+    from lens.images import batching
     from lens.players import experiment
     from lens.settings.parsing import parse
 
@@ -185,7 +185,7 @@ def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out
     parsed = parse([*argv, "--rand_augment", "9", "--shortcut", "arrow"], "lens.train")
     images = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
-    batch = data.gather(images, images.indices("train")[:12], 0)
+    batch = batching.gather(images, images.indices("train")[:12], 0)
     clean = players.views(batch, training=False, planted=False)[0]
     assert torch.equal(clean, experiment.centre(batch.images, 32))
     augmented = players.views(batch, training=True, planted=False)[0]

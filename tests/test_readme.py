@@ -21,7 +21,7 @@ from test_data import write_parquet
 
 from lens import ablate, cli, train
 from lens.compare import CompareSettings
-from lens.measuring import fresh
+from lens.measuring import judges
 from lens.probe import ProbeSettings
 from lens.settings.parsing import parse, parse_simple
 
@@ -164,7 +164,7 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
     if "--removal" in argv:
         argv += ["--removal_steps", "2", "--removal_seeds", "1", "--removal_images", "24"]
         argv = [{"resnet10t": "test_resnet", "resnet18": "all_conv:{width: 4}"}.get(word, word) for word in argv]
-        monkeypatch.setattr(fresh, "Recipe", functools.partial(fresh.Recipe, batch=8))
+        monkeypatch.setattr(judges, "Recipe", functools.partial(judges.Recipe, batch=8))
     if verb == "ablate":
         # Every run's settings are read; a real grid is run in test_ablate.
         argv += ["--out", str(tmp_path / "grid")]

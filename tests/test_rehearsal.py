@@ -8,7 +8,7 @@ from conftest import TINY, fit
 
 from lens import train
 from lens.base.errors import BadInput
-from lens.images import data
+from lens.images import batching
 from lens.players import experiment
 from lens.settings.parsing import parse
 from lens.training.rehearsal import rehearse
@@ -103,7 +103,7 @@ def test_a_step_is_the_same_to_the_last_bit(photos):
         made = players(photos)
         if rehearsed:
             rehearse(made)
-        (batch,) = data.training_batches(made.images, 4, 0, 0, 1, 0)
+        (batch,) = batching.training_batches(made.images, 4, 0, 0, 1, 0)
         trainer = Trainer(made, 2)
         losses = trainer.train_step(batch).parts()
         weights = [*made.extractor.state_dict().values(), *made.lens.state_dict().values()]

@@ -76,7 +76,7 @@ def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
 
 
 def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
-    from lens.images import data
+    from lens.images import batching
     from lens.players import experiment
     from lens.settings.parsing import parse
 
@@ -85,7 +85,7 @@ def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.train()
     before = {name: value.clone() for name, value in players.extractor.state_dict().items()}
-    batch = data.gather(images, images.indices("train")[:4], 0)
+    batch = batching.gather(images, images.indices("train")[:4], 0)
     posed, question, _ = players.views(batch, training=True)
     players.lens(posed, question, players.draws(batch))
     assert players.extractor.training

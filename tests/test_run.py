@@ -24,7 +24,7 @@ from lens import __version__, probe, train
 from lens.base.errors import BadInput
 from lens.base.files import append_line
 from lens.figures import run as figures
-from lens.grids import grid_table
+from lens.grids import table as grid_table
 from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.groups import Settings

@@ -7,7 +7,7 @@ import yaml
 
 from lens import probe, train
 from lens.base.errors import BadInput
-from lens.grids.grid_file import read
+from lens.grids.file import read
 from lens.protocols.lookup import find
 from lens.settings import parsing
 from lens.settings.groups import Settings

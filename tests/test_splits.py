@@ -41,7 +41,7 @@ def test_splits_go_by_the_group_that_is_found():
 
 def test_a_group_in_several_splits_goes_to_the_most_held_out():
     split = np.array(["train", "test", "train", "val", "train", "train"])
-    settled, moved = splits.together(split, np.array([0, 0, 1, 1, 2, 2]), np.ones(6, bool))
+    settled, moved = splits.keep_groups_whole(split, np.array([0, 0, 1, 1, 2, 2]), np.ones(6, bool))
     assert settled.tolist() == ["test", "test", "val", "val", "train", "train"]
     assert moved == 2
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import step, step_ways
-from lens.images.data import gather
+from lens.images.batching import gather
 from lens.players import experiment
 from lens.settings.parsing import parse
 

@@ -18,9 +18,8 @@ from safetensors.torch import load_file, save_file
 from lens import ablate, compare, probe, train
 from lens.base import yaml_text
 from lens.base.errors import BadInput
-from lens.measuring import edit_maps
 from lens.protocols.lookup import find, names
-from lens.record import schemas
+from lens.record import edits_file, schemas
 from lens.settings.groups import Settings
 from lens.settings.parsing import parse
 
@@ -518,10 +517,10 @@ def test_edits_that_are_none_are_one_line(stranger):
     ):  # fmt: skip
         np.savez(file, **(good | change))
         with pytest.raises(BadInput, match=r"edits\.npz cannot be read"):
-            edit_maps.load(stranger)
+            edits_file.load(stranger)
     np.savez(file, **{name: value for name, value in good.items() if name != "clean"})
     with pytest.raises(BadInput, match=r"edits\.npz cannot be read"):
-        edit_maps.load(stranger)
+        edits_file.load(stranger)
 
 
 # --- files of settings -----------------------------------------------------------------------------------------------

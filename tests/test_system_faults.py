@@ -16,7 +16,7 @@ from lens.base import terminal
 from lens.base.disk_errors import refusal
 from lens.base.errors import BadInput
 from lens.base.files import SYSTEM_FAULTS, SystemFault, reading, system_fault
-from lens.images import cache, cache_folder, opening
+from lens.images import cache, cache_folder, opening, uncached
 from lens.players.weights import load_weights
 from lens.sources import folder as folder_source
 from lens.sources._files import file_stamps
@@ -99,7 +99,7 @@ def test_an_image_that_the_system_cannot_read_is_not_skipped(tmp_path, monkeypat
     listing = source.listing()
     look = {
         "disk": lambda: cache.cached(str(place), source, listing, 8, tmp_path / "cache", lambda *told: None),
-        "none": lambda: cache.uncached(str(place), source, listing, 8, lambda *told: None),
+        "none": lambda: uncached.uncached(str(place), source, listing, 8, lambda *told: None),
     }[way]
     with pytest.raises(SystemFault, match=r"003\.png"):
         look()

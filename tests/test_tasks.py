@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lens.base.draws import Draws, generator
-from lens.measuring import evaluate
+from lens.measuring import pretext
 from lens.protocols.lookup import find, names
 
 SIDE = 32
@@ -127,10 +127,10 @@ def test_shuffled_targets_give_chance_on_other_images(task):
 
     def right(asked):
         with torch.no_grad():
-            return evaluate._score(task, asked.eval()(task.present(views, question), question), question).mean().item()
+            return pretext._score(task, asked.eval()(task.present(views, question), question), question).mean().item()
 
     counts = [] if task.balanced or not task.classes else [torch.bincount(question["target"])]
-    chance = evaluate._chance(task, counts)
+    chance = pretext._chance(task, counts)
     bound = right(tiny_extractor(task)) if few else chance
     # Answers about one image come together.
     assert right(extractor) - bound < 4 * math.sqrt(chance * (1 - chance) / others)

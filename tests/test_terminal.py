@@ -16,11 +16,11 @@ from lens.base import terminal
 from lens.base.errors import BadInput
 from lens.base.markdown import markdown_table
 from lens.base.terminal import guard, printable, say, show
-from lens.figures import comparison as figures_compare
+from lens.figures import drawing, summary_table
 from lens.figures import grid as figures_grid
-from lens.figures import run as figures
-from lens.grids import grid_summary
-from lens.grids.grid_file import read
+from lens.figures import maps as figures_maps
+from lens.grids import summary as grid_summary
+from lens.grids.file import read
 
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"a{TITLE}\rb\nc\u202ed\u2028e\x9b31m\udcfff\x7f[red]g:smile:"
@@ -89,9 +89,9 @@ MAPS = {
 
 
 def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(figures, "table", lambda summary: [(HOSTILE, "1", "", "")])
-    figures.print_table({"task": HOSTILE, "data": HOSTILE, "steps": 1, "seed": 0})
-    figures_compare.print_maps(MAPS)
+    monkeypatch.setattr(summary_table, "table", lambda summary: [(HOSTILE, "1", "", "")])
+    summary_table.print_table({"task": HOSTILE, "data": HOSTILE, "steps": 1, "seed": 0})
+    figures_maps.print_maps(MAPS)
     grid_summary.print_overview(*hostile_grid(tmp_path))
     assert guard(lambda: fails(HOSTILE)) == 2
     say(HOSTILE)
@@ -100,7 +100,7 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
     shown = capsys.readouterr()
     assert "[red]g:smile:" in "".join(harmless(shown.out).split())
     assert len(harmless(shown.err).splitlines()) == 3
-    for text in (figures.markdown({}), markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
+    for text in (summary_table.markdown({}), markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
         harmless(text)
     assert "\\u202e" in grid_summary.markdown(*hostile_grid(tmp_path))
 
@@ -126,11 +126,11 @@ def test_a_plain_bar_tells_its_first_figure_soon_and_the_last_once(monkeypatch, 
 def test_names_are_drawn_as_they_are_and_warn_of_nothing(tmp_path):
     grid, rows = hostile_grid(tmp_path)
     assert len(figures_grid.files(grid, rows)) == len(grid.measures)
-    plt = figures.pyplot()
+    plt = drawing.pyplot()
     figure, axis = plt.subplots()
-    axis.set_title(figures.drawable(f"$x_{{$ 猫{HOSTILE}{'long ' * 1000}"))
-    assert figures.png(plt, figure).startswith(b"\x89PNG")
-    assert "$x_{$ \\u732b" in figures.drawable("$x_{$ 猫")
+    axis.set_title(drawing.drawable(f"$x_{{$ 猫{HOSTILE}{'long ' * 1000}"))
+    assert drawing.png(plt, figure).startswith(b"\x89PNG")
+    assert "$x_{$ \\u732b" in drawing.drawable("$x_{$ 猫")
 
 
 def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lens.base import threads
-from lens.grids.schedule import Job, work
+from lens.grids.processes import Job, work
 
 
 @pytest.mark.skipif(not shutil.which("taskset"), reason="no taskset to pin a process with")
@@ -83,7 +83,7 @@ def test_threads_are_those_given_or_the_usable_cores_shared(monkeypatch, given, 
 
 @pytest.mark.parametrize(("workers", "own", "expected"), [(2, None, "3"), (2, "5", "5"), (1, None, "None")])
 def test_jobs_side_by_side_share_the_cores(monkeypatch, tmp_path, workers, own, expected):
-    monkeypatch.setattr("lens.grids.schedule.usable_cores", lambda: 6)
+    monkeypatch.setattr("lens.grids.processes.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     if own:
         monkeypatch.setenv("OMP_NUM_THREADS", own)

@@ -382,7 +382,7 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
     import timm
 
-    from lens.measuring import downstream
+    from lens.measuring import features
     from lens.players import experiment
     from lens.settings.parsing import parse
 
@@ -391,8 +391,8 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
-    readers = {"": downstream.of_extractor(players, players.extractor)}
-    got = downstream.features(players, readers, images, index)[""]
+    readers = {"": features.of_extractor(players, players.extractor)}
+    got = features.read(players, readers, images, index)[""]
     backbone = timm.create_model(
         "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
     ).eval()
@@ -432,11 +432,11 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
 
 
 def test_validation_during_training_looks_at_a_random_subset():
-    from lens.images.data import some
+    from lens.images.data import sample_of
 
     index = np.arange(1000)
-    chosen = some(index, 100, 0, "val")
+    chosen = sample_of(index, 100, 0, "val")
     assert len(chosen) == 100
     assert 350 < chosen.mean() < 650
-    assert (chosen == some(index, 100, 0, "val")).all()
-    assert (some(index, None, 0, "val") == index).all()
+    assert (chosen == sample_of(index, 100, 0, "val")).all()
+    assert (sample_of(index, None, 0, "val") == index).all()

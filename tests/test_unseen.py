@@ -13,7 +13,7 @@ from lens.base.errors import BadInput
 from lens.images import divide, unseen
 from lens.images.data import Images
 from lens.measuring import transfer
-from lens.measuring.downstream import load_probes
+from lens.measuring.probes import load_probes
 from lens.players import experiment, finished
 from lens.settings.parsing import parse
 
@@ -116,7 +116,7 @@ def test_copies_in_two_sources_fall_into_one_split_for_every_task(tmp_path):
     for content, split in zip(found.content, found.split, strict=True):
         after.setdefault(content, set()).add(split)
     assert all(len(of_one) == 1 for of_one in after.values())
-    assert "15 images of one source stand in another too" in found.describe()
+    assert "15 images of one source occur in another too" in found.describe()
     assert found.duplicates is None
 
 

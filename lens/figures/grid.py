@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lens.figures.run import drawable, png, pyplot
+from lens.figures.drawing import drawable, png, pyplot
 from lens.grids.compare_arms import mean_sem
 from lens.grids.grid import Grid
-from lens.grids.grid_summary import Entry, entries, title
-from lens.grids.grid_table import Row
+from lens.grids.summary import Entry, entries, title
+from lens.grids.table import Row
 
 COLUMNS = 4
 

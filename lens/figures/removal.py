@@ -11,7 +11,7 @@ import numpy as np
 
 from lens.base import intervals
 from lens.base.terminal import show
-from lens.figures.run import NOISELESS, amplification, difference, drawable, npz, png, pyplot
+from lens.figures.drawing import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols.lookup import short_names
 
 Array = np.ndarray[Any, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -11,17 +12,17 @@ from typing import Any
 
 from lens.base import yaml_text
 from lens.base.errors import BadInput
-from lens.protocols.lookup import is_file_key, key_name
-from lens.settings import agreement, idle, words
-from lens.settings.groups import Settings
-from lens.settings.parsing import parse
+from lens.grids import matching
+from lens.grids.matching import Cell
+from lens.protocols.lookup import find, is_file_key
+from lens.settings import agreement, idle, old_names, words
+from lens.settings.groups import PLUGINS, Settings
+from lens.settings.parsing import Parsed, parse
 
 MACHINE = agreement.may_change_in_a_grid()
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
 LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
 OPENED = words.open_fields(Settings)
-Cell = dict[str, str]
-"""The name of a value for each axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,13 @@ class GridRun:
     cell: Cell
     seed: int
     words: list[str]
+    matched: Cell | None = None
+    """The cell whose lens, of the same seed, a rival is held to."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """The slug of the run that must have ended before this one starts."""
+        return None if self.matched is None else GridRun(self.matched, self.seed, []).slug
 
     @property
     def slug(self) -> str:
@@ -45,11 +53,7 @@ class GridRun:
     def machine_words(self) -> list[str]:
         """The words that a resumed run is told again: where it runs, and files of code, which must be named by hand."""
         again = [word for word in self.words if words.key_of(word) in MACHINE]
-        code = [
-            word
-            for word in self.words
-            if words.key_of(word) in ("task", "shortcut") and is_file_key(word.split("=", 1)[1])
-        ]
+        code = [word for word in self.words if words.key_of(word) in PLUGINS and is_file_key(word.split("=", 1)[1])]
         return again + code
 
     def identity(self) -> dict[str, str]:
@@ -94,7 +98,7 @@ class Grid:
 
         A setting of all runs goes to those that it concerns: one without a lens is not told the lens's rate. Raises
         BadInput, naming the cell, for a setting that is unknown or out of range, one of an axis or a rule that nobody would
-        read there, a section of a plug-in that no cell selects, for two cells with the same settings, and for a plug-in
+        read there, a setting of a plug-in that no cell selects, for two cells with the same settings, and for a plug-in
         file that is not among the `trusted` ones: a grid runs nobody's code.
         """
         cells = self.cells()
@@ -102,13 +106,14 @@ class Grid:
             raise BadInput("exclude: leaves no cell of the grid to run")
         settled = [(cell, self._settings(cell)) for cell in cells]
         _refuse_untrusted([found for _, found in settled], set(trusted))
-        selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in ("task", "shortcut")}
+        matched = [self._matched(cell, found) for cell, found in settled]
+        of_plugins = set().union(*(own_settings(found) for _, found in settled))
         same: dict[str, Cell] = {}
-        every = []
+        every: list[tuple[Cell, list[str], Parsed]] = []
         for cell, found in settled:
-            own = [key_name(str(found.get("task", "rotation"))), key_name(str(found.get("shortcut", "none")))]
-            # A section may serve a plug-in that only other cells select.
-            found = {k: v for k, v in found.items() if k not in selected or k in own or not isinstance(v, dict)}
+            # A setting may be for a plug-in that only other cells select.
+            others = of_plugins - own_settings(found)
+            found = {key: value for key, value in found.items() if key not in others}
             told = words.of_mapping(found, LISTS, OPENED)
             try:
                 parsed = parse(told, "lens.train", refuse_idle=False)
@@ -125,8 +130,13 @@ class Grid:
                 )
             if plain["wandb"] != "disabled" and not plain["wandb_group"]:
                 told.append(f"--wandb_group={self.name}")
-            every.append((cell, told))
-        found_runs = [GridRun(cell, seed, told) for seed in self.seeds for cell, told in every]
+            every.append((cell, told, parsed))
+        matched = _read_matches(every, matched)
+        found_runs = [
+            GridRun(cell, seed, told, match)
+            for seed in self.seeds
+            for (cell, told, _), match in zip(every, matched, strict=True)
+        ]
         slugs: dict[str, GridRun] = {}
         for run in found_runs:
             if run.slug in slugs:
@@ -135,6 +145,13 @@ class Grid:
                 )
             slugs[run.slug] = run
         return found_runs
+
+    def _matched(self, cell: Cell, settings: dict[str, Any]) -> Cell | None:
+        """The cell that this one's `match_mse` names."""
+        try:
+            return matching.cell_of(settings, cell, self.axes)
+        except BadInput as error:
+            raise BadInput(f"the cell {_shown(cell)}: {error}") from error
 
     def _specific(self, cell: Cell) -> set[str]:
         """The settings that a cell has of its own: of its axes' values, and of rules that are not for all."""
@@ -148,7 +165,7 @@ class Grid:
         merged: dict[str, Any] = {}
         for part in parts:
             merged = merge(merged, part)
-        return merged
+        return old_names.in_settings(merged, where=self.name)
 
     def content(self) -> str:
         """The resolved grid as YAML, itself a grid file."""
@@ -165,12 +182,27 @@ class Grid:
         return yaml_text.dump(plain)
 
 
+def _read_matches(every: list[tuple[Cell, list[str], Parsed]], matched: list[Cell | None]) -> list[Cell | None]:
+    """The cells that rivals are held to; nothing for a cell that does not read `match_mse`. Raises BadInput for unlike ones."""
+    parsed_of = {tuple(cell.values()): parsed for cell, _, parsed in every}
+    read: list[Cell | None] = []
+    for (cell, told, parsed), match in zip(every, matched, strict=True):
+        read.append(match if "match_mse" in map(words.key_of, told) else None)
+        if read[-1] is None:
+            continue
+        try:
+            matching.refuse_unlike(parsed, _shown(read[-1]), parsed_of.get(tuple(read[-1].values())))
+        except BadInput as error:
+            raise BadInput(f"the cell {_shown(cell)}: {error}") from error
+    return read
+
+
 def _matches(when: Mapping[str, list[str]], cell: Cell) -> bool:
     return all(cell[axis] in values for axis, values in when.items())
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Settings over settings; sections of plug-ins are merged, a setting that is a mapping is replaced."""
+    """Settings over settings; a setting that is a mapping is replaced, what else is one is merged."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict) and key not in FIELDS
@@ -178,9 +210,19 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def own_settings(settings: Mapping[str, Any]) -> set[str]:
+    """The settings of the plug-ins that are selected, as they are called: `task.permutations`. None of one that is not there."""
+    found = set()
+    for kind, default in PLUGINS.items():
+        with contextlib.suppress(BadInput):
+            plugin = find(kind, str(settings.get(kind, default)))
+            found |= {f"{kind}.{field.name}" for field in dataclasses.fields(plugin)}
+    return found
+
+
 def _refuse_untrusted(cells: Iterable[dict[str, Any]], trusted: set[str]) -> None:
     for found in cells:
-        for kind in ("task", "shortcut"):
+        for kind in PLUGINS:
             key = str(found.get(kind, ""))
             if is_file_key(key) and key not in trusted:
                 raise BadInput(

@@ -1,11 +1,8 @@
-"""The squares of a source's images: decoded once, into a cache on disk that is whole or built anew, or whenever they are read."""
+"""The squares of a source's images, decoded once: into a cache on disk that is whole or built anew."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -16,9 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lens.base.errors import BadInput
 from lens.base.files import is_own_folder, system_fault
@@ -27,7 +21,8 @@ from lens.base.threads import usable_cores
 from lens.images import cache_folder, intensity
 from lens.images.cache_folder import IMAGES, META, TICK, Meta, Progress
 from lens.images.content import DIGEST, content_of
-from lens.images.decoding import NO_RANGES, levels, read_square, reason, squared, without_warnings
+from lens.images.decoding import NO_RANGES, reason, squared, without_warnings
+from lens.images.held import Held, Skipped
 from lens.images.squares_file import Damaged, Square, SquaresFile, header
 from lens.protocols.source import Listing, Source
 
@@ -36,36 +31,10 @@ ABANDONED = 3600
 """Seconds after which a build that has not shown that it is alive was killed."""
 
 
-# --- the cache -------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    name: str
-    reason: str
-
-
 def default_cache_dir() -> Path:
     """`$LENS_CACHE`, else `lens` in the user's cache directory."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("LENS_CACHE") or Path(home) / "lens")
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """The squares of a source's images, and which they are.
-
-    `kept` are the positions in the listing that the squares belong to; `content` a hash of each one's content, or empty
-    where nothing was hashed; `read_as` tells how numbers were read that are not taken as they are: the positions of each way.
-    """
-
-    squares: SquaresFile | Uncached
-    kept: list[int]
-    skipped: list[Skipped]
-    content: list[str]
-    read_as: dict[str, list[int]]
 
 
 def cached(
@@ -83,7 +52,7 @@ def cached(
     damaged one is built anew, with a line that says so. Deep images show `ranges`, or what the whole source decides.
     Raises BadInput where the disk is too small or cannot be written.
     """
-    name = key_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
+    name = _short_name(key).encode("utf-8", "ignore")[:128].decode("utf-8", "ignore")  # a name has 255 bytes at most
     place = folder / f"{name}-{size}-{_digest(key, listing, size, ranges)}"
     count = len(listing.records)
     try:
@@ -139,7 +108,7 @@ def _clear(place: Path, damage: Damaged) -> str:
     return ""
 
 
-def key_name(key: str) -> str:
+def _short_name(key: str) -> str:
     """A short name for a source: a built-in's name, a path's last part."""
     return Path(key).resolve().stem if "/" in key else key
 
@@ -264,105 +233,3 @@ def _fill(
         text.flush()
         os.fsync(text.fileno())
     cache_folder.remember(folder, SquaresFile.of(file, count, size), meta)
-
-
-# --- without a cache -------------------------------------------------------------------------------------------------
-
-
-def uncached(
-    key: str,
-    source: Source,
-    listing: Listing,
-    size: int,
-    progress: Progress,
-    ranges: intensity.Ranges = NO_RANGES,
-) -> Held:
-    """What `cached` gives, with nothing written: all positions, none skipped, no content hashed.
-
-    Where `ranges` are not given and there is a deep image among those that the rate is measured on, all deep images are
-    decoded once to decide them. Raises BadInput where one of those images cannot be read.
-    """
-    squares = Uncached(key, source, listing, size, ranges)
-    read_as: dict[str, list[int]] = {}
-    if not ranges and squares.has_deep_images:
-        with without_warnings():
-            extents = intensity.survey(source, len(listing.records), progress)
-        squares = dataclasses.replace(squares, ranges=intensity.decided(extents.values()))
-        for position, extent in extents.items():
-            read_as.setdefault(levels(squares.ranges[extent.kind]), []).append(position)
-    _ = squares.rate  # measured before training
-    return Held(squares, list(range(len(listing.records))), [], [], read_as)
-
-
-@dataclasses.dataclass(frozen=True)
-class Uncached:
-    """The squares of a source, indexed as the cached array is, but decoded each time that they are read."""
-
-    key: str
-    source: Source
-    listing: Listing
-    size: int
-    ranges: intensity.Ranges = dataclasses.field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, size, size, 3)."""
-        return len(self.listing.records), self.size, self.size, 3
-
-    def __getitem__(self, index: np.ndarray[Any, np.dtype[np.int64]]) -> Square:
-        """The squares at `index`, (B, size, size, 3) uint8; a loader's worker decodes alone, else all cores do.
-
-        Raises BadInput, with its name, for an image that cannot be read: nothing is substituted or left out.
-        """
-        from torch.utils.data import get_worker_info
-
-        threads = 1 if get_worker_info() else usable_cores()
-        return self._decode(index, threads)
-
-    @functools.cached_property
-    def rate(self) -> float:
-        """Images that one core reads and decodes in a second, measured on the sample."""
-        start = time.perf_counter()
-        self._decode(self.sample, 1)
-        return len(self.sample) / (time.perf_counter() - start)
-
-    @property
-    def sample(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Up to 256 positions from all over the source."""
-        count = len(self.listing.records)
-        return np.unique(np.linspace(0, count - 1, min(count, 256)).astype(np.int64))
-
-    @property
-    def has_deep_images(self) -> bool:
-        """Whether there is a deep image in the sample, by the headers alone."""
-
-        def is_deep(position: int) -> bool:
-            with contextlib.suppress(Exception), self.source.read(position) as image:
-                return intensity.kind_of(image) is not None
-            return False
-
-        return any(map(is_deep, self.sample.tolist()))
-
-    def _decode(self, index: np.ndarray[Any, np.dtype[np.int64]], threads: int | None) -> Square:
-        rows = np.empty((len(index), *self.shape[1:]), np.uint8)
-
-        def decode(row: int) -> None:
-            position = int(index[row])
-            name = self.listing.records[position].name
-            try:
-                rows[row] = read_square(self.source, position, self.size, self.ranges)
-            except intensity.Undecided as error:
-                raise BadInput(
-                    f"image {name!r} of {self.key} holds deep levels, and none of the {len(self.sample)} that were looked at at "
-                    "the start does: give --intensity_range LOW HIGH, or use --cache disk, which looks at all of them"
-                ) from error
-            except Exception as error:
-                raise system_fault(error, name) or BadInput(
-                    f"image {name!r} of {self.key} cannot be read ({reason(error)}): remove "
-                    "it, or use --cache disk, which skips and counts such images"
-                ) from error
-
-        with concurrent.futures.ThreadPoolExecutor(threads) as pool, without_warnings():
-            for _ in pool.map(decode, range(len(index))):
-                pass
-        return rows

@@ -118,14 +118,14 @@ def opened(place: Path, count: int, size: int, progress: Progress) -> tuple[Squa
     if not os.path.lexists(place):
         return None
     if not is_own_folder(place):
-        raise Damaged("a link or a file stands in its place")
+        raise Damaged("a link or a file is in its place")
     try:
         meta = Meta.read(place / META, count)
         squares = SquaresFile.of(place / IMAGES, count, size)
     except OSError as error:
         # Somebody else's perhaps: what cannot be read is not thrown away.
         raise system_fault(error, place) or BadInput(
-            f"the image cache {place} cannot be read ({error.strerror}): mend its permissions, or choose another --cache_dir"
+            f"the image cache {place} cannot be read ({error.strerror}): fix its permissions, or choose another --cache_dir"
         ) from error
     if _remembered(place) != _memory(squares, meta):
         _verify(squares, meta, progress)

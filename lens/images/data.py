@@ -1,32 +1,30 @@
-"""The images of a run, and its batches, which are a pure function of (seed, step)."""
+"""The images of a run: of one or more sources, opened, split and put together."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from lens.base.draws import Draws, generator
+from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.base.terminal import printable, say
-from lens.images.cache import Skipped, Uncached, cached, uncached
+from lens.images.cache import cached
 from lens.images.cache_folder import Progress
-from lens.images.decoding import levels_of, told, unlike
+from lens.images.held import Skipped
 from lens.images.intensity import Range, fixed
 from lens.images.opening import open_source
-from lens.images.splits import FRESH, SPLITS, gives, groups_of, split_of, together
-from lens.images.squares_file import Square, SquaresFile
+from lens.images.read_as import levels_of, told, unlike
+from lens.images.splits import FRESH, SPLITS, gives_splits, groups_of, keep_groups_whole, split_of
+from lens.images.squares_file import Square, Squares
+from lens.images.uncached import Uncached, uncached
 from lens.protocols.source import Listing
-
-# --- the images of a run ---------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Images:
     """
 
     keys: list[str]
-    arrays: list[Square | SquaresFile | Uncached]
+    arrays: list[Square | Squares]
     offsets: list[int]
     names: list[str]
     label: np.ndarray[Any, np.dtype[np.int64]]
@@ -162,7 +160,7 @@ def load(
     default what each source as a whole decides. Raises BadInput for sources that cannot be read, or of
     which more than `max_bad_fraction` of the images cannot.
     """
-    arrays: list[Square | SquaresFile | Uncached] = []
+    arrays: list[Square | Squares] = []
     offsets: list[int] = []
     all_names: list[str] = []
     labels: list[int] = []
@@ -195,7 +193,7 @@ def load(
             raise BadInput(
                 f"{len(bad)} of {len(listing.records)} images of {key} cannot be read "
                 f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
-                "mend them or raise --max_bad_fraction"
+                "fix them or raise --max_bad_fraction"
             )
         names, found = groups_of(listing.records, group_by)
         split = split_of(listing, names)
@@ -215,8 +213,8 @@ def load(
             stores.append(number)
             splits.append(split[position])
     group, store = np.array(groups), np.array(stores)
-    given = [gives(listing) for listing in listings]
-    whole, moved = together(np.array(splits), group, np.array(given)[store])
+    given = [gives_splits(listing) for listing in listings]
+    whole, moved = keep_groups_whole(np.array(splits), group, np.array(given)[store])
     notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
     notes += _apart_by_folder(found_groups)
     if moved:
@@ -244,159 +242,9 @@ def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
     ]
 
 
-# --- some of the images ---------------------------------------------------------------------------------------------
-
-
-def some(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
+def sample_of(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:
     """At most `limit` of the indices, chosen at random once and for all, in order: files lie sorted by class."""
     if limit is None or len(index) <= limit:
         return index
     order = torch.randperm(len(index), generator=generator(seed, 0, name)).numpy()
     return np.sort(index[order[:limit]])
-
-
-# --- batches ---------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Images (B, C, H, W) uint8 at cache size, their indices and sources (B,) int64, and the epoch they belong to."""
-
-    images: Tensor
-    index: Tensor
-    source: Tensor
-    epoch: int
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        moved = [x.to(device, non_blocking=True) for x in (self.images, self.index, self.source)]
-        return Batch(moved[0], moved[1], moved[2], self.epoch)
-
-    def draws(self, seed: int) -> Draws:
-        """The draws of this batch's images."""
-        return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
-
-
-class _Steps(Dataset[Batch | BadInput]):
-    """Item s is the batch of step s: a pure function of (seed, s), on any number of workers.
-
-    A mistake is handed over as an item: raised in a worker, it would arrive as that worker's traceback.
-    """
-
-    def __init__(
-        self,
-        images: Images,
-        index: np.ndarray[Any, np.dtype[np.int64]],
-        batch_size: int,
-        seed: int,
-        rank: int,
-        ranks: int,
-        balanced: bool,
-    ) -> None:
-        self.images, self.index, self.batch_size, self.seed = images, index, batch_size, seed
-        self.part = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
-        self.steps_per_epoch = len(index) // batch_size
-        self.sources = images.source[index] if balanced else None
-        self.order: tuple[int, Tensor] | None = None
-
-    def __getitem__(self, step: int) -> Batch | BadInput:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self.order is None or self.order[0] != epoch:
-            self.order = (epoch, order_of(len(self.index), self.seed, epoch, "order", self.sources))
-        rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
-        try:
-            return gather(self.images, self.index[rows[self.part].numpy()], epoch)
-        except BadInput as error:
-            return error
-
-
-def order_of(
-    count: int, seed: int, epoch: int, name: str, sources: np.ndarray[Any, np.dtype[np.int64]] | None = None
-) -> Tensor:
-    """The order of an epoch, (count,) int64: a permutation, or with `sources` (count,) equal shares of each source.
-
-    The shares differ by one at most, and another source has the one more in each epoch. A source that is smaller than
-    its share comes again, in a fresh permutation each time; of a larger one a part is left out, another in each epoch.
-    """
-    order = torch.randperm(count, generator=generator(seed, epoch, name))
-    if sources is None:
-        return order
-    present = np.unique(sources)
-    share, more = divmod(count, len(present))
-    rows = []
-    for place, source in enumerate(present.tolist()):
-        mine = torch.from_numpy(np.flatnonzero(sources == source))
-        wanted = share + int((place - epoch) % len(present) < more)
-        passes = [
-            torch.randperm(len(mine), generator=generator(seed, epoch, f"{name} {source} {number}"))
-            for number in range(-(-wanted // len(mine)))
-        ]
-        if passes:
-            rows.append(mine[torch.cat(passes)[:wanted]])
-    return torch.cat(rows)[order]
-
-
-def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
-    """The batch that holds the images at `index`."""
-    return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
-
-
-GRACE = 15
-"""Seconds that a reader of batches lives on after SIGTERM."""
-
-
-def _outlive_signals(worker: int) -> None:
-    """A signal to the whole process group must not kill the readers: the main process ends them when it has saved.
-
-    But SIGTERM is also how a main process that fails ends them: after a while they go.
-    """
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE) and None)
-
-
-def steps_per_epoch(images: Images, batch_size: int) -> int:
-    """Full batches in one pass over the training split.
-
-    Raises BadInput where there is not even one, or where nothing is left to validate or test on.
-    """
-    count = len(images.indices("train"))
-    if count < batch_size:
-        raise BadInput(
-            f"the training split holds {count} images, fewer than one batch of {batch_size}: lower --batch_size"
-        )
-    for split in ("val", "test"):
-        if not len(images.indices(split)):
-            raise BadInput(
-                f"{'+'.join(images.keys)} leaves no image for the {split} split: give more images, or a {split}/ folder"
-            )
-    return count // batch_size
-
-
-def training_batches(
-    images: Images,
-    batch_size: int,
-    seed: int,
-    first: int,
-    last: int,
-    workers: int,
-    rank: int = 0,
-    ranks: int = 1,
-    balanced: bool = False,
-) -> Iterator[Batch]:
-    """The batches of steps `first` to `last` − 1; each epoch is a new order, its incomplete last batch left out.
-
-    Of `ranks` equal parts of every batch, this is part `rank`. With `balanced` every source has an equal share of an epoch.
-    """
-    steps = _Steps(images, images.indices("train"), batch_size, seed, rank, ranks, balanced)
-    loader: DataLoader[Batch | BadInput] = DataLoader(
-        steps, batch_size=None, sampler=range(first, last), num_workers=workers, worker_init_fn=_outlive_signals
-    )
-    try:
-        for item in loader:
-            if isinstance(item, BadInput):
-                raise item
-            yield item
-    except (EOFError, ConnectionError) as error:
-        # A reader that is killed while it hands over a batch: torch sees its socket close before it sees it dead.
-        raise RuntimeError("DataLoader worker ended while it handed over a batch") from error

@@ -1,11 +1,10 @@
-"""One image of any kind becomes a square of 8-bit sRGB, and it is told how its numbers were read."""
+"""One image of any kind becomes a square of 8-bit sRGB."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import PIL.Image
@@ -13,6 +12,7 @@ import PIL.Image
 from lens.images import colour_profiles, intensity
 from lens.images.cache_folder import LONGEST_REASON
 from lens.images.content import ORIENTATION
+from lens.images.read_as import CONVERTED, UNFIT, UPPER, levels
 from lens.images.squares_file import Square
 from lens.protocols.source import Source
 
@@ -23,9 +23,6 @@ TURNS = {
 }  # fmt: skip
 """What makes an image upright, by its EXIF orientation."""
 TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
-LEVELS = "levels "
-UPPER, CONVERTED, UNFIT = "upper 8 of 16 bits", "profile converted", "profile unfit"
-"""How numbers were read, where they were not taken as they are."""
 NO_RANGES: intensity.Ranges = {}
 
 
@@ -92,50 +89,6 @@ def read_square(source: Source, position: int, size: int, ranges: intensity.Rang
     """Image `position` of a source as a square; any exception means that it cannot be read."""
     with source.read(position) as image:
         return to_square(image, size, ranges)
-
-
-def levels(shown: intensity.Range) -> str:
-    """How the numbers of a deep image were read, of which `shown` is the range."""
-    return f"{LEVELS}{shown[0]:.9g} to {shown[1]:.9g}"
-
-
-def told(key: str, how: Sequence[str]) -> list[str]:
-    """Lines that say how the numbers of a source's images were read, from what `squared` says of each; none if as they are."""
-    parts = Counter(part for one in how if one for part in one.split(", "))
-    lines = []
-    for part, count in sorted(parts.items()):
-        some = f"{count:,} of {len(how):,} images of {key}"
-        if part.startswith(LEVELS):
-            lines.append(
-                f"{some} hold deep levels: {part.removeprefix(LEVELS)} is shown as 0 to 255 (--intensity_range sets it)"
-            )
-        elif part == CONVERTED:
-            lines.append(f"{some} carry a colour profile: their colours are converted to sRGB")
-        elif part == UNFIT:
-            lines.append(
-                f"{some} carry a colour profile that cannot be read or does not fit: their numbers are taken as sRGB"
-            )
-        elif part == UPPER:
-            lines.append(f"{some} have 16 bits a colour: the upper 8 are read (numbers of 12 bits come out dark)")
-    return lines
-
-
-def levels_of(how: Sequence[str]) -> list[str]:
-    """The ranges among what `squared` says of images, such as "0 to 4095"."""
-    found = {part.removeprefix(LEVELS) for one in set(how) for part in one.split(", ") if part.startswith(LEVELS)}
-    return sorted(found)
-
-
-def unlike(levels: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line where sources show other ranges; `levels` are those of each source that has deep images."""
-    own = {key: " and ".join(found) for key, found in levels.items() if found}
-    if len(set(own.values())) < 2:
-        return []
-    shown = ", ".join(f"{range} in {key}" for key, range in own.items())
-    return [
-        f"what is shown as 0 to 255 differs: {shown}; brightness alone may tell these sources apart: --intensity_range LOW "
-        "HIGH shows one range in all"
-    ]
 
 
 def reason(error: Exception) -> str:

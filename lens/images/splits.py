@@ -47,7 +47,7 @@ def split_of(listing: Listing, groups: Sequence[str] | None = None) -> list[str]
     No splits: 70 % train, 10 % val, 20 % test. Train and test: a tenth of train becomes val. Train and val: val is
     the test split (ImageNet's habit), and a tenth of train becomes val.
     """
-    given, kept = {record.split for record in listing.records}, gives(listing)
+    given, kept = {record.split for record in listing.records}, gives_splits(listing)
     result = []
     for record, group in zip(listing.records, groups or groups_of(listing.records)[0], strict=True):
         place = unit(group)
@@ -62,13 +62,13 @@ def split_of(listing: Listing, groups: Sequence[str] | None = None) -> list[str]
     return result
 
 
-def gives(listing: Listing) -> bool:
+def gives_splits(listing: Listing) -> bool:
     """Whether a source says itself which of its images are for training, and which are not."""
     given = {record.split for record in listing.records}
     return "train" in given and given != {"train"}
 
 
-def together(split: Words, group: Numbers, given: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Words, int]:
+def keep_groups_whole(split: Words, group: Numbers, given: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Words, int]:
     """The splits with every group whole, and how many images that moved.
 
     A group whose images stand in several splits goes to the most held-out of them: test, else val. So no test image is

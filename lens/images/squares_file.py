@@ -14,7 +14,7 @@ import struct
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,17 @@ State = tuple[int, int, int, int]
 """What changes if a file does: size, time of its content, time of its entry, inode."""
 HEADER = 128
 _CHUNK = 2**23
+
+
+class Squares(Protocol):
+    """Squares (N, size, size, 3) uint8 that are indexed as an array is, wherever they lie."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, size, size, 3)."""
+
+    def __getitem__(self, index: np.ndarray[Any, np.dtype[np.int64]], /) -> Square:
+        """The squares at `index`, (B, size, size, 3)."""
 
 
 class Damaged(ValueError):

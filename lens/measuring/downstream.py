@@ -3,127 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from lens.base.errors import BadInput
 from lens.base.phases import Phases
-from lens.base.terminal import Bar, printable, say
+from lens.base.terminal import Bar
 from lens.images import classes, data
-from lens.images.augment import centre
-from lens.images.cache import default_cache_dir
-from lens.images.data import some
-from lens.images.decoding import levels_of, unlike
-from lens.images.splits import SPLITS
-from lens.images.unseen import without_learnt
-from lens.measuring import feature_store, layers, linear, measure
-from lens.players.experiment import Experiment, load_images, new_extractor
+from lens.measuring import features, inner_features, knn, linear, proportions
+from lens.measuring.probes import probe_splits
+from lens.players.experiment import Experiment, new_extractor
 from lens.players.extractor import Extractor
-from lens.settings.groups import Settings
 
 Array = np.ndarray[Any, Any]
-DEFAULT = linear.How()
-
-
-Reader = Callable[[Tensor, Tensor], Tensor]
-"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
-
-
-def of_extractor(
-    experiment: Experiment,
-    extractor: Extractor,
-    lensed_statistics: bool = False,
-    read: Callable[[Tensor], Tensor] | None = None,
-) -> Reader:
-    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
-    read = read or extractor.features
-
-    def rows(images: Tensor, inputs: Tensor) -> Tensor:
-        extractor.eval()
-        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
-            return measure.pooled(read(inputs).float(), len(images))
-
-    return rows
-
-
-def pixels(images: Tensor, inputs: Tensor) -> Tensor:
-    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
-    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
-
-
-@torch.no_grad()
-def features(
-    experiment: Experiment,
-    readers: Mapping[str, Reader],
-    images: data.Images,
-    index: Array,
-    read: Callable[[int], None] = lambda more: None,
-) -> dict[str, Array]:
-    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
-
-    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
-    them all, in the index's order, and the others nothing (0, 0). `read` is told how many more images are read.
-    """
-    kind = next(experiment.extractor.parameters()).dtype
-
-    def batches() -> Iterator[dict[str, Array]]:
-        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            centred = centre(batch.images, experiment.settings.image_size)
-            inputs = experiment.task.prepare(centred).to(kind).contiguous(memory_format=torch.channels_last)
-            yield {name: reader(centred, inputs).cpu().numpy() for name, reader in readers.items()}
-            read(len(batch.index) * experiment.ranks.world)
-
-    if experiment.ranks.world == 1:
-        return feature_store.gathered_by_name(batches(), len(index), cache_folder(experiment.settings))
-    gathered = experiment.ranks.collect(list(batches()))
-    nothing = np.zeros((0, 0))
-    if not gathered:
-        return dict.fromkeys(readers, nothing)
-    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where decoded images are kept, and features while they are probed."""
-    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
-
-
-def probe_splits(
-    images: data.Images, source: int, key: str, limit: int | None, test_limit: int | None, seed: int, tell: bool = True
-) -> dict[str, Array]:
-    """The indices of a source's labelled images, cut at random: train to `limit` images, val and test to `test_limit` each.
-
-    Images of val and test whose class those of train lack are left out, and counted in a line. Raises BadInput where a
-    probe has nothing to learn: no labels, one class, a split without a labelled image, or with none of a known class.
-    """
-    if not images.classes[source]:
-        raise BadInput(f"a probe needs labels and {key} has none: give another --probe")
-    every = {split: images.indices(split, source) for split in SPLITS}
-    label = classes.of_source(images, source)
-    splits = {split: index[label[index] >= 0] for split, index in every.items()}
-    for split, index in splits.items():
-        present = len(np.unique(label[index]))
-        if len(index) == 0 or (split == "train" and present < 2):
-            none = "no labelled images" if len(every[split]) else "no images"
-            what = none if len(index) == 0 else "one class"
-            raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
-    splits["train"] = some(splits["train"], limit, seed, "probe")
-    known, lines = classes.known({split: label[index] for split, index in splits.items()}, images.classes[source])
-    for split in ("val", "test"):
-        if not known[split].any():
-            raise BadInput(
-                f"a probe needs {split} images of classes that its training images have, and all {len(splits[split]):,} of {key} "
-                "are of others: name the class folders of all splits alike"
-            )
-        splits[split] = some(splits[split][known[split]], test_limit, seed, f"probe {split}")
-    for line in lines if tell else []:
-        say(f"probe on {printable(key)}: {line}")
-    return splits
+DEFAULT = linear.ProbeRecipe()
 
 
 def downstream(
@@ -131,7 +26,7 @@ def downstream(
     images: data.Images,
     source: int,
     key: str,
-    how: linear.How = DEFAULT,
+    recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
     phases: Phases | None = None,
 ) -> dict[str, Any]:
@@ -144,7 +39,7 @@ def downstream(
     """
     phases = phases or Phases()
     settings = experiment.settings
-    how = dataclasses.replace(how, device=experiment.fabric.device)
+    recipe = dataclasses.replace(recipe, device=experiment.fabric.device)
     limits = (settings.probe_images, settings.probe_test_images)
     splits = probe_splits(images, source, key, *limits, settings.seed)
     label = classes.of_source(images, source)
@@ -157,22 +52,24 @@ def downstream(
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
     readers = {
-        "linear": of_extractor(experiment, experiment.extractor),
-        "untrained": of_extractor(experiment, untrained := untrained_extractor(experiment)),
-        "pixels": pixels,
+        "linear": features.of_extractor(experiment, experiment.extractor),
+        "untrained": features.of_extractor(experiment, untrained := untrained_extractor(experiment)),
+        "pixels": features.pixels,
     }
     if experiment.lensed_statistics_only and experiment.extractor.norms:
-        readers["linear_lensed_statistics"] = of_extractor(experiment, experiment.extractor, lensed_statistics=True)
-    inner: list[layers.Reader] = []
+        readers["linear_lensed_statistics"] = features.of_extractor(
+            experiment, experiment.extractor, lensed_statistics=True
+        )
+    inner: list[inner_features.Reader] = []
     if layer:
-        names = layers.choose(experiment.extractor.backbone, list(layer), settings.extractor)
+        names = inner_features.choose(experiment.extractor.backbone, list(layer), settings.extractor)
         for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
-            inner.append(layers.Reader(extractor.backbone, names))
-            readers[name] = of_extractor(experiment, extractor, read=inner[-1])
+            inner.append(inner_features.Reader(extractor.backbone, names))
+            readers[name] = features.of_extractor(experiment, extractor, read=inner[-1])
     found: dict[str, dict[str, Array]] = {name: {} for name in readers}
     with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
         for split, index in splits.items():
-            for name, rows in features(experiment, readers, images, index, bar.add).items():
+            for name, rows in features.read(experiment, readers, images, index, bar.add).items():
                 found[name][split] = rows
     # Every rank takes its share of the features; the probes are fitted on rank 0.
     if not experiment.ranks.writes:
@@ -180,21 +77,21 @@ def downstream(
     result: dict[str, Any] = {}
 
     def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(rows, labels, settings.seed, how, bar.add)
+        fits = linear.fit(rows, labels, settings.seed, recipe, bar.add)
         for method, (correct, went) in fits.items():
             key = linear.keyed(name, method)
-            into[key], into[f"{key}_ci"] = measure.proportion(correct.astype(float), ones, group)
+            into[key], into[f"{key}_ci"] = proportions.proportion(correct.astype(float), ones, group)
             into[f"val_{key}"] = went["validation"]
         return {linear.keyed("fit", method): fit for method, (_, fit) in fits.items()}
 
     plain = [name for name in readers if not name.startswith("layers")]
     columns = inner[0].columns if inner else {}
-    total = (len(plain) + 2 * len(columns)) * how.fits
+    total = (len(plain) + 2 * len(columns)) * recipe.fits
     with phases.timed("probes"), Bar("fitting probes", total, "fits") as bar:
         fit = fitted(result, "linear", found["linear"])
-        nearest = measure.knn_probe(found["linear"], labels, how.device)
-        result["knn"], result["knn_ci"] = measure.proportion(nearest.astype(float), ones, group)
-        result["val_knn"] = float(measure.knn_probe(found["linear"], labels, how.device, "val").mean())
+        nearest = knn.probe(found["linear"], labels, recipe.device)
+        result["knn"], result["knn_ci"] = proportions.proportion(nearest.astype(float), ones, group)
+        result["val_knn"] = float(knn.probe(found["linear"], labels, recipe.device, "val").mean())
         for name in plain[1:]:
             fitted(result, name, found[name])
         for name, mine in columns.items():
@@ -202,7 +99,7 @@ def downstream(
             part |= fitted(part, "linear", {split: x[:, mine] for split, x in found["layers"].items()})
             fitted(part, "untrained", {split: x[:, mine] for split, x in found["layers untrained"].items()})
             result.setdefault("layers", {})[name] = part
-    result["chance"] = measure.chance(labels["test"])
+    result["chance"] = proportions.chance(labels["test"])
     return result | sizes | fit
 
 
@@ -240,55 +137,3 @@ def _beside(before: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
         if key in before and key in part:
             joined[key] = before[key] | {name: _beside(before[key].get(name, {}), x) for name, x in part[key].items()}
     return joined
-
-
-@dataclasses.dataclass(frozen=True)
-class Probe:
-    """A labelled source that a probe is fitted on: the images it lies in, and which source of them it is."""
-
-    key: str
-    images: data.Images
-    source: int
-
-
-def load_probes(
-    settings: Settings,
-    keys: list[str],
-    images: data.Images,
-    image_column: str | None = None,
-    label_column: str | None = None,
-) -> list[Probe]:
-    """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
-
-    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
-    images of a source that the run learns from (`unseen`) are left out.
-    """
-    images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
-    if not keys:
-        probes = []
-        for number, key in enumerate(images.keys):
-            if not images.classes[number]:
-                continue
-            try:
-                probe_splits(images, number, key, None, None, 0, tell=False)
-            except BadInput as error:
-                say(f"no probe on {key}: {error}")
-            else:
-                probes.append(Probe(key, images, number))
-        return probes
-    probes = []
-    for key in keys:
-        asked = image_column or label_column
-        known = images.keys.index(key) if key in images.keys and not asked else None
-        where = images if known is not None else load_images(settings, [key], image_column, label_column)
-        probe_splits(where, known or 0, key, None, None, 0)
-        if known is None:
-            where = without_learnt(where, images, "this run")
-            for line in (
-                *where.reading(),
-                *unlike({"the training images": levels_of(images.read_as), key: levels_of(where.read_as)}),
-            ):
-                say(printable(line))
-        probes.append(Probe(key, where, known or 0))
-        probe_splits(where, known or 0, key, None, None, 0, tell=False)
-    return probes

@@ -1,328 +1,28 @@
-"""Held-out measurements of a trained pair: pretext accuracies, what the lens changed, downstream probes, edits."""
+"""Everything that is measured of trained players on held-out images: the measured part of a summary."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lens.base.draws import generator
-from lens.base.intervals import Interval
 from lens.base.phases import Phases
 from lens.base.terminal import Bar
-from lens.measuring import linear, measure
-from lens.measuring.downstream import DEFAULT, Probe, downstream
+from lens.measuring import linear, pretext, reconstruction
+from lens.measuring.downstream import DEFAULT, downstream
+from lens.measuring.edits import Edits
+from lens.measuring.probes import Probe
 from lens.players.experiment import Experiment
-from lens.players.rivals import Rival
-from lens.protocols.lookup import key_name, short_names
-from lens.protocols.task import Question, Task
+from lens.protocols.lookup import short_names
 
 Array = np.ndarray[Any, Any]
-MAP_IMAGES = 1280
-"""Images that the mean edit map averages over (Minderer et al. 2020, figure 3)."""
-OTHER = " on lensed statistics"
-"""What is added to a kind of view where the lensed set of batch-norm statistics was asked about unlensed ones."""
-
-
-@dataclasses.dataclass
-class Pretext:
-    """Sums per image over a split. `score` counts correct answers; of a task that has none it adds up losses.
-
-    `chance` is the share of answers that knowing nothing gets right, None of losses. `change` is the squared error before
-    it is rounded to 8 bits: what training sees. `source` is each image's, where accuracies and losses are means over the
-    sources' own (balanced accuracy, whatever their sizes); None where they are over images.
-    """
-
-    score: dict[str, Array]
-    loss: dict[str, Array]
-    chance: float | None
-    count: Array
-    loss_count: Array
-    squared_error: Array
-    change: Array
-    planted_squared_error: Array
-    planted_views: Array
-    ssim: Array
-    group: Array
-    views: int
-    source: Array | None = None
-
-    def mean(self, values: Array, count: Array) -> float:
-        """The sum of the images' values over the sum of their counts; where sources count equally, the mean of theirs."""
-        if self.source is None:
-            return float(values.sum() / count.sum())
-        _, member = np.unique(self.source, return_inverse=True)
-        return float((np.bincount(member, values) / np.bincount(member, count)).mean())
-
-    def proportion(self, correct: Array) -> tuple[float, Interval]:
-        """The accuracy and its 95 % interval."""
-        if self.source is None:
-            return measure.proportion(correct, self.count, self.group)
-        return measure.balanced_accuracy(correct, self.count, self.source, self.group)
-
-    def bootstrap(self, values: Array, seed: int) -> Interval:
-        """The 95 % interval of the mean of the images' values a count."""
-        return measure.bootstrap(values, self.count, self.group, seed, stratum=self.source)
-
-
-@torch.no_grad()
-def pretext(
-    experiment: Experiment,
-    index: Array,
-    with_ssim: bool = True,
-    by: Experiment | None = None,
-    lensed_statistics: bool = True,
-    other_statistics: bool = False,
-    edits: Edits | None = None,
-    asked: Callable[[int], None] = lambda more: None,
-) -> Pretext:
-    """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
-
-    Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
-    run's players, where they are given; `lensed_statistics` tells which set of batch-norm statistics is asked about
-    lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
-    `edits` collects what the lens does to those of the images that it wants; `asked` is told how many more images were asked about.
-    """
-    by = by or experiment
-    parts: list[dict[str, Tensor]] = []
-    answers: list[Tensor] = []
-    task, lens, extractor = experiment.task, by.lens, experiment.extractor
-    extractor.eval()
-    if lens is not None:
-        lens.eval()
-    # Where examples of a batch depend on each other every number of ranks must cut the same batches.
-    size = max(1, 128 // task.views)
-    share = experiment.ranks.share(index, size if task.classes is None or task.couples else 1)
-    for batch in experiment.batches(share, size):
-        count = len(batch.index)
-
-        def per_image(values: Tensor, count: int = count) -> Tensor:
-            return values.double().reshape(count, -1).sum(dim=1)
-
-        def ask(kind: str, views: Tensor, question: Question, lensed: bool, part: dict[str, Tensor]) -> None:
-            with experiment.fabric.autocast():
-                outputs = extractor(task.present(views, question), question, lensed=lensed)
-            outputs = outputs.float()
-            loss = task.loss(outputs, question)
-            score = _score(task, outputs, question)
-            score = loss if score is None else score
-            part[kind], part[f"{kind} loss"] = per_image(score), per_image(loss)
-            part["count"], part["loss count"] = per_image(torch.ones_like(score)), per_image(torch.ones_like(loss))
-
-        views, question, carriers = experiment.views(batch, training=False)
-        part: dict[str, Tensor] = {}
-        ask("raw", views, question, False, part)
-        if other_statistics:
-            ask(f"raw{OTHER}", views, question, True, part)
-        if task.classes is not None and not task.balanced:
-            answers.append(torch.bincount(question["target"].cpu(), minlength=task.classes))
-        for kind in ("", OTHER) if other_statistics else ("",):
-            part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
-        clean_views = views
-        if experiment.shortcut.plants:
-            clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
-            ask("clean", clean_views, clean_question, False, part)
-            if other_statistics:
-                ask(f"clean{OTHER}", clean_views, clean_question, True, part)
-        if lens is not None:
-            exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
-            part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
-            lensed = measure.to_8_bits(exact)
-            ask("lensed", lensed, question, lensed_statistics, part)
-            error = (lensed - views).square().mean(dim=(1, 2, 3))
-            part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
-            part["planted"] = per_image(carriers.float())
-            if with_ssim:
-                part["ssim"] = per_image(measure.ssim(views.contiguous(), lensed.contiguous()))
-            if edits is not None:
-                edits.add(batch.index, clean_views, views, exact, quiet)
-        parts.append({name: value.cpu() for name, value in part.items()})
-        asked(count * experiment.ranks.world)
-
-    # In the ranks' order, which is the index's; a rank without images has no parts.
-    every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
-
-    def joined(name: str) -> Array:
-        return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
-
-    kinds = ["raw", "lensed", "clean"] if lens is not None else ["raw", "clean"]
-    kinds += [f"raw{OTHER}", f"clean{OTHER}"] if other_statistics else []
-    counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
-    return Pretext(
-        {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
-        joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
-        experiment.images.group[index], task.views, experiment.images.source[index] if experiment.by_source else None,
-    )  # fmt: skip
-
-
-def _score(task: Task, outputs: Tensor, question: Question) -> Tensor | None:
-    """1 for each right answer, 0 for each wrong one (E,); None where a task has neither classes nor a choice of two."""
-    if task.classes is not None:
-        return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
-    chosen: Tensor | None = None if task.correct is None else task.correct(outputs, question)
-    return chosen
-
-
-def _chance(task: Task, counts: list[Tensor]) -> float | None:
-    """What knowing nothing gets right: 1/K, the share of the most frequent class, or one of two."""
-    if task.classes is None:
-        return None if task.correct is None else 0.5
-    if not counts:
-        return 1 / task.classes
-    total = torch.stack(counts).sum(dim=0)
-    return float(total.max() / total.sum())
-
-
-def pretext_summary(result: Pretext, seed: int) -> dict[str, Any]:
-    """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed.
-
-    The `loss` of each kind stands beside its accuracy; of a task without an accuracy it is the metric.
-    """
-    accuracy = result.chance is not None
-    summary: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
-    summary["chance"] = result.chance
-    own = {kind: loss for kind, loss in result.loss.items() if not kind.endswith(OTHER)}
-    summary["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in own.items()}
-    for kind in ("raw", "lensed", "clean"):
-        if kind not in result.score:
-            summary[kind] = summary[f"{kind}_ci"] = None
-        elif accuracy:
-            summary[kind], summary[f"{kind}_ci"] = result.proportion(result.score[kind])
-        else:
-            summary[kind] = result.mean(result.score[kind], result.count)
-            summary[f"{kind}_ci"] = result.bootstrap(result.score[kind], seed)
-    summary["gap"] = summary["gap_ci"] = None
-    if "lensed" in result.score:
-        difference = result.score["raw"] - result.score["lensed"]
-        summary["gap"] = result.mean(difference, result.count)
-        summary["gap_ci"] = result.bootstrap(difference, seed)
-    if f"raw{OTHER}" in result.score:
-        score, loss = ({k: values[f"{k}{OTHER}"] for k in ("raw", "clean")} for values in (result.score, result.loss))
-        other = pretext_summary(dataclasses.replace(result, score=score, loss=loss), seed)
-        summary["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
-    return summary
-
-
-def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
-    """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
-
-    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --eval_images allows (`images` of
-    `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `pretext_summary`; `psnr` in dB at 8
-    bits over every view. Nothing is measured here.
-    """
-    line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
-    if line is None:
-        return None
-    found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
-    found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
-    sizes = {"images": len(experiment.held_out("val")), "of_images": len(experiment.images.indices("val"))}
-    return found | sizes
-
-
-CHANGES = ("mse", "psnr", "mse_planted", "psnr_planted", "ssim")
-"""What `reconstruction_summary` tells, each with its interval NAME_ci."""
-
-
-def reconstruction_summary(result: Pretext, seed: int) -> dict[str, Any]:
-    """What the lens changed, at 8 bits: pooled mean squared error on [0, 1], PSNR in dB and SSIM, each with a 95 % interval.
-
-    They are over every view; `mse_planted` and `psnr_planted` over those that carry the planted cue, None where none does.
-    PSNR is None where it would be infinite, everything where there is no lens.
-    """
-    found: dict[str, Any] = dict.fromkeys(name for each in CHANGES for name in (each, f"{each}_ci"))
-    if "lensed" not in result.score:
-        return found
-    every = np.full(len(result.group), float(result.views))
-    sums = [("", result.squared_error, every)]
-    if result.planted_views.any():
-        sums.append(("_planted", result.planted_squared_error, result.planted_views))
-    for which, error, views in sums:
-        mse = float(error.sum() / views.sum())
-        mse_ci = measure.bootstrap(error[views > 0], views[views > 0], result.group[views > 0], seed)
-        found |= {f"mse{which}": mse, f"mse{which}_ci": mse_ci}
-        found |= {f"psnr{which}": measure.psnr(mse), f"psnr{which}_ci": measure.psnr_interval(mse_ci)}
-    found["ssim"] = float(result.ssim.sum() / every.sum())
-    found["ssim_ci"] = measure.bootstrap(result.ssim, every, result.group, seed)
-    return found
-
-
-class Edits:
-    """A lens's edits of upright held-out images: some pictures, the mean image and the mean edit map.
-
-    The map is the mean over up to 1,280 of the images at `index` of the per-pixel squared error, averaged over channels,
-    without the lens's own noise: the same for all places, it would only level the map.
-    """
-
-    def __init__(self, experiment: Experiment, index: Array, shown: int = 8) -> None:
-        self.experiment = experiment
-        order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
-        self.chosen = index[order[:MAP_IMAGES]]
-        self.place = {int(image): place for place, image in enumerate(self.chosen[:shown])}
-        self.sums: dict[str, Tensor] = {}
-        self.pictures: dict[int, dict[str, Array]] = {}
-
-    def add(self, index: Tensor, clean: Tensor, planted: Tensor, lensed: Tensor, quiet: Tensor) -> None:
-        """Add the first views of those images of a batch (B,) that were chosen; all views are (V, C, H, W) in [0, 1].
-
-        What was lensed, and the same without noise (`quiet`), is taken at 8 bits.
-        """
-        clean, planted, lensed, quiet = (x[:: self.experiment.task.views] for x in (clean, planted, lensed, quiet))
-        lensed, quiet = measure.to_8_bits(lensed), measure.to_8_bits(quiet)
-        numbers = index.cpu().numpy()
-        mine = torch.from_numpy(np.flatnonzero(np.isin(numbers, self.chosen))).to(planted.device)
-        if not len(mine):
-            return
-        error = (quiet[mine] - planted[mine]).square().mean(dim=1).double().sum(dim=0)
-        for name, value in (("map", error), ("mean_image", planted[mine].double().sum(dim=0))):
-            self.sums[name] = self.sums.get(name, 0) + value.cpu()
-        for row, number in enumerate(numbers.tolist()):
-            if number in self.place:
-                named = {"clean": clean, "original": planted, "lensed": lensed}
-                self.pictures[self.place[number]] = {
-                    name: (views[row].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-                    for name, views in named.items()
-                }
-
-    def arrays(self) -> dict[str, Array]:
-        """Pictures (uint8, NHWC), map (H, W) and mean image (H, W, C), of all ranks; every rank must call it."""
-        settings = self.experiment.settings
-        every = self.experiment.ranks.everyone([(self.sums, self.pictures)])
-        found = [part for parts in every for part in parts]
-        sums = {name: torch.stack([x[name] for x, _ in found if x]).sum(dim=0) for name in ("map", "mean_image")}
-        pictures = {place: picture for _, mine in found for place, picture in mine.items()}
-        arrays = {
-            name: np.stack([pictures[k][name] for k in sorted(pictures)]) for name in ("clean", "original", "lensed")
-        }
-        return arrays | {
-            "map": (sums["map"] / len(self.chosen)).numpy(),
-            "mean_image": (sums["mean_image"] / len(self.chosen)).permute(1, 2, 0).numpy(),
-            "map_images": np.array(len(self.chosen)),
-            "by": np.array(key_name(settings.lens) if isinstance(self.experiment.lens, Rival) else "lensed"),
-        }
-
-
-@torch.no_grad()
-def edits(experiment: Experiment) -> dict[str, Array]:
-    """The lens's edits of test images, as `Edits` has them, without asking the task."""
-    assert experiment.lens is not None
-    experiment.lens.eval()
-    experiment.extractor.eval()
-    found = Edits(experiment, experiment.held_out("test"))
-    for batch in experiment.batches(np.sort(found.chosen), max(1, 128 // experiment.task.views)):
-        clean, _, _ = experiment.views(batch, training=False, planted=False)
-        views, question, _ = experiment.views(batch, training=False)
-        found.add(batch.index, clean, views, *experiment.lensed_and_quiet(views, question, experiment.draws(batch)))
-    return found.arrays()
 
 
 def everything(
     experiment: Experiment,
     probes: list[Probe],
-    how: linear.How = DEFAULT,
+    recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
     edits: Edits | None = None,
     phases: Phases | None = None,
@@ -337,14 +37,15 @@ def everything(
     with phases.timed("asking the task"), Bar("asking the task", len(index), "images") as bar:
         # Where training only ever updated the lensed set of statistics, what unlensed images give with it stands beside.
         other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-        result = pretext(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
+        result = pretext.measured(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
         found = {
-            "pretext": pretext_summary(result, settings.seed),
-            "reconstruction": reconstruction_summary(result, settings.seed),
+            "pretext": pretext.summary(result, settings.seed),
+            "reconstruction": reconstruction.summary(result, settings.seed),
         }
         found["pretext"]["of_images"] = len(experiment.images.indices("test"))
     found["downstream"] = {
-        name: downstream(experiment, probe.images, probe.source, probe.key, how, layer, phases) | {"source": probe.key}
+        name: downstream(experiment, probe.images, probe.source, probe.key, recipe, layer, phases)
+        | {"source": probe.key}
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return found

@@ -28,7 +28,7 @@ def is_stored(features: Array) -> bool:
     return isinstance(features, np.memmap)
 
 
-def room(count: int, width: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES) -> Array:
+def allocate(count: int, width: int, folder: Path, types: tuple[type[Any], type[Any]] = FEATURES) -> Array:
     """An array (count, width) to be filled: in memory, or beyond `IN_MEMORY` bytes in a file in `folder`, as `types` say.
 
     The file has no name: its space is given back when the array goes, or the process, however it dies. Raises BadInput
@@ -60,7 +60,7 @@ def room(count: int, width: int, folder: Path, types: tuple[type[Any], type[Any]
     return rows
 
 
-def put(rows: Array, start: int, part: Array, column: int = 0) -> None:
+def write(rows: Array, start: int, part: Array, column: int = 0) -> None:
     """Write `part` (b, F) into `rows` from row `start` and `column` on. Raises BadInput for what 16 bits cannot hold."""
     if rows.dtype == np.float16 and part.size and float(np.abs(part).max()) > HALF_MAXIMUM:
         raise BadInput(
@@ -84,8 +84,8 @@ def gathered_by_name(
     for part in parts:
         for name, x in part.items():
             if name not in rows:
-                rows[name] = room(count, x.shape[1], folder, types)
-            put(rows[name], start, x)
+                rows[name] = allocate(count, x.shape[1], folder, types)
+            write(rows[name], start, x)
         start += len(next(iter(part.values())))
     assert rows
     assert start == count
@@ -94,10 +94,10 @@ def gathered_by_name(
 
 def joined(left: Array, right: Array, folder: Path) -> Array:
     """The features of the same images side by side: (n, F) and (n, G) → (n, F + G)."""
-    rows = room(len(left), left.shape[1] + right.shape[1], folder)
+    rows = allocate(len(left), left.shape[1] + right.shape[1], folder)
     for part in chunks(len(left)):
-        put(rows, part.start, np.asarray(left[part]))
-        put(rows, part.start, np.asarray(right[part]), left.shape[1])
+        write(rows, part.start, np.asarray(left[part]))
+        write(rows, part.start, np.asarray(right[part]), left.shape[1])
     return rows
 
 

@@ -14,8 +14,9 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import classes
-from lens.measuring import feature_store, linear, measure
-from lens.measuring.downstream import Array, Probe, cache_folder, features, of_extractor, probe_splits
+from lens.measuring import feature_store, features, linear, proportions, resampling
+from lens.measuring.downstream import Array
+from lens.measuring.probes import Probe, probe_splits
 from lens.players.experiment import Experiment
 from lens.players.finished import Finished
 from lens.settings import agreement, idle
@@ -69,7 +70,7 @@ def width(players: Experiment) -> int:
     return int(players.extractor.features(inputs).shape[1])
 
 
-def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str) -> dict[str, Any]:
+def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, control: str) -> dict[str, Any]:
     """A source's part of summary.json: the linear accuracy of the run and the other, alone and together, and the control.
 
     `gain` is the accuracy of run + other minus that of control + other, paired: its 95 % interval is a bootstrap over
@@ -88,11 +89,11 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
-    folder = cache_folder(settings)
+    folder = features.cache_folder(settings)
 
     def read(players: Experiment) -> dict[str, Array]:
-        readers = {"": of_extractor(players, players.extractor)}
-        return {s: features(players, readers, probe.images, index)[""] for s, index in splits.items()}
+        readers = {"": features.of_extractor(players, players.extractor)}
+        return {s: features.read(players, readers, probe.images, index)[""] for s, index in splits.items()}
 
     def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
         return {split: feature_store.joined(first[split], second[split], folder) for split in splits}
@@ -102,10 +103,10 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     correct: dict[tuple[str, str], Array] = {}
 
     def fitted(what: str, found: dict[str, Array]) -> None:
-        for method, (right, fit) in linear.fit(found, labels, settings.seed, how).items():
+        for method, (right, fit) in linear.fit(found, labels, settings.seed, recipe).items():
             correct[what, method] = right.astype(float)
             key = linear.keyed(what, method)
-            part[key], part[f"{key}_ci"] = measure.proportion(correct[what, method], ones, group)
+            part[key], part[f"{key}_ci"] = proportions.proportion(correct[what, method], ones, group)
             part[linear.keyed(f"{what}_fit", method)] = fit
 
     run, other = read(trio.run), read(trio.other)
@@ -114,9 +115,9 @@ def measured(trio: Trio, probe: Probe, how: linear.How, name: str, control: str)
     fitted("fused", beside(run, other))
     del run
     fitted("control", beside(read(trio.control), other))
-    for method in linear.METHODS[how.method]:
+    for method in linear.METHODS[recipe.method]:
         gain = correct["fused", method] - correct["control", method]
         key = linear.keyed("gain", method)
         part[key] = float(gain.mean())
-        part[f"{key}_ci"] = measure.bootstrap(gain, ones, group, settings.seed)
-    return {"source": probe.key, "chance": measure.chance(labels["test"]), **sizes, "fusion": {name: part}}
+        part[f"{key}_ci"] = resampling.bootstrap(gain, ones, group, settings.seed)
+    return {"source": probe.key, "chance": proportions.chance(labels["test"]), **sizes, "fusion": {name: part}}

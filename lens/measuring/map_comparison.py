@@ -9,6 +9,7 @@ import numpy as np
 from lens.base.terminal import say
 from lens.measuring import edit_maps
 from lens.players.finished import Finished
+from lens.record import edits_file
 from lens.record.run import Run
 
 Array = np.ndarray[Any, Any]
@@ -57,13 +58,10 @@ def edits_of(run: Run, argv: list[str], changed: dict[str, Any]) -> dict[str, Ar
     Raises BadInput where the file is damaged.
     """
     if (run.directory / "figures" / "edits.npz").exists():
-        return edit_maps.load(run.directory)
-    from lens.measuring import evaluate
+        return edits_file.load(run.directory)
+    from lens.measuring import edits
     from lens.players import experiment
 
     finished = Finished.of(run, argv, changed)
     say(f"{run.directory} keeps no edits: its lens is asked again")
-    fabric = experiment.make_fabric(finished.parsed.settings)
-    with run:  # held against a training while its weights are read
-        players = finished.players(finished.images(), fabric)
-    return evaluate.edits(players)
+    return edits.edits_of(finished.restored(experiment.make_fabric(finished.parsed.settings)))

@@ -45,10 +45,7 @@ def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str,
 
     fabric = experiment.make_fabric(finished[0].parsed.settings)
     # Each is asked about its own test images, but for those that another one has learnt from.
-    players = []
-    for trained_run in finished:
-        with trained_run.run:  # held against a training while its weights are read
-            players.append(trained_run.players(trained_run.images(), fabric))
+    players = [one.restored(fabric) for one in finished]
     trained = [one.images for one in players]
     for number, asked_one in enumerate(players):
         for place in (n for n in range(len(players)) if n != number):
@@ -68,18 +65,18 @@ def asked_of(one: Experiment, other: Experiment, index: Array) -> dict[str, Any]
     `lensed` is with the set of statistics that `statistics` names; `with_raw_statistics` and `with_lensed_statistics` give
     both. `gap` is raw − lensed, paired.
     """
-    from lens.measuring import evaluate
+    from lens.measuring import pretext, reconstruction
 
     cell: dict[str, Any] = {}
     chosen = "lensed" if one is other else "raw"
     for statistics in ("raw", "lensed"):
-        result = evaluate.pretext(one, index, with_ssim=False, by=other, lensed_statistics=statistics == "lensed")
-        found = evaluate.pretext_summary(result, one.settings.seed)
+        result = pretext.measured(one, index, with_ssim=False, by=other, lensed_statistics=statistics == "lensed")
+        found = pretext.summary(result, one.settings.seed)
         cell[f"with_{statistics}_statistics"] = {name: found[name] for name in ("lensed", "lensed_ci")}
         if statistics == chosen:
             names = ("metric", "chance", "images", "raw", "raw_ci", "lensed", "lensed_ci", "gap", "gap_ci")
             cell |= {name: found[name] for name in names} | {"statistics": statistics}
-            changed = evaluate.reconstruction_summary(result, one.settings.seed)
+            changed = reconstruction.summary(result, one.settings.seed)
             cell |= {name: changed[name] for name in ("mse", "psnr", "psnr_ci")}
     return cell
 

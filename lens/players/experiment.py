@@ -21,7 +21,7 @@ from lens.base.files import reading
 from lens.base.ranks import Ranks, launched
 from lens.base.terminal import Bar, say
 from lens.base.threads import set_threads
-from lens.images import classes, data, divide, removal
+from lens.images import batching, classes, data, divide, overlap, removal
 from lens.images.augment import augment, centre
 from lens.images.cache import default_cache_dir
 from lens.images.mixing import Mixing
@@ -63,7 +63,7 @@ class Experiment:
     answers: Tensor | None = None
     """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
 
-    def views(self, batch: data.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
+    def views(self, batch: batching.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
         settings = self.settings
         draws = batch.draws(settings.seed)
@@ -87,7 +87,7 @@ class Experiment:
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
         return views.contiguous(memory_format=torch.channels_last), question, carriers
 
-    def draws(self, batch: data.Batch) -> Draws:
+    def draws(self, batch: batching.Batch) -> Draws:
         """The draws of a batch's views (V)."""
         return batch.draws(self.settings.seed).repeat(self.task.views)
 
@@ -111,10 +111,10 @@ class Experiment:
 
     def batches(
         self, index: np.ndarray[Any, Any], size: int, images: data.Images | None = None
-    ) -> Iterator[data.Batch]:
+    ) -> Iterator[batching.Batch]:
         """Held-out batches of `size` images on the device, in order, the last one shorter."""
         for start in range(0, len(index), size):
-            yield data.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
+            yield batching.gather(images or self.images, index[start : start + size], EVALUATION).to(self.fabric.device)
 
     @property
     def by_source(self) -> bool:
@@ -133,13 +133,13 @@ class Experiment:
         index = self.images.indices(split)
         if self.answers is not None:  # below zero: of a class that training lacks
             index = index[(self.answers >= 0).cpu().numpy()[index]]
-        return data.some(index, limit, self.settings.seed, split)
+        return data.sample_of(index, limit, self.settings.seed, split)
 
     def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
         """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
         each = None if limit is None else max(1, limit // len(self.images.keys))
         chosen = [
-            data.some(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
+            data.sample_of(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
             for source in range(len(self.images.keys))
         ]
         return np.sort(np.concatenate(chosen))
@@ -161,7 +161,7 @@ class Experiment:
         index = self.images.indices("train")
         size = max(1, 64 // self.task.views)
         sources = self.images.source[index] if self.by_source else None
-        order = data.order_of(len(index), self.settings.seed, 0, "statistics", sources).numpy()
+        order = batching.order_of(len(index), self.settings.seed, 0, "statistics", sources).numpy()
         chosen = index[order[: STATISTICS_BATCHES * size]]
         if len(chosen) > size:  # a last batch of a few views would be noise
             chosen = chosen[: len(chosen) // size * size]
@@ -271,10 +271,10 @@ def training_images(settings: Settings) -> data.Images:
     by_source = find("task", settings.task).answer == "source"
     fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
     by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
-    divide.refuse_overlap(settings.sources)
+    overlap.refuse_overlap(settings.sources)
 
     def check(keys: list[str], listings: list[Listing]) -> None:
-        divide.refuse_overlap(keys, listings)
+        overlap.refuse_overlap(keys, listings)
         if settings.group_by is not None:
             divide.refuse_unmatched(settings.group_by, keys, listings)
 

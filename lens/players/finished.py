@@ -74,6 +74,14 @@ class Finished:
         self.run.refuse_other_images(images.splits())
         return images
 
+    def restored(self, fabric: lightning_fabric.Fabric) -> Experiment:
+        """Both players and the run's images, its directory held against a training while they are read.
+
+        Raises BadInput as `images` and `players` do.
+        """
+        with self.run:
+            return self.players(self.images(), fabric)
+
     def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Experiment:
         """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lens.base.terminal import say
-from lens.images import data
+from lens.images import batching, data
 from lens.operations.grey import without_colour
 from lens.players.experiment import Experiment
 
@@ -27,8 +27,8 @@ def tell(players: Experiment) -> None:
         return
     shares = []
     for source in range(len(images.keys)):
-        index = data.some(images.indices("train", source), SAMPLE, settings.seed, "grey")
-        views, _, _ = players.views(data.gather(images, index, 0).to(players.fabric.device), training=False)
+        index = data.sample_of(images.indices("train", source), SAMPLE, settings.seed, "grey")
+        views, _, _ = players.views(batching.gather(images, index, 0).to(players.fabric.device), training=False)
         shares.append(float(without_colour(views).float().mean()))
     low, high = (shares.index(end) for end in (min(shares), max(shares)))
     if shares[high] - shares[low] > APART:

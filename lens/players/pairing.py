@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lens.base.errors import BadInput, check_number
+from lens.operations.quality import mse_of
 from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.parsing import Parsed
@@ -21,7 +24,7 @@ def target_mse(parsed: Parsed) -> float:
     match = settings.match_mse
     if match is None:
         assert settings.steered_psnr is not None
-        return float(10 ** (-settings.steered_psnr / 10))
+        return mse_of(settings.steered_psnr)
     if isinstance(match, float):
         return match
     run = Run.open(Path(match))
@@ -37,12 +40,16 @@ def target_mse(parsed: Parsed) -> float:
         raise BadInput(
             f"--match_mse {match}: that run is not finished or has no lens; give a finished lens run or a value"
         )
-    theirs = run.settings()
-    own = sorted(key for key in parsed.plain.keys() | theirs.keys() if key.startswith(("task.", "shortcut.")))
-    if differs := agreement.first_difference([*agreement.names(agreement.AGREE["rival"]), *own], parsed.plain, theirs):
-        name, mine, other = differs
+    if differs := difference(parsed, run.settings()):
+        name, mine, theirs = differs
         raise BadInput(
-            f"--match_mse {match}: its {name} is {other!r} and here it is {mine!r}; a paired run has the same"
+            f"--match_mse {match}: its {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"
         )
     check_number("match_mse", found[-1], low=0, high=0.25, open_low=True)
     return float(found[-1])
+
+
+def difference(rival: Parsed, lens: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first setting in which a rival differs from the lens run that it is held to, with both values, or None."""
+    own = sorted(key for key in rival.plain.keys() | lens.keys() if key.startswith(("task.", "shortcut.")))
+    return agreement.first_difference([*agreement.names(agreement.AGREE["rival"]), *own], rival.plain, lens)

@@ -11,17 +11,18 @@ import torch
 from lens.base.terminal import say
 from lens.images import classes
 from lens.images.augment import centre
-from lens.measuring import fresh, linear, measure
-from lens.measuring.downstream import Probe, cache_folder, probe_splits, untrained_extractor
-from lens.measuring.feature_store import gathered
+from lens.measuring import judges, linear, proportions, resampling
+from lens.measuring.downstream import untrained_extractor
+from lens.measuring.features import of_extractor, of_pixels
+from lens.measuring.probes import Probe, probe_splits
+from lens.operations import quality
 from lens.players.experiment import Experiment
-from lens.players.extractor import Extractor
-from lens.proving.shown import Shown, rows_of, some_of, stored
+from lens.proving.lensed_set import LensedSet, rows_of, stored, subset
 
 Array = np.ndarray[Any, Any]
 
 
-def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> dict[str, Shown] | None:
+def labelled(players: Experiment, sets: dict[str, LensedSet], names: list[str]) -> dict[str, LensedSet] | None:
     """The sets without images of classes that those of `train` lack; a line says how many, or why there is nothing to ask.
 
     None where not every image has a label, or a split has fewer than two classes.
@@ -35,10 +36,10 @@ def labelled(players: Experiment, sets: dict[str, Shown], names: list[str]) -> d
     if any(len(np.unique(part.label[known[split]])) < 2 for split, part in sets.items()):
         say("no downstream cost: a split has one class alone, or none that training has")
         return None
-    return {split: some_of(players, part, known[split]) for split, part in sets.items()}
+    return {split: subset(players, part, known[split]) for split, part in sets.items()}
 
 
-def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int) -> dict[str, Any]:
+def by_fresh_classifiers(players: Experiment, sets: dict[str, LensedSet], count: int) -> dict[str, Any]:
     """Accuracy on `count` classes of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
 
     `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
@@ -49,30 +50,30 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, Shown], count: int
     validation: dict[str, float] = {}
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
-        judges = [
-            fresh.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
+        results = [
+            judges.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
             for seed in players.settings.judge_seeds
         ]  # fmt: skip
-        right[kind] = [(one.answers == test.label).astype(float) for one in judges]
-        plateau[kind] = [one.plateau for one in judges]
-        validation[kind] = float(np.mean([one.validation for one in judges]))
+        right[kind] = [(one.answers == test.label).astype(float) for one in results]
+        plateau[kind] = [one.plateau for one in results]
+        validation[kind] = float(np.mean([one.validation for one in results]))
     mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
     ones = np.ones(len(test.label))
     return {
         "raw": float(mean["raw"].mean()),
         "lensed": float(mean["lensed"].mean()),
         "cost": float((mean["raw"] - mean["lensed"]).mean()),
-        "cost_ci": measure.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "cost_ci": resampling.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
         "val_raw": validation["raw"],
         "val_lensed": validation["lensed"],
         "val_cost": validation["raw"] - validation["lensed"],
         "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
         "plateau": plateau,
-        "chance": measure.chance(test.label),
+        "chance": proportions.chance(test.label),
     }
 
 
-def by_frozen_features(players: Experiment, sets: dict[str, Shown]) -> dict[str, Any]:
+def by_frozen_features(players: Experiment, sets: dict[str, LensedSet]) -> dict[str, Any]:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
     Beside it an untrained extractor's on raw images: the floor.
@@ -97,7 +98,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
         def batches(index: Array) -> Iterator[dict[str, Array]]:
             for batch in players.batches(index, 256, images):
                 before = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
-                after = measure.to_8_bits(players.lensed(before, {}, players.draws(batch)))
+                after = quality.to_8_bits(players.lensed(before, {}, players.draws(batch)))
                 change.append((after - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
                 yield {"raw": rows_of(before), "lensed": rows_of(after)}
 
@@ -107,7 +108,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
     label = classes.of_source(images, probe.source)
     labels = {split: label[index] for split, index in splits.items()}
     accuracies = _linear(players, raw, lensed, labels, images.group[splits["test"]])
-    return accuracies | {"psnr": measure.psnr(float(np.concatenate(change).mean())), "source": probe.key}
+    return accuracies | {"psnr": quality.psnr(float(np.concatenate(change).mean())), "source": probe.key}
 
 
 def _linear(
@@ -122,25 +123,10 @@ def _linear(
     for name, extractor, images, statistics in (
         ("raw", players.extractor, raw, False), ("lensed", players.extractor, lensed, True), ("untrained", untrained, raw, False),
     ):  # fmt: skip
-        read = {split: _features(players, extractor, rows, statistics) for split, rows in images.items()}
-        how = linear.How(device=players.fabric.device)
-        correct, went = linear.fit(read, labels, players.settings.seed, how)["logistic"]
-        found[name], found[f"{name}_ci"] = measure.proportion(correct.astype(float), np.ones(len(group)), group)
+        reader = of_extractor(players, extractor, statistics)
+        read = {split: of_pixels(players, reader, rows) for split, rows in images.items()}
+        recipe = linear.ProbeRecipe(device=players.fabric.device)
+        correct, went = linear.fit(read, labels, players.settings.seed, recipe)["logistic"]
+        found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
         found[f"val_{name}"] = went["validation"]
-    return found | {"chance": measure.chance(labels["test"])}
-
-
-@torch.no_grad()
-def _features(players: Experiment, extractor: Extractor, images: Array, lensed_statistics: bool) -> Array:
-    """Pooled features (n, F) of images (n, H, W, C) uint8."""
-    extractor.eval()
-
-    def batches() -> Iterator[Array]:
-        for start in range(0, len(images), 256):
-            rows = torch.from_numpy(np.ascontiguousarray(images[start : start + 256])).to(players.fabric.device)
-            inputs = players.task.prepare(rows.permute(0, 3, 1, 2).float() / 255)
-            inputs = inputs.to(next(extractor.parameters()).dtype)
-            with players.fabric.autocast(), extractor.statistics(lensed_statistics):
-                yield measure.pooled(extractor.features(inputs).float(), len(rows)).cpu().numpy()
-
-    return gathered(batches(), len(images), cache_folder(players.settings))
+    return found | {"chance": proportions.chance(labels["test"])}

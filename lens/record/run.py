@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import errno
-import fcntl
 import functools
 import hashlib
 import json
 import os
-import re
-import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,34 +13,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from lens.base import yaml_text
-from lens.base.disk_errors import identity, moved, refusal
+from lens.base.disk_errors import moved, refusal
 from lens.base.errors import BadInput
 from lens.base.files import (
     MEBIBYTE,
     append_line,
-    checksum,
     is_own_folder,
     is_temporary,
     json_text,
-    open_own,
-    open_regular,
     own_folder,
     read_bytes,
     read_text,
     reading,
     remove,
     sweep,
-    sync_directory,
     system_fault,
-    temporary_beside,
     write_atomically,
-    write_tensors,
     write_together,
 )  # fmt: skip
 from lens.base.ranks import own_rank
-from lens.base.terminal import say
 from lens.protocols.lookup import is_file_key
 from lens.record import image_record
+from lens.record.checkpoints import Checkpoints
+from lens.record.lock import SMALL, Lock
 from lens.record.mirror import Mirror
 from lens.settings import old_names
 from lens.settings.groups import PLUGINS
@@ -55,25 +44,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 P = ParamSpec("P")
-CHECKPOINTS_KEPT = 2
-SMALL, RECORD = MEBIBYTE, 256 * MEBIBYTE
-"""Bytes, at most, of a file of settings or state, and of a record or a summary."""
+RECORD = 256 * MEBIBYTE
+"""Bytes, at most, of a record or a summary."""
 SUBFOLDERS = ("checkpoint", "best", "figures")
 BEGUN = {"lock", "origin.json", "commands.txt"}
 """What a directory holds before its settings.yaml makes it a run."""
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-
-_locks: set[int] = set()
-
-
-def _leave_locks_to_the_parent() -> None:
-    """A forked reader of batches would hold its parent's lock for seconds after the parent was killed."""
-    for lock in _locks:
-        os.close(lock)
-    _locks.clear()
-
-
-os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 def _on_rank_0(method: Callable[P, None]) -> Callable[P, None]:
@@ -101,8 +76,8 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._lock: int | None = None
-        self._identity: tuple[int, int] | None = None
+        self._lock = Lock(directory)
+        self._checkpoints = Checkpoints(directory)
         self._mirror: Mirror | None = None
 
     def __enter__(self) -> Run:
@@ -115,7 +90,7 @@ class Run:
         if self._mirror is not None:
             self._mirror.finish(finished)
             self._mirror = None
-        gone = self._is_moved()
+        gone = self._lock.is_moved()
         self.release()
         if gone and isinstance(error, (OSError, BadInput)):
             raise moved(self.directory) from error
@@ -125,33 +100,11 @@ class Run:
             raise told from error
 
     def hold(self) -> None:
-        """Lock the file `lock` until the run is left or this process dies, however it dies; remove what a killed one left.
+        """Lock the directory until the run is left or this process dies, however it dies; remove what a killed one left.
 
         Raises BadInput, naming the owner, where another process holds it.
         """
-        place = self.directory / "lock"
-        try:
-            self._lock = open_own(place, os.O_RDWR | os.O_CREAT)
-            _locks.add(self._lock)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-                say(f"{self.directory} lies on a disk without locks: let no other process use it")
-            os.ftruncate(self._lock, 0)
-            owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
-            with suppress(OSError):  # who holds it is a courtesy; a full disk is met by what is written next
-                os.write(self._lock, owner.encode())
-            self._identity = identity(self.directory)
-        except BlockingIOError as error:
-            owner = read_bytes(place, SMALL).decode("utf-8", "replace") or "another process"
-            self.release()
-            raise BadInput(f"{self.directory} is in use by {owner}: wait until it ends, or stop it") from error
-        except OSError as error:
-            self.release()
-            line = f"cannot write {place} ({error.strerror}): a run's directory must be writable"
-            raise system_fault(error, place) or BadInput(line) from error
+        self._lock.acquire()
         try:
             for name in SUBFOLDERS:
                 if os.path.lexists(self.directory / name):
@@ -164,18 +117,12 @@ class Run:
 
     def refuse_moved(self) -> None:
         """Raise BadInput where the directory that is held is no longer at its place: another may be there by now."""
-        if self._is_moved():
+        if self._lock.is_moved():
             raise moved(self.directory)
-
-    def _is_moved(self) -> bool:
-        return self._lock is not None and self._identity is not None and identity(self.directory) != self._identity
 
     def release(self) -> None:
         """Let go of the lock, where it is held."""
-        if self._lock is not None:
-            _locks.remove(self._lock)
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     @classmethod
     def plan(cls, directory: Path) -> Run:
@@ -360,23 +307,7 @@ class Run:
     @_on_rank_0
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write `checkpoint/step-<step>` as a new directory renamed into place; keep the last two."""
-        folder = self.folder("checkpoint")
-        place = folder / f"step-{step:08d}"
-        if not place.exists():
-            temporary = temporary_beside(place)
-            try:
-                temporary.mkdir()
-                sums = write_tensors(temporary, {"players": tensors})
-                content = {"step": step, **state, **sums}
-                write_atomically(temporary / "state.json", json.dumps(content))
-                sync_directory(temporary)
-                temporary.rename(place)
-            except OSError:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
-            sync_directory(folder)
-        for old in self._checkpoints()[:-CHECKPOINTS_KEPT]:
-            shutil.rmtree(old)
+        self._checkpoints.save(self.folder("checkpoint"), step, tensors, state)
 
     def last_checkpoint(
         self, limit: int, fits: Callable[[dict[str, Tensor], dict[str, Any]], None]
@@ -385,50 +316,15 @@ class Run:
 
         Raises BadInput, with what to delete, where it is damaged or `fits` raises ValueError: it is another network's.
         """
-        from safetensors.torch import load
-
-        place, state = self.last_checkpoint_path(), self._last_state()
-        if place is None or state is None:
-            return None
-        with reading(place, self._without(place)):
-            content = read_bytes(place / "players.safetensors", limit)
-            if state.get("players") not in (None, checksum(content)):
-                raise ValueError("its tensors are not those that were written: the checksum is another")
-            tensors = load(content)
-            fits(tensors, state)
-            return tensors, state
+        return self._checkpoints.last(limit, fits)
 
     def rival_mse(self) -> float | None:
         """The mean squared change that a rival has been held to, or None before the first checkpoint and for a lens."""
-        return (self._last_state() or {}).get("target_mse")
-
-    def _last_state(self) -> dict[str, Any] | None:
-        from lens.record import schemas  # its library takes a tenth of a second: not before --help
-
-        place = self.last_checkpoint_path()
-        if place is None:
-            return None
-        with reading(place, self._without(place)):
-            state: dict[str, Any] = schemas.checked(schemas.State, read_bytes(place / "state.json", SMALL))
-            if state["step"] != int(place.name.removeprefix("step-")):
-                raise ValueError(f"it is of step {state['step']}")
-            return state
-
-    def _without(self, place: Path) -> str:
-        earlier = self._checkpoints()[:-1]
-        return f"delete {place} to continue {f'from {earlier[-1].name}' if earlier else 'from the start'}"
+        return (self._checkpoints.last_state() or {}).get("target_mse")
 
     def last_checkpoint_path(self) -> Path | None:
         """Where the last whole checkpoint lies, or None before the first."""
-        return self._checkpoints()[-1] if self._checkpoints() else None
-
-    def _checkpoints(self) -> list[Path]:
-        folder = self.directory / "checkpoint"
-        if not os.path.lexists(folder):
-            return []
-        own_folder(folder)
-        named = (place for place in folder.iterdir() if re.fullmatch(r"step-\d{8,12}", place.name))
-        return sorted(place for place in named if is_own_folder(place))
+        return self._checkpoints.last_place()
 
     # --- results -----------------------------------------------------------------------------------------------------
 
@@ -483,23 +379,6 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         holder.release()
-
-
-def holder(directory: Path) -> str | None:
-    """Who holds a run's directory, or None where nobody does or there is none."""
-    try:
-        lock = open_regular(directory / "lock")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.read(lock, 200).decode("utf-8", "replace") or "another process"
-    except OSError:  # a disk without locks
-        return None
-    finally:
-        os.close(lock)
-    return None
 
 
 def _hash(key: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read the standard library's
 
 from lens.base.intervals import TooFew
+from lens.operations.quality import mse_of
 from lens.settings.groups import LARGEST_SIDE, OBJECTIVES
 
 ALLOW = pydantic.ConfigDict(extra="allow")
@@ -253,7 +254,7 @@ def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:
     if planted:
         found |= {f"{name}_planted{ci}": before.get(f"{name}{ci}") for name in ("mse", "psnr") for ci in ("", "_ci")}
     if every != before.get("psnr"):  # some carried the cue and some did not: of all of them no interval was kept
-        found |= {"mse": 0.0 if every is None else 10 ** (-every / 10), "psnr": every, "mse_ci": None, "psnr_ci": None}
+        found |= {"mse": 0.0 if every is None else mse_of(every), "psnr": every, "mse_ci": None, "psnr_ci": None}
     return found
 
 

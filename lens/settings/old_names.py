@@ -95,6 +95,11 @@ def in_settings(
     return found
 
 
+def is_old(key: str) -> bool:
+    """Whether a setting was called so in 0.3 and is called otherwise now."""
+    return key in RENAMED or key in SPLIT
+
+
 def tell(old: str, new: str) -> None:
     """Say once in this process what an old name is called now."""
     if old not in _told:

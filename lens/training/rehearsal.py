@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from lens.base.errors import BadInput
-from lens.images import data
+from lens.images import batching
 from lens.players.experiment import Experiment
 from lens.players.lens import LearnedLens
 from lens.training.coupled import Coupled
@@ -42,7 +42,7 @@ def rehearse(players: Experiment) -> None:
         torch.no_grad(),
         players.fabric.autocast(),
     ):
-        batch = data.gather(players.images, index, 0).to(device)
+        batch = batching.gather(players.images, index, 0).to(device)
         views, question, _ = players.views(batch, training=True)
         changed = views
         if isinstance(players.lens, LearnedLens):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lens.operations.quality import mse_of
 from lens.players.objectives import adversarial_loss
 from lens.protocols.task import Question, Task
 from lens.settings.groups import Settings
@@ -144,6 +145,6 @@ def steer(recon_weight: Tensor, clamped_mse: Tensor, target_psnr: float, rate: f
     that is what the PSNR is measured on, over every view of the step, whether it carries a cue or not; all on the device,
     without waiting for it.
     """
-    target = 10 ** (-target_psnr / 10)
+    target = mse_of(target_psnr)
     error = torch.log(clamped_mse.clamp(min=1e-12) / target).clamp(-1, 1)
     return (recon_weight * torch.exp(rate * error)).clamp(1e-3, 1e7)

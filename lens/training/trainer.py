@@ -17,8 +17,9 @@ from lens.base.draws import Draws, step_seed
 from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, write_tensors
 from lens.base.versions import git_commit, versions
-from lens.images.data import Batch
-from lens.measuring import evaluate, measure
+from lens.images.batching import Batch
+from lens.measuring import pretext
+from lens.operations import quality
 from lens.players.experiment import Experiment
 from lens.players.lens import LearnedLens
 from lens.players.rivals import Rival
@@ -26,15 +27,7 @@ from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
 from lens.record.run import Run
 from lens.training.coupled import Coupled
-from lens.training.step import (
-    Losses,
-    Rules,
-    adversarial_step,
-    clamp_straight_through,
-    plain_step,
-    rival_step,
-    steer,
-)
+from lens.training.step import Losses, Rules, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
 
 
 class Trainer:
@@ -229,7 +222,7 @@ class Trainer:
         if self.rival is not None:
             line["strength"] = float(self.rival.strength)
         if "clamped_mse" in line:
-            line["psnr"] = -10 * math.log10(max(line["clamped_mse"], 1e-12))
+            line["psnr"] = quality.psnr(max(line["clamped_mse"], 1e-12))
         line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
         line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
         run.log(line)
@@ -247,11 +240,11 @@ class Trainer:
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
         index = self.players.held_out("val")
-        result = evaluate.pretext(self.players, index, with_ssim=False)
+        result = pretext.measured(self.players, index, with_ssim=False)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: result.mean(score, result.count) for kind, score in result.score.items()}
         if self.players.lens is not None:
-            line["psnr"] = measure.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
+            line["psnr"] = quality.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
             line["mse"] = float(result.change.sum() / (len(index) * result.views))
         run.log(line)
         better = line["clean"] if result.chance is not None else -line["clean"]

@@ -1,4 +1,4 @@
-"""Fresh classifiers: networks that no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
+"""Judges: fresh classifiers, which no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lens.base import yaml_text
 from lens.base.draws import generator, step_seed
 from lens.base.errors import BadInput
 from lens.base.terminal import Bar
+from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
 from lens.players.experiment import Experiment
 from lens.protocols.lookup import find
@@ -30,7 +31,7 @@ FOUND = 0.95
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How every fresh classifier is trained: AdamW, its rate cut to a tenth on each plateau of the validation loss, and
-    over the last `cooldown` of the steps let down to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
+    over the last `cooldown` of the steps decayed to zero in a straight line (Hägele et al. 2024, arXiv:2405.18392, sec. 3).
 
     Validation is asked every `every` steps; `patience` times without a lower loss is a plateau, and the training ends
     on the third one, or after `steps`, where that comes first (then it is told that no plateau was reached). The first
@@ -60,7 +61,7 @@ class Pictures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class JudgeResult:
     """What one classifier makes of the test images: its answers (n,), and how its training went."""
 
     answers: Array
@@ -96,11 +97,6 @@ def parts(spec: str) -> tuple[str, dict[str, Any]]:
     return name, arguments
 
 
-def balanced_accuracy(answers: Array, truth: Array) -> float:
-    """The mean over the classes of the share of right answers."""
-    return float(np.mean([(answers[truth == k] == k).mean() for k in np.unique(truth)]))
-
-
 def judge(
     make: Callable[[], nn.Module],
     pictures: dict[str, Pictures],
@@ -110,7 +106,7 @@ def judge(
     autocast: Callable[[], AbstractContextManager[Any]],
     flip: bool = False,
     tell: Callable[[int, str], None] = lambda done, note: None,
-) -> Judged:
+) -> JudgeResult:
     """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
     Every class is shown equally often. With `flip` training images are mirrored at random: for what the pictures show,
@@ -159,7 +155,8 @@ def judge(
         if step % recipe.every and step < recipe.steps:
             continue
         told, value = answers("val")
-        accuracy = balanced_accuracy(told, pictures["val"].answer)
+        truth = pictures["val"].answer
+        accuracy = float(means_by_class(told == truth, truth).mean())
         tell(step, f"validation {100 * accuracy:.1f} %")
         if (accuracy, -value) > best[0]:
             best = ((accuracy, -value), copy.deepcopy(model.state_dict()))
@@ -169,7 +166,7 @@ def judge(
         if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
-    return Judged(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
+    return JudgeResult(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
 
 
 def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
@@ -196,7 +193,7 @@ def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
 def judged(
     players: Experiment, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
     flip: bool = False, model: nn.Module | None = None,
-) -> Judged:  # fmt: skip
+) -> JudgeResult:  # fmt: skip
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
     settings = players.settings
     recipe = Recipe(settings.removal_steps)

@@ -9,8 +9,9 @@ from pathlib import Path
 from lens.base.markdown import markdown_table
 from lens.base.terminal import printable, show
 from lens.grids.compare_arms import Paired, holm, mean_sem, paired
-from lens.grids.grid import Cell, Grid
-from lens.grids.grid_table import IMAGES, Row, higher_is_better, is_share, validation_of
+from lens.grids.grid import Grid
+from lens.grids.matching import Cell
+from lens.grids.table import IMAGES, Row, higher_is_better, is_share, validation_of
 
 ALPHA = 0.05
 DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "psnr_planted": 2, "mse": 5, "mse_planted": 5}

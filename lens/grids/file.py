@@ -14,7 +14,8 @@ from lens.base.errors import BadInput, nearest
 from lens.base.files import system_fault
 from lens.grids.grid import FIELDS, Grid, merge
 from lens.protocols.lookup import names
-from lens.settings import agreement, words
+from lens.settings import agreement, old_names, words
+from lens.settings.groups import PLUGINS
 
 KEYS = ("name", "settings", "axes", "seeds", "rules", "exclude", "baseline", "measures")
 MOST_CELLS = 10_000
@@ -131,8 +132,7 @@ def _axis(axis: str, values: list[Any] | dict[Any, Any]) -> dict[str, dict[str, 
             _name(name): _allowed(f"axes: {axis}: {name}", _mapping(f"axes: {axis}: {name}", change or {}))
             for name, change in values.items()
         }
-    plugins = names("task") + names("shortcut")
-    if axis not in FIELDS and axis.split(".")[0] not in plugins:
+    if axis not in FIELDS and axis.split(".")[0] not in (*PLUGINS, *_old_sections()) and not old_names.is_old(axis):
         raise BadInput(f"axes: {axis!r} is a list of values and so must be a setting: {nearest(axis, FIELDS)}")
     if len({_name(value) for value in values}) < len(values):
         raise BadInput(f"axes: {axis} has a value twice")
@@ -142,20 +142,29 @@ def _axis(axis: str, values: list[Any] | dict[Any, Any]) -> dict[str, dict[str, 
 def _allowed(where: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with dotted keys spread out; what a grid sets itself, and what nobody knows, is refused."""
     found: dict[str, Any] = {}
-    plugins = names("task") + names("shortcut")
+    chosen = {
+        kind: name
+        for name, kind in _old_sections().items()
+        if any(key.split(".")[0] == name for key in map(str, settings))
+    }
+    settings = old_names.in_settings({str(key): value for key, value in settings.items()}, chosen, where)
     for key, value in settings.items():
-        key = str(key)
         words.refuse_key(key)
         if key in OWN:
             raise BadInput(f"{where}: {key} has no place in a grid: {OWN[key]}")
         first, dot, rest = key.partition(".")
-        # The section of a plug-in from a file is known only to the cells that select it.
-        if first not in FIELDS and first not in plugins and not isinstance(value, dict) and not dot:
+        # A section of a plug-in from a file, as 0.3 had them, is known only to the cells that select it.
+        if first not in FIELDS and not isinstance(value, dict) and not dot:
             raise BadInput(f"{where}: unknown setting {key!r}: {nearest(key, FIELDS)}")
         if key in ("data", "probe") and isinstance(value, list) and len(value) == 1:
             value = value[0]
-        found = merge(found, {first: {rest: value}} if dot else {key: value})
+        found = merge(found, {first: {rest: value}} if dot and first not in PLUGINS else {key: value})
     return found
+
+
+def _old_sections() -> dict[str, str]:
+    """The names of tasks and shortcuts, by which 0.3 called their settings, each with its kind."""
+    return {name: kind for kind in ("task", "shortcut") for name in names(kind)}
 
 
 def _when(where: str, when: Any, axes: Mapping[str, Any], single: bool = False) -> dict[str, list[str]]:

@@ -41,7 +41,12 @@ ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clea
 
 def folder(out: Path, run: GridRun) -> Path:
     """Where a run of the grid in `out` lies."""
-    return out / "runs" / run.slug
+    return place_of(out, run.slug)
+
+
+def place_of(out: Path, slug: str) -> Path:
+    """Where the run of this slug lies."""
+    return out / "runs" / slug
 
 
 def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any]) -> list[Row]:

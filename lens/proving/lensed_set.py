@@ -1,4 +1,4 @@
-"""Images before and after a lens, as files would hold them: for those who judge a removal, and for its picture."""
+"""A split's images before and after a lens, as files would hold them: what judges look at."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lens.images.data import some
-from lens.measuring import measure
-from lens.measuring.downstream import cache_folder
 from lens.measuring.feature_store import PIXELS, gathered_by_name
-from lens.measuring.fresh import Pictures
+from lens.measuring.features import cache_folder
+from lens.measuring.judges import Pictures
+from lens.operations import quality
 from lens.players.experiment import Experiment
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class LensedSet:
     """A split's images at 8 bits, raw (with the planted cue, where there is one) and lensed: (n, H, W, C) uint8 each.
 
     `source` and `label` (n,) int64 are what is asked about them (a label of −1: none); `error` and `ssim` (n,) compare
@@ -43,7 +42,7 @@ class Shown:
 
 
 @torch.no_grad()
-def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> Shown:
+def lens_images(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> LensedSet:
     """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
 
     Each image is read once, and planted once.
@@ -56,23 +55,22 @@ def shown(players: Experiment, index: Array, labels: Array, advance: Callable[[i
     def batches() -> Iterator[dict[str, Array]]:
         for batch in players.batches(index, 256):
             views, question, carries = players.views(batch, training=False)
-            raw = measure.to_8_bits(views)
-            lensed = measure.to_8_bits(players.lensed(raw, question, players.draws(batch)))
+            raw = quality.to_8_bits(views)
+            lensed = quality.to_8_bits(players.lensed(raw, question, players.draws(batch)))
             parts["error"].append((lensed - raw).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
-            parts["ssim"].append(measure.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
+            parts["ssim"].append(quality.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
             parts["carries"].append(carries.cpu().numpy())
             advance(len(views))
             yield {"raw": rows_of(raw), "lensed": rows_of(lensed)}
 
     pictures = stored(players, batches(), len(index))
     found = {name: np.concatenate(values) for name, values in parts.items()}
-    return Shown(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
+    return LensedSet(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
 
 
 def rows_of(views: Tensor) -> Array:
     """Images (B, C, H, W) on 8-bit levels of [0, 1] → uint8 rows (B, H·W·C)."""
-    pixels: Array = (views * 255).round().byte().permute(0, 2, 3, 1).reshape(len(views), -1).cpu().numpy()
-    return pixels
+    return quality.pixels(views).reshape(len(views), -1)
 
 
 def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
@@ -82,7 +80,7 @@ def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 
-def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
+def subset(players: Experiment, part: LensedSet, chosen: Array) -> LensedSet:
     """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
     if chosen.all():
         return part
@@ -96,35 +94,4 @@ def some_of(players: Experiment, part: Shown, chosen: Array) -> Shown:
             yield {kind: images[rows].reshape(len(rows), -1) for kind, images in (("raw", raw), ("lensed", lensed))}
 
     pixels = stored(players, batches(), len(index))
-    return Shown(**pixels, **{name: values[index] for name, values in own.items()})
-
-
-@torch.no_grad()
-def examples(players: Experiment, each: int = 5) -> dict[str, Array]:
-    """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
-
-    The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
-    lens's own noise (as in `evaluate.Edits`): the same for all places, it would only level the map. The pictures have it.
-    """
-    assert players.lens is not None
-    players.lens.eval()
-    found: dict[str, list[Array]] = {"raw": [], "lensed": [], "map": []}
-    for source in range(len(players.images.keys)):
-        index = some(players.images.indices("test", source), 512, players.settings.seed, "removal pictures")
-        kept: dict[str, list[Array]] = {"raw": [], "lensed": []}
-        total: Array | float = 0.0
-        for batch in players.batches(index, 128):
-            views, question, _ = players.views(batch, training=False)
-            raw = measure.to_8_bits(views)
-            exact = players.lensed_and_quiet(raw, question, players.draws(batch))
-            lensed, quiet = (measure.to_8_bits(views) for views in exact)
-            total = total + (quiet - raw).square().mean(dim=1).sum(dim=0).double().cpu().numpy()
-            for kind, images in (("raw", raw), ("lensed", lensed)):
-                kept[kind].append(rows_of(images[:each]).reshape(-1, *images.shape[2:], 3))
-        for kind, rows in kept.items():
-            found[kind].append(np.concatenate(rows)[:each])
-        found["map"].append(np.asarray(total) / len(index))
-    shown = min(len(rows) for rows in found["raw"])
-    return {
-        kind: np.stack([rows[:shown] if kind != "map" else rows for rows in parts]) for kind, parts in found.items()
-    }
+    return LensedSet(**pixels, **{name: values[index] for name, values in own.items()})

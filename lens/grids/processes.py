@@ -19,11 +19,12 @@ POLL = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A command and the file that its output is appended to."""
+    """A command and the file that its output is appended to; `after`: it starts when the job of that name has ended."""
 
     name: str
     command: list[str]
     log: Path
+    after: str | None = None
 
 
 @dataclasses.dataclass
@@ -40,7 +41,7 @@ def work(
     ended: Callable[[Job, int, str], None],
     tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the jobs in order, `workers` at a time; `ended` gets each one's exit code and its last error line.
+    """Run the jobs in order, `workers` at a time, each once what it waits for has ended; `ended` gets each one's exit code and its last error line.
 
     Jobs side by side share the cores that this process may use; a person's own $OMP_NUM_THREADS stays.
     When a signal is in `stops` no job is started any more, those that run get SIGTERM, and all are waited for; so also
@@ -55,8 +56,9 @@ def work(
         environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // workers)))
     try:
         while running or (waiting and not stops):
-            while waiting and len(running) < workers and not stops:
-                running.append(_start(waiting.popleft(), lifeline, environment))
+            while len(running) < workers and not stops and (job := _ready(waiting, running)) is not None:
+                waiting.remove(job)
+                running.append(_start(job, lifeline, environment))
             if stops and not told:
                 told = True
                 for one in running:
@@ -82,6 +84,12 @@ def work(
             raise
         finally:
             lifeline.close()
+
+
+def _ready(waiting: Iterable[Job], running: Iterable[_Running]) -> Job | None:
+    """The first job that waits for none of those that have not ended."""
+    unended = {job.name for job in waiting} | {one.job.name for one in running}
+    return next((job for job in waiting if job.after not in unended), None)
 
 
 def _start(job: Job, lifeline: Lifeline, environment: dict[str, str]) -> _Running:

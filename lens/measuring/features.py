@@ -1,0 +1,110 @@
+"""From images to features: what an extractor, or none, makes of every image of an index, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import reduce
+from torch import Tensor
+from torch.nn import functional
+
+from lens.images import data
+from lens.images.augment import centre
+from lens.images.cache import default_cache_dir
+from lens.measuring import feature_store
+from lens.players.experiment import Experiment
+from lens.players.extractor import Extractor
+from lens.settings.groups import Settings
+
+Array = np.ndarray[Any, Any]
+Reader = Callable[[Tensor, Tensor], Tensor]
+"""Centred images (B, C, H, W) in [0, 1] and what the task makes of them for an extractor → rows of numbers (B, F)."""
+
+
+def of_extractor(
+    experiment: Experiment,
+    extractor: Extractor,
+    lensed_statistics: bool = False,
+    read: Callable[[Tensor], Tensor] | None = None,
+) -> Reader:
+    """Reads an extractor's pooled output, or what `read` makes of its input, with the raw set of statistics or the lensed one."""
+    read = read or extractor.features
+
+    def rows(images: Tensor, inputs: Tensor) -> Tensor:
+        extractor.eval()
+        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+            return pooled(read(inputs).float(), len(images))
+
+    return rows
+
+
+def pooled(features: Tensor, images: int) -> Tensor:
+    """Average the features (rows, F) of each image where a task cuts an image into several rows: (B, F)."""
+    averaged: Tensor = reduce(features, "(image row) f -> image f", "mean", image=images)
+    return averaged
+
+
+def pixels(images: Tensor, inputs: Tensor) -> Tensor:
+    """Reads 12×12 pixels of an image (B, 432): what a probe sees without any extractor."""
+    return functional.adaptive_avg_pool2d(images, 12).flatten(1)
+
+
+@torch.no_grad()
+def read(
+    experiment: Experiment,
+    readers: Mapping[str, Reader],
+    images: data.Images,
+    index: Array,
+    advance: Callable[[int], None] = lambda more: None,
+) -> dict[str, Array]:
+    """What each reader gives of unlensed, unplanted images, (n, F) by its name; every image is fetched and prepared once.
+
+    One process keeps many of them in a file (`feature_store`). Of several, each rank has its share of them; rank 0 gets
+    them all, in the index's order, and the others nothing (0, 0). `advance` is told how many more images are read.
+    """
+
+    def centred() -> Iterator[Tensor]:
+        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
+            yield centre(batch.images, experiment.settings.image_size)
+            advance(len(batch.index) * experiment.ranks.world)
+
+    batches = _rows(experiment, readers, centred())
+    if experiment.ranks.world == 1:
+        return feature_store.gathered_by_name(batches, len(index), cache_folder(experiment.settings))
+    gathered = experiment.ranks.collect(list(batches))
+    nothing = np.zeros((0, 0))
+    if not gathered:
+        return dict.fromkeys(readers, nothing)
+    return {name: np.concatenate([part[name] for parts in gathered for part in parts]) for name in readers}
+
+
+@torch.no_grad()
+def of_pixels(experiment: Experiment, reader: Reader, images: Array) -> Array:
+    """What a reader gives of images (n, H, W, C) uint8 of the run's size, (n, F)."""
+
+    def parts() -> Iterator[Tensor]:
+        for rows in feature_store.chunks(len(images), 256):
+            pixels = torch.from_numpy(np.ascontiguousarray(images[rows])).to(experiment.fabric.device)
+            yield pixels.permute(0, 3, 1, 2).float() / 255
+
+    rows = (found[""] for found in _rows(experiment, {"": reader}, parts()))
+    return feature_store.gathered(rows, len(images), cache_folder(experiment.settings))
+
+
+def _rows(
+    experiment: Experiment, readers: Mapping[str, Reader], batches: Iterable[Tensor]
+) -> Iterator[dict[str, Array]]:
+    """What each reader gives of batches of centred images (B, C, H, W) in [0, 1], each prepared once: (B, F) by its name."""
+    kind = next(experiment.extractor.parameters()).dtype
+    for images in batches:
+        inputs = experiment.task.prepare(images).to(kind).contiguous(memory_format=torch.channels_last)
+        yield {name: reader(images, inputs).cpu().numpy() for name, reader in readers.items()}
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where decoded images are kept, and features while they are probed."""
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()

@@ -1,0 +1,217 @@
+"""How a task fares on held-out images, raw, lensed and clean: accuracies or losses, with their intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens.base.intervals import Interval
+from lens.measuring import proportions, resampling
+from lens.measuring.edits import Edits
+from lens.operations import quality
+from lens.players.experiment import Experiment
+from lens.protocols.task import Question, Task
+
+Array = np.ndarray[Any, Any]
+OTHER = " on lensed statistics"
+"""What is added to a kind of view where the lensed set of batch-norm statistics was asked about unlensed ones."""
+
+
+@dataclasses.dataclass
+class Pretext:
+    """Sums per image over a split. `score` counts correct answers; of a task that has none it adds up losses.
+
+    `chance` is the share of answers that knowing nothing gets right, None of losses. `change` is the squared error before
+    it is rounded to 8 bits: what training sees. `source` is each image's, where accuracies and losses are means over the
+    sources' own (balanced accuracy, whatever their sizes); None where they are over images.
+    """
+
+    score: dict[str, Array]
+    loss: dict[str, Array]
+    chance: float | None
+    count: Array
+    loss_count: Array
+    squared_error: Array
+    change: Array
+    planted_squared_error: Array
+    planted_views: Array
+    ssim: Array
+    group: Array
+    views: int
+    source: Array | None = None
+
+    def mean(self, values: Array, count: Array) -> float:
+        """The sum of the images' values over the sum of their counts; where sources count equally, the mean of theirs."""
+        if self.source is None:
+            return float(values.sum() / count.sum())
+        _, member = np.unique(self.source, return_inverse=True)
+        return float((np.bincount(member, values) / np.bincount(member, count)).mean())
+
+    def proportion(self, correct: Array) -> tuple[float, Interval]:
+        """The accuracy and its 95 % interval."""
+        if self.source is None:
+            return proportions.proportion(correct, self.count, self.group)
+        return proportions.balanced_accuracy(correct, self.count, self.source, self.group)
+
+    def bootstrap(self, values: Array, seed: int) -> Interval:
+        """The 95 % interval of the mean of the images' values a count."""
+        return resampling.bootstrap(values, self.count, self.group, seed, stratum=self.source)
+
+
+@torch.no_grad()
+def measured(
+    experiment: Experiment,
+    index: Array,
+    with_ssim: bool = True,
+    by: Experiment | None = None,
+    lensed_statistics: bool = True,
+    other_statistics: bool = False,
+    edits: Edits | None = None,
+    asked: Callable[[int], None] = lambda more: None,
+) -> Pretext:
+    """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
+
+    Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
+    run's players, where they are given; `lensed_statistics` tells which set of batch-norm statistics is asked about
+    lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
+    `edits` collects what the lens does to those of the images that it wants; `asked` is told how many more images were asked about.
+    """
+    by = by or experiment
+    parts: list[dict[str, Tensor]] = []
+    answers: list[Tensor] = []
+    task, lens, extractor = experiment.task, by.lens, experiment.extractor
+    extractor.eval()
+    if lens is not None:
+        lens.eval()
+    # Where examples of a batch depend on each other every number of ranks must cut the same batches.
+    size = max(1, 128 // task.views)
+    share = experiment.ranks.share(index, size if task.classes is None or task.couples else 1)
+    for batch in experiment.batches(share, size):
+        count = len(batch.index)
+
+        def per_image(values: Tensor, count: int = count) -> Tensor:
+            return values.double().reshape(count, -1).sum(dim=1)
+
+        def ask(kind: str, views: Tensor, question: Question, lensed: bool, part: dict[str, Tensor]) -> None:
+            with experiment.fabric.autocast():
+                outputs = extractor(task.present(views, question), question, lensed=lensed)
+            outputs = outputs.float()
+            loss = task.loss(outputs, question)
+            score = _score(task, outputs, question)
+            score = loss if score is None else score
+            part[kind], part[f"{kind} loss"] = per_image(score), per_image(loss)
+            part["count"], part["loss count"] = per_image(torch.ones_like(score)), per_image(torch.ones_like(loss))
+
+        views, question, carriers = experiment.views(batch, training=False)
+        part: dict[str, Tensor] = {}
+        ask("raw", views, question, False, part)
+        if other_statistics:
+            ask(f"raw{OTHER}", views, question, True, part)
+        if task.classes is not None and not task.balanced:
+            answers.append(torch.bincount(question["target"].cpu(), minlength=task.classes))
+        for kind in ("", OTHER) if other_statistics else ("",):
+            part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
+        clean_views = views
+        if experiment.shortcut.plants:
+            clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
+            ask("clean", clean_views, clean_question, False, part)
+            if other_statistics:
+                ask(f"clean{OTHER}", clean_views, clean_question, True, part)
+        if lens is not None:
+            exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
+            part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
+            lensed = quality.to_8_bits(exact)
+            ask("lensed", lensed, question, lensed_statistics, part)
+            error = (lensed - views).square().mean(dim=(1, 2, 3))
+            part["error"], part["planted_error"] = per_image(error), per_image(error * carriers)
+            part["planted"] = per_image(carriers.float())
+            if with_ssim:
+                part["ssim"] = per_image(quality.ssim(views.contiguous(), lensed.contiguous()))
+            if edits is not None:
+                edits.add(batch.index, clean_views, views, exact, quiet)
+        parts.append({name: value.cpu() for name, value in part.items()})
+        asked(count * experiment.ranks.world)
+
+    # In the ranks' order, which is the index's; a rank without images has no parts.
+    every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
+
+    def joined(name: str) -> Array:
+        return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
+
+    kinds = ["raw", "lensed", "clean"] if lens is not None else ["raw", "clean"]
+    kinds += [f"raw{OTHER}", f"clean{OTHER}"] if other_statistics else []
+    counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
+    return Pretext(
+        {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
+        joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
+        experiment.images.group[index], task.views, experiment.images.source[index] if experiment.by_source else None,
+    )  # fmt: skip
+
+
+def _score(task: Task, outputs: Tensor, question: Question) -> Tensor | None:
+    """1 for each right answer, 0 for each wrong one (E,); None where a task has neither classes nor a choice of two."""
+    if task.classes is not None:
+        return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
+    correct = getattr(task, "correct", None)
+    return None if correct is None else correct(outputs, question)
+
+
+def _chance(task: Task, counts: list[Tensor]) -> float | None:
+    """What knowing nothing gets right: 1/K, the share of the most frequent class, or one of two."""
+    if task.classes is None:
+        return 0.5 if hasattr(task, "correct") else None
+    if not counts:
+        return 1 / task.classes
+    total = torch.stack(counts).sum(dim=0)
+    return float(total.max() / total.sum())
+
+
+def summary(result: Pretext, seed: int) -> dict[str, Any]:
+    """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed.
+
+    The `loss` of each kind stands beside its accuracy; of a task without an accuracy it is the metric.
+    """
+    accuracy = result.chance is not None
+    found: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
+    found["chance"] = result.chance
+    own = {kind: loss for kind, loss in result.loss.items() if not kind.endswith(OTHER)}
+    found["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in own.items()}
+    for kind in ("raw", "lensed", "clean"):
+        if kind not in result.score:
+            found[kind] = found[f"{kind}_ci"] = None
+        elif accuracy:
+            found[kind], found[f"{kind}_ci"] = result.proportion(result.score[kind])
+        else:
+            found[kind] = result.mean(result.score[kind], result.count)
+            found[f"{kind}_ci"] = result.bootstrap(result.score[kind], seed)
+    found["gap"] = found["gap_ci"] = None
+    if "lensed" in result.score:
+        difference = result.score["raw"] - result.score["lensed"]
+        found["gap"] = result.mean(difference, result.count)
+        found["gap_ci"] = result.bootstrap(difference, seed)
+    if f"raw{OTHER}" in result.score:
+        score, loss = ({k: values[f"{k}{OTHER}"] for k in ("raw", "clean")} for values in (result.score, result.loss))
+        other = summary(dataclasses.replace(result, score=score, loss=loss), seed)
+        found["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
+    return found
+
+
+def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
+    """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
+
+    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --eval_images allows (`images` of
+    `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `summary`; `psnr` in dB at 8
+    bits over every view. Nothing is measured here.
+    """
+    line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
+    if line is None:
+        return None
+    found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
+    found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
+    sizes = {"images": len(experiment.held_out("val")), "of_images": len(experiment.images.indices("val"))}
+    return found | sizes
