@@ -35,8 +35,8 @@ import yaml
 SECONDS = 120
 """A call that takes longer hangs."""
 TINY = [
-    "--extractor", "test_resnet", "--lens_encoder", "full", "--lens_depth", "3", "--image_size", "16", "--cache_size", "16", "--batch_size", "4",
-    "--steps", "2", "--log_every", "1", "--eval_every", "2", "--checkpoint_every", "1", "--eval_images", "4", "--test_images", "4",
+    "--extractor", "test_resnet", "--lens", "full_res", "--lens.depth", "3", "--image_size", "16", "--cache_image_size", "16", "--batch_size", "4",
+    "--steps", "2", "--log_every", "1", "--val_every", "2", "--checkpoint_every", "1", "--val_images", "4", "--test_images", "4",
     "--probe_images", "8", "--probe_test_images", "4", "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 EVIL: dict[str, Any] = {"class_path": "subprocess.Popen", "init_args": {"args": "touch owned", "shell": True}}

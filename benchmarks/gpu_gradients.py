@@ -22,11 +22,11 @@ LIMIT = 1e-9
 MODES = ("both, separate", "both, joint", "lensed")
 ADVERSARIES = ("least_likely", "full", "uniform")
 LARGE = [
-    "--task=rotation", "--extractor=resnetv2_50", "--lens_encoder=resnet18", "--lens_depth=5", "--image_size=64",
+    "--task=rotation", "--extractor=resnetv2_50", "--lens=unet --lens.encoder=resnet18", "--lens.depth=5", "--image_size=64",
     "--batch_size=2",
 ]  # fmt: skip
 TINY = [
-    "--task=rotation", "--extractor=test_resnet", "--lens_encoder=full", "--lens_depth=3", "--image_size=32",
+    "--task=rotation", "--extractor=test_resnet", "--lens=full_res", "--lens.depth=3", "--image_size=32",
     "--batch_size=2",
 ]  # fmt: skip
 
@@ -46,7 +46,7 @@ def check(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
     cases += [(large, MODES[0], "uniform", 32), (large, MODES[0], "uniform", "bf16")]
     result: dict[str, Any] = {"limit": LIMIT, "cases": [], "failed": []}
     for players, mode, adversary, precision in cases:
-        words = [*players, f"--adversary={adversary}", f"--precision={precision}"]
+        words = [*players, f"--objective={adversary}", f"--precision={precision}"]
         case: dict[str, Any] = {"extractor": players[1], "mode": mode, "adversary": adversary, "precision": precision}
         case |= compare([*words, f"--device={asked.device}"], mode)
         if precision != 64:
@@ -78,7 +78,7 @@ def compare(words: list[str], mode: str) -> dict[str, Any]:
 
     reference.extractor_loss(lens, extractor, views, target, settings.feed, settings.batch_norm).backward()
     expected = gradient(extractor)
-    rules = (str(settings.adversary), settings.feed, settings.batch_norm)
+    rules = (str(settings.objective), settings.feed, settings.batch_norm)
     reference.lens_loss(lens, extractor, views, target, *rules, weight).backward()
     return {
         "extractor_error": apart(gradient(players.extractor), expected),

@@ -17,12 +17,12 @@ from lens import train
 from lens.base import files
 
 PLAYERS = [
-    "--extractor=resnetv2_50", "--lens_encoder=resnet18", "--lens_depth=5", "--image_size=64", "--cache_size=72",
-    "--batch_size=16", "--eval_images=16", "--test_images=16", "--probe_images=64", "--probe_test_images=32",
+    "--extractor=resnetv2_50", "--lens=unet --lens.encoder=resnet18", "--lens.depth=5", "--image_size=64", "--cache_image_size=72",
+    "--batch_size=16", "--val_images=16", "--test_images=16", "--probe_images=64", "--probe_test_images=32",
 ]  # fmt: skip
 TINY = [
-    "--extractor=test_resnet", "--lens_encoder=full", "--lens_depth=3", "--image_size=16", "--cache_size=18",
-    "--batch_size=4", "--eval_images=4", "--test_images=4", "--probe_images=12", "--probe_test_images=8", "--threads=1",
+    "--extractor=test_resnet", "--lens=full_res", "--lens.depth=3", "--image_size=16", "--cache_image_size=18",
+    "--batch_size=4", "--val_images=4", "--test_images=4", "--probe_images=12", "--probe_test_images=8", "--threads=1",
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def check(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
         folder.mkdir()
         words = ["--task=rotation", "--shortcut=arrow", "--log_every=1", *(TINY if asked.dry else PLAYERS)]
         words += [f"--precision={precision}", f"--device={asked.device}", f"--data={asked.images}"]
-        words += [f"--steps={steps}", f"--eval_every={steps}", f"--checkpoint_every={steps // 2}"]
+        words += [f"--steps={steps}", f"--val_every={steps}", f"--checkpoint_every={steps // 2}"]
         part = compare(words, folder, asked.start_method, deterministic=False)
         result["precisions"][precision] = part
         if not part["same"]:

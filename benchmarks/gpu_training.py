@@ -22,14 +22,14 @@ from lens.training.trainer import Trainer
 
 ARROW = "configs/cifar10_arrow_resnet50.yaml"
 ARMS: dict[str, dict[str, Any]] = {
-    "clean": {"adversary": "none", "shortcut": "none"},
-    "arrow": {"adversary": "none"},
+    "clean": {"lens": "none", "shortcut": "none"},
+    "arrow": {"lens": "none"},
     "arrow + lens": {},
 }
 PLANTED, CUE = Path("configs/removal/planted.yaml"), "colour cast"
-FULL_SIZE = {"image_size": 224, "cache_size": 224, "eval_images": 500, "test_images": 1000, "probe_images": 1000}
+FULL_SIZE = {"image_size": 224, "cache_image_size": 224, "val_images": 500, "test_images": 1000, "probe_images": 1000}
 TINY = {
-    "image_size": 16, "cache_size": 16, "batch_size": 4, "threads": 1, "precision": 32, "eval_images": 8, "test_images": 8,
+    "image_size": 16, "cache_image_size": 16, "batch_size": 4, "threads": 1, "precision": 32, "val_images": 8, "test_images": 8,
     "probe_images": 20, "probe_test_images": 20,
 }  # fmt: skip
 MEASURING = 20
@@ -42,8 +42,8 @@ def arrow(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
     """Every arm of the arrow experiment for the same number of steps: downstream accuracy, rotation, PSNR."""
     start = time.monotonic()
     settings = {name: value for name, value in words.of_file(ARROW).items() if name != "epochs"}
-    tiny = {"extractor": "test_resnet", "lens_encoder": "full", "lens_depth": 3, "workers": 0}
-    change = {"eval_images": 500} if not asked.dry else TINY | tiny
+    tiny = {"extractor": "test_resnet", "lens_encoder": "full", "lens_depth": 3, "num_workers": 0}
+    change = {"val_images": 500} if not asked.dry else TINY | tiny
     runs = runs_of(asked, Grid("arrow", settings, {"arm": ARMS}, [0], [({}, change)], [], {"arm": "clean"}, []))
     rates = {run.cell["arm"]: seconds_a_step(run.words, 2 if asked.dry else CALLS) for run in runs}
     left = 0.95 * asked.seconds - (time.monotonic() - start) - MEASURING * len(runs)
@@ -60,7 +60,7 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     """Dataset classification with the colour cast of the configuration, then fresh classifiers on what the lens left."""
     start = time.monotonic()
     planted = grid_file.read(PLANTED)
-    judges = planted.axes["cue"][CUE]["removal_classifiers"]
+    judges = planted.axes["cue"][CUE]["judges"]
     change = FULL_SIZE if not asked.dry else FULL_SIZE | TINY
     planted.rules.append(({}, change))
     run = next(run for run in runs_of(asked, planted) if run.cell["cue"] == CUE and run.seed == 0)
@@ -75,10 +75,10 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     result["training"] = trained(asked, run, steps)
     keep(result)
 
-    judged = ["--removal", "--removal_seeds=1", f"--removal_steps={2 if asked.dry else 400}"]
-    judged += [f"--removal_classifiers={name}" for name in (judges[:1] if asked.dry else judges)]
+    judged = ["--prove", "--judge_seeds=1", f"--judge_steps={2 if asked.dry else 400}"]
+    judged += [f"--judges={name}" for name in (judges[:1] if asked.dry else judges)]
     if asked.dry:
-        judged.append("--removal_images=16")
+        judged.append("--judge_images=16")
     out = asked.work / run.slug
     probe.probe([str(out), *judged])
     removal = files_json(out / "removal.json")
@@ -121,8 +121,8 @@ def trained(asked: Asked, run: GridRun, steps: int) -> dict[str, Any]:
     """Train a run and measure it: what the table needs of its summary."""
     start = time.monotonic()
     out = asked.work / run.slug
-    often = [f"--{name}={steps}" for name in ("steps", "eval_every", "checkpoint_every")]
-    told = [word for word in run.words if words.key_of(word) not in ("eval_every", "checkpoint_every")]
+    often = [f"--{name}={steps}" for name in ("steps", "val_every", "checkpoint_every")]
+    told = [word for word in run.words if words.key_of(word) not in ("val_every", "checkpoint_every")]
     code = train.start([*told, *often, f"--seed={run.seed}", f"--out={out}"])
     if code:
         raise RuntimeError(f"{run.title}: the training ended with {code}")

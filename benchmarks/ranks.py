@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--out", type=Path, default=Path("results/ranks.md"))
     asked = parser.parse_args()
-    few = ["--test_images", "32", "--probe_images", "64", "--eval_images", "16"]
+    few = ["--test_images", "32", "--probe_images", "64", "--val_images", "16"]
     with tempfile.TemporaryDirectory() as folder:
         double = ["--precision", "64", "--image_size", "32", "--checkpoint_every", "1", *few]
         for way in ("1 process, 1 thread", "2 processes, 1 thread each"):

@@ -29,31 +29,31 @@ import numpy as np
 import PIL.Image
 
 TINY = [
-    "--extractor", "test_resnet", "--image_size", "32", "--cache_size", "36", "--batch_size", "4", "--steps", "4",
-    "--log_every", "1", "--eval_every", "2", "--checkpoint_every", "2", "--eval_images", "8", "--threads", "1", "--device", "cpu",
+    "--extractor", "test_resnet", "--image_size", "32", "--cache_image_size", "36", "--batch_size", "4", "--steps", "4",
+    "--log_every", "1", "--val_every", "2", "--checkpoint_every", "2", "--val_images", "8", "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 ONE = ["--data", "photos/"]
 TWO = ["--data", "photos/", "others/"]
-LENS = ["--lens_depth", "3"]
+LENS = ["--lens.depth", "3"]
 TASKS = {
-    "rotation": ONE, "jigsaw": [*ONE, "--jigsaw.permutations", "8"], "relative_patch": ONE, "exemplar": ONE, "colorization": ONE,
+    "rotation": ONE, "jigsaw": [*ONE, "--task.permutations", "8"], "relative_patch": ONE, "exemplar": ONE, "colorization": ONE,
     "inpainting": ONE, "labels": ONE, "dataset_classification": TWO,
 }  # fmt: skip
-ARMS = {"lens": LENS, "fgsm": ["--adversary", "fgsm"], "none": ["--adversary", "none"]}
+ARMS = {"lens": LENS, "fgsm": ["--lens", "fgsm"], "none": ["--lens", "none"]}
 OTHERS = {
-    "random": ["--adversary", "random"],
-    "smp lens": [*LENS, "--lens_encoder", "resnet18"],
-    "smooth lens": ["--lens_encoder", "smooth"],
-    "colour lens": ["--lens_encoder", "colour", "--lens_grey", "free"],
-    "full objective, joint": [*LENS, "--adversary", "full", "--batch_norm", "joint", "--recon_weight", "30"],
+    "random": ["--lens", "random"],
+    "smp lens": [*LENS, "--lens", "unet", "--lens.encoder", "resnet18"],
+    "smooth lens": ["--lens", "smooth"],
+    "colour lens": ["--lens", "colour", "--lens_grey", "free"],
+    "full objective, joint": [*LENS, "--objective", "full", "--batch_norm", "joint", "--recon_weight", "30"],
     "lensed only, noise, averaged, every second step": [
-        *LENS, "--feed", "lensed", "--lens_noise", "0.03", "--lens_average", "0.9", "--lens_every", "2",
+        *LENS, "--feed", "lensed", "--lens_noise", "0.03", "--lens_ema", "0.9", "--lens_update_every", "2",
     ],
     "arrow": [*LENS, "--shortcut", "arrow"],
-    "in two parts, mixed, all_conv": [*LENS, "--accumulate", "2", "--mixup", "0.2", "--extractor", "all_conv", "--rand_augment", "3"],
+    "in two parts, mixed, all_conv": [*LENS, "--grad_accum_steps", "2", "--mixup", "0.2", "--extractor", "all_conv", "--rand_augment", "3"],
     "by hand": [*LENS, "--grey", "0.5", "--colour_jitter", "0.5", "--blur", "1"],
 }  # fmt: skip
-REMOVAL = ["--removal", "--removal_seeds", "1", "--removal_steps", "4", "--removal_classifiers", "test_resnet"]
+REMOVAL = ["--prove", "--judge_seeds", "1", "--judge_steps", "4", "--judges", "test_resnet"]
 PASSING = ("seconds", "images_per_second", "versions", "git_commit", "command", "phases", "resumed", "data", "match")
 """Keys of a summary that say when and where, not what."""
 
@@ -136,7 +136,7 @@ def all_runs(root: Path) -> dict[str, dict[str, Any]]:
             "-m",
             "lens.train",
         ]
-        words = [*TINY, *ONE, *LENS, "--norm_sync", ways, "--out", f"runs/{ways}"]
+        words = [*TINY, *ONE, *LENS, "--sync_batchnorm", ways, "--out", f"runs/{ways}"]
         done = subprocess.run([*torchrun, *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)

@@ -33,7 +33,7 @@ def main() -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    settings = Settings(data=asked.data, image_size=asked.image_size, cache_size=asked.image_size)
+    settings = Settings(data=asked.data, image_size=asked.image_size, cache_image_size=asked.image_size)
     images = experiment.training_images(settings)
     thetas = (0.0, 0.25, 0.5, 0.75)
     shortcuts = [name for name in names("shortcut") if name != "none"]

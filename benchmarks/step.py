@@ -55,7 +55,7 @@ GPU_DEFAULTS = {"extractor": "resnetv2_50", "image_size": 224, "batch_size": 32,
 WARM_UP = 2
 
 MODES: dict[str, dict[str, str]] = {
-    "plain": {"adversary": "none"},
+    "plain": {"lens": "none"},
     "both, separate": {"feed": "both", "batch_norm": "separate"},
     "both, joint": {"feed": "both", "batch_norm": "joint"},
     "lensed": {"feed": "lensed"},
@@ -93,7 +93,7 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     moved = lens(views)
     lensed = moved + (moved.clamp(0, 1) - moved).detach()
     outputs = trainer.extractor(task.present(lensed, question), question, lensed=True)
-    fooling = adversarial_loss(settings.adversary, task, outputs, question).mean()
+    fooling = adversarial_loss(settings.objective, task, outputs, question).mean()
     trainer.fabric.backward(fooling + trainer.recon_weight * functional.mse_loss(moved, views))
     trainer.lens_optimizer.step()
 
@@ -285,9 +285,9 @@ def bound_by(contraction_share: float, busy_share: float | None) -> str:
 def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
     """Time every mode and every part in the same rounds, and put each mode beside its own floor."""
     settings = parsed.settings
-    if settings.adversary == "none" or settings.has_rival:
+    if not settings.lens_class.learns:
         raise BadInput(
-            f"--adversary {settings.adversary} has no lens to time; none is the mode 'plain' in any case: leave it out"
+            f"--lens {settings.lens} has no lens to time; none is the mode 'plain' in any case: leave it out"
         )
     fabric = experiment.make_fabric(settings)
     device = fabric.device

@@ -24,6 +24,7 @@ from lens.grids.grid import Grid, GridRun
 from lens.grids.processes import POLL, Job, work
 from lens.record.lock import holder
 from lens.record.run import RECORD, held
+from lens.settings import old_names
 from lens.settings.groups import MOST_PROCESSES, PLUGINS, Settings, setting
 from lens.settings.parsing import normalise_arguments, parse_simple
 from lens.settings.words import key_of
@@ -41,7 +42,7 @@ class AblateSettings:
     lens run of the same cell and seed, but for the axis that has a value NAME."""
     out: str | None = setting(None, path=True)
     """Directory of the grid; default runs/<name>. Finished runs in it are kept, unfinished ones resumed."""
-    workers: int = 1
+    jobs: int = setting(1, was="workers")
     """Runs at a time, 1 or more; on a small machine give each of them --threads 1."""
     table: bool = False
     """Run nothing, write the tables of what is there."""
@@ -50,9 +51,9 @@ class AblateSettings:
 
     def __post_init__(self) -> None:
         """Raise BadInput for a value outside its range."""
-        check_number("workers", self.workers, low=1, high=MOST_PROCESSES)
-        if self.table and self.workers != 1:
-            raise BadInput(f"--workers {self.workers} would be ignored: --table runs nothing; leave one of them out")
+        check_number("jobs", self.jobs, low=1, high=MOST_PROCESSES)
+        if self.table and self.jobs != 1:
+            raise BadInput(f"--jobs {self.jobs} would be ignored: --table runs nothing; leave one of them out")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def ablate(argv: list[str]) -> int:
     """Check every cell, run what is not finished, write the tables. 1 where a run failed, 128 + signal where stopped."""
-    own, more = split_words(argv)
+    own, more = split_words(old_names.renamed(argv, AblateSettings))
     asked = parse_simple(own, "lens.ablate", AblateSettings, "grid", "YAML file of a grid")
     told = overrides(normalise_arguments(more, Settings))
     trusted = [*asked.trust, *(str(value) for key, value in told if key in PLUGINS)]
@@ -140,7 +141,7 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
             if bar.live is not None:
                 bar.advance(done)
 
-        work([job_of(out, run) for run in todo.values()], asked.workers, stops, ended, tick)
+        work([job_of(out, run) for run in todo.values()], asked.jobs, stops, ended, tick)
     report(out, grid, runs)
     if stops:
         left = sum(not (grid_table.folder(out, run) / "summary.json").exists() for run in runs)
@@ -248,7 +249,7 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
     words = iter(before)
     for word in words:
         flag, equals, _ = word.partition("=")
-        if flag in ("--out", "--workers", "--trust"):
+        if flag in ("--out", "--jobs", "--trust"):
             own += [word] if equals else [word, *[value for value in [next(words, None)] if value is not None]]
         elif flag in ("--table", "-h", "--help"):
             own.append(word)

@@ -10,7 +10,7 @@ from lens.base.errors import BadInput, nearest
 from lens.base.terminal import guard, put
 from lens.protocols.lookup import first_docstring_line
 
-VERBS = ("train", "probe", "compare", "ablate", "doctor")
+VERBS = ("train", "probe", "prove", "compare", "ablate", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:

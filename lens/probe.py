@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lens.base.errors import BadInput, check_number
-from lens.base.files import json_text, reading
 from lens.base.ranks import launched
 from lens.base.terminal import guard, say
 from lens.players.finished import Finished
 from lens.protocols.lookup import names, short_names
 from lens.record.run import Run
-from lens.settings import agreement
 from lens.settings.groups import MOST_THREADS, as_list, default_of, setting
 from lens.settings.parsing import parse_simple
 
@@ -25,13 +23,8 @@ if TYPE_CHECKING:
     from lens.images.data import Images
     from lens.measuring.probes import Probe
 
-MODES = {
-    "fuse": "--fuse measures the last weights' pooled features",
-    "removal": "--removal measures the last weights' lens by classifiers of its own",
-}
-"""What the verb does where it does not simply measure a run (probe): a setting has `modes`."""
-PROOF = tuple(name for name in agreement.names({"proof"}) if name != "removal")
-"""The settings of a run's proof that may be given anew."""
+MOVED = {"compare": {"--maps", "--transfer"}, "prove": {"--removal"}}
+"""Flags of 0.3 that are verbs of their own now."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +33,11 @@ class ProbeSettings:
 
     run: list[str] = setting(dataclasses.MISSING, path=True)
     """Run directory."""
-    probe: list[str] | str = setting([], modes="probe fuse removal", path=True)
-    """Labelled sources; default: the training sources that have labels (with --removal: none)."""
-    method: Literal["logistic", "sgd", "both"] = setting("logistic", modes="probe fuse")
+    probe: list[str] | str = setting([], path=True)
+    """Labelled sources; default: the training sources that have labels."""
+    method: Literal["logistic", "sgd", "both"] = setting("logistic")
     """Linear probe: logistic (penalty chosen on validation), sgd (the protocol of Kolesnikov et al. 2019), or both."""
-    probe_epochs: int = setting(70, modes="probe fuse")
+    probe_epochs: int = setting(70)
     """Epochs of the sgd probe; its rate falls at 3/7 and 5/7 of them."""
     layer: list[str] | str = setting([], modes="probe")
     """Inner layers of the extractor to probe too, by timm's names (layer3, stages.2), or all."""
@@ -54,26 +47,16 @@ class ProbeSettings:
     """A run as the --fuse one with another seed: the two together have as many features and no removal to tell of."""
     weights: str = setting("last", modes="probe")
     """last, or best (by validation accuracy on clean images during training)."""
-    image_column: str | None = setting(None, modes="probe fuse removal")
+    image_column: str | None = setting(None)
     """Column of the probe's images, where a parquet file leaves it open."""
-    label_column: str | None = setting(None, modes="probe fuse removal")
+    label_column: str | None = setting(None)
     """Column of the probe's labels, where a parquet file leaves it open."""
-    probe_images: int | None = setting(None, modes="probe fuse removal")
+    probe_images: int | None = setting(None)
     """Training images that a probe is fitted on, at most; default as the run."""
     device: str | None = None
     """Device; default as the run."""
     threads: int | None = None
     """CPU threads; default as the run."""
-    removal: bool = setting(False, modes="removal")
-    """Prove the removal: fresh classifiers try to tell the sources apart on raw and on lensed images (removal.json)."""
-    removal_classifiers: list[str] | str = setting([], modes="removal")
-    """Architectures of the fresh classifiers; default as the run (its extractor's, and all_conv or resnet18)."""
-    removal_seeds: int | None = setting(None, modes="removal")
-    """Classifiers of each architecture; default as the run (3)."""
-    removal_steps: int | None = setting(None, modes="removal")
-    """Training steps of a fresh classifier, at most; default as the run (2000)."""
-    removal_images: int | None = setting(None, modes="removal")
-    """Images of each split that the proof looks at, at most; default as the run (all)."""
     task: str | None = setting(None, path=True)
     """The task file of the run, named again where the run's task is a file."""
     shortcut: str | None = setting(None, path=True)
@@ -95,33 +78,21 @@ class ProbeSettings:
         check_number("probe_epochs", self.probe_epochs, low=1)
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
-        for flag in ("probe_images", *PROOF):
-            if isinstance(value := getattr(self, flag), int):
-                check_number(flag, value, low=1)
+        if self.probe_images is not None:
+            check_number("probe_images", self.probe_images, low=1)
         self._refuse_other_modes()
         self._refuse_unread()
         if len(self.run) > 1:
             raise BadInput(f"a probe measures one run and {len(self.run)} are given: lens compare takes several")
 
-    @property
-    def mode(self) -> str:
-        """What is asked for: "probe", "fuse" or "removal"."""
-        return "removal" if self.removal else "fuse" if self.fuse else "probe"
-
     def _refuse_other_modes(self) -> None:
-        """Raise BadInput for settings that belong to something else than what is asked for."""
+        """Raise BadInput for settings of a measurement of one run where another run's features are put beside its own."""
         elsewhere = {
-            f"--{field.name}": modes
-            for field in dataclasses.fields(self)
-            if (modes := field.metadata.get("modes")) and self.mode not in modes.split()
-            if getattr(self, field.name) != default_of(field)
+            f"--{field.name}": field for field in dataclasses.fields(self) if field.metadata.get("modes") == "probe"
         }
-        if not elsewhere:
-            return
-        first, of = next(iter(elsewhere.items()))
-        if self.mode == "probe":
-            raise BadInput(f"{first} has no meaning without --{of}")
-        raise BadInput(f"{MODES[self.mode]}: leave {' and '.join(elsewhere)} out")
+        given = [flag for flag, field in elsewhere.items() if getattr(self, field.name) != default_of(field)]
+        if self.fuse and given:
+            raise BadInput(f"--fuse measures the last weights' pooled features: leave {' and '.join(given)} out")
 
     def _refuse_unread(self) -> None:
         """Raise BadInput for settings that this probe would not read."""
@@ -130,9 +101,7 @@ class ProbeSettings:
         for flag in ("image_column", "label_column"):
             if getattr(self, flag) is not None and not tables:
                 unread[flag] = "no --probe is a table, and the run's own sources keep the columns that they have"
-        if self.probe_images is not None and self.removal and not as_list(self.probe):
-            unread["probe_images"] = "--removal fits a probe only on what --probe names"
-        if self.probe_epochs != 70 and self.method == "logistic" and not self.removal:
+        if self.probe_epochs != 70 and self.method == "logistic":
             unread["probe_epochs"] = "it is the sgd probe's: add --method sgd or both"
         for flag, why in unread.items():
             raise BadInput(f"--{flag} {getattr(self, flag)} would be ignored: {why}")
@@ -140,7 +109,7 @@ class ProbeSettings:
     @property
     def changed(self) -> dict[str, Any]:
         """The settings of the run that are given anew."""
-        names = ("probe_images", "device", "threads", *PROOF)
+        names = ("probe_images", "device", "threads")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     @property
@@ -152,11 +121,13 @@ class ProbeSettings:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `python -m lens.probe` and `lens probe`."""
     arguments = sys.argv[1:] if argv is None else argv
-    if old := {word.partition("=")[0] for word in arguments} & {"--maps", "--transfer"}:
-        say(
-            f"lens probe {' '.join(sorted(old))} is lens compare {' '.join(sorted(old))} since 0.4; the old name works for one version"
-        )
-        return int(importlib.import_module("lens.compare").main(arguments))
+    for verb, flags in MOVED.items():
+        if old := {word.partition("=")[0] for word in arguments} & flags:
+            say(f"lens probe {' '.join(sorted(old))} is lens {verb} since 0.4; the old name works for one version")
+            rest = (
+                arguments if verb == "compare" else [word for word in arguments if word.partition("=")[0] not in flags]
+            )
+            return int(importlib.import_module(f"lens.{verb}").main(rest))
     return guard(lambda: probe(arguments))
 
 
@@ -166,24 +137,12 @@ def probe(argv: list[str]) -> int:
     if launched() > 1:
         raise BadInput("lens.probe measures in one process: start it without torchrun")
     with Run.open(Path(asked.run[0])) as run:
-        if asked.removal:
-            return prove(asked, run, argv)
         return fuse(asked, run, argv) if asked.fuse else measure(asked, run, argv)
-
-
-def opened(asked: ProbeSettings, run: Run, argv: list[str]) -> Finished:
-    """The finished run. Raises BadInput where its summary cannot be shown: that is told now, not after all that is measured."""
-    finished = Finished.of(run, argv, asked.changed)
-    from lens.figures import summary_table
-
-    with reading(run.directory / "summary.json", f"delete it, then measure again with --resume {run.directory}"):
-        summary_table.table(finished.summary)
-    return finished
 
 
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    finished = opened(asked, run, argv)
+    finished = Finished.of(run, argv, asked.changed)
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import summary_table
@@ -191,6 +150,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     from lens.measuring.downstream import merge_downstream
     from lens.players import experiment
 
+    summary_table.refuse_damaged(summary, run.directory)
     fabric = experiment.make_fabric(settings)
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
@@ -211,32 +171,6 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     return 0
 
 
-def prove(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
-    """Let fresh classifiers judge what the run's lens removed; write removal.json, print the table, draw the picture."""
-    finished = opened(asked, run, argv)
-    settings, summary = finished.parsed.settings, finished.summary
-
-    from lens.figures import removal as figures_removal
-    from lens.measuring.probes import load_probes
-    from lens.players import experiment
-    from lens.proving import proof
-    from lens.proving.examples import examples_of
-
-    fabric = experiment.make_fabric(settings)
-    images = finished.images()
-    players = finished.players(images, fabric)
-    asks = as_list(asked.probe)
-    probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
-    summary = proof.added(summary, proof.removal(players, probes))
-    found = summary["removal"]
-    pictures = figures_removal.files(found, examples_of(players))
-    run.folder("figures")
-    run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary)})
-    figures_removal.print_table(found, run.directory / "removal.json")
-    say(f"written to {run.directory / 'removal.json'}")
-    return 0
-
-
 def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
     from lens.measuring.probes import load_probes
@@ -254,7 +188,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     assert asked.fuse
     assert asked.fuse_control
     with fusion_runs(asked, run) as (other, control):
-        first, second, third = (opened(asked, one, argv) for one in (run, other, control))
+        three = first, second, third = tuple(Finished.of(one, argv, asked.changed) for one in (run, other, control))
 
         from lens.figures import summary_table
         from lens.images.unseen import without_learnt
@@ -262,6 +196,8 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         from lens.measuring.downstream import merge_downstream
         from lens.players import experiment
 
+        for one in three:
+            summary_table.refuse_damaged(one.summary, one.run.directory)
         fusion.check(first, second, third)
         summary = first.summary
         fabric = experiment.make_fabric(first.parsed.settings)

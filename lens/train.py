@@ -107,7 +107,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with phases.timed("building"):
         saved = run.last_checkpoint_path() is not None
         players = experiment.build(parsed, images, fabric, ranks, run.rival_mse(), weights_follow=saved)
-        if settings.removal:
+        if settings.prove:
             proof.check(players)
         rehearse(players)
         if ranks.writes:
@@ -121,12 +121,12 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
         for batch in batching.training_batches(
-            images, settings.batch_size, settings.seed, trainer.step, total, settings.workers, ranks.rank, ranks.world,
+            images, settings.batch_size, settings.seed, trainer.step, total, settings.num_workers, ranks.rank, ranks.world,
             balanced=players.by_source,
         ):  # fmt: skip
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
-            to_evaluate = trainer.step == total or trainer.step % settings.eval_every == 0
+            to_evaluate = trainer.step == total or trainer.step % settings.val_every == 0
             to_save = trainer.step == total or trainer.step % settings.checkpoint_every == 0
             if to_evaluate or to_save or trainer.step % settings.log_every == 0:
                 bar.advance(trainer.step, trainer.log(run))
@@ -163,7 +163,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if ranks.writes:
             with phases.timed("drawing"):
                 summary = summarise(trainer, run, measured, pictured)
-            if settings.removal:
+            if settings.prove:
                 with phases.timed("proving"):
                     found = proof.removal(players, probes if settings.probe else [])
                     summary = proof.save(run, summary, found)
@@ -177,7 +177,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         return 130
     if ranks.writes:
         summary_table.print_table(summary, run.directory / "summary.json")
-        if settings.removal:
+        if settings.prove:
             run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
             figures_removal.print_table(summary["removal"], run.directory / "removal.json")
         run.mirror_results(summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +21,13 @@ from lens.players.lens import LearnedLens
 from lens.protocols.lookup import find
 
 TINY = [
-    "--extractor", "test_resnet", "--lens_depth", "3", "--image_size", "32", "--cache_size", "36", "--batch_size", "4",
-    "--steps", "6", "--log_every", "2", "--eval_every", "3", "--checkpoint_every", "2", "--eval_images", "8",
+    "--extractor", "test_resnet", "--lens.depth", "3", "--image_size", "32", "--cache_image_size", "36", "--batch_size", "4",
+    "--steps", "6", "--log_every", "2", "--val_every", "3", "--checkpoint_every", "2", "--val_images", "8",
     "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 
 SUMMARY = {
-    "task": "rotation", "data": "./photos", "shortcut": "none", "adversary": "none", "seed": 0, "steps": 6, "seconds": 1.0,
+    "task": "rotation", "data": "./photos", "shortcut": "none", "lens": "none", "seed": 0, "steps": 6, "seconds": 1.0,
     "images_per_second": 3.0, "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.5}, "downstream": {},
 }  # fmt: skip
 """What a summary.json has at least."""
@@ -34,10 +35,10 @@ SUMMARY = {
 
 def fit(words: list[str]) -> list[str]:
     """Words of lens.train without the lens's own settings of TINY, where the words take the lens away."""
-    adversary = words[words.index("--adversary") + 1] if "--adversary" in words else "uniform"
-    if adversary not in ("none", "fgsm", "random"):
+    lens = ["full_res", *(word for before, word in itertools.pairwise(words) if before == "--lens")][-1]
+    if lens not in ("none", "fgsm", "random"):
         return words
-    idle = {"--lens_depth", "--lens_encoder"} | ({"--feed"} if adversary == "none" else set())
+    idle = {"--lens.depth", "--lens.encoder"} | ({"--feed"} if lens == "none" else set())
     return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]
 
 

@@ -37,7 +37,7 @@ GRID = {
     "settings": TINY_SETTINGS | {"test_images": 10, "probe_images": 20},
     "axes": {
         "images": {"natural": {}, "planted": {"shortcut": "arrow"}},
-        "adversary": {"no lens": {"adversary": "none"}, "lens": {"adversary": "uniform", "target_psnr": 25}},
+        "adversary": {"no lens": {"lens": "none"}, "lens": {"objective": "uniform", "target_psnr": 25}},
     },
     "seeds": [0, 1],
     "baseline": {"adversary": "no lens"},
@@ -59,9 +59,9 @@ if words["lr"] == "8" and "resume" not in words:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     (out / "waits").touch()
     time.sleep(60)
-seed, lens = int(words["seed"]), words["adversary"] != "none"
+seed, lens = int(words["seed"]), words.get("lens") != "none"
 linear = 0.5 + 0.01 * seed + (0.2 + 0.001 * seed**2 if lens else 0) * ("shortcut" in words)
-about = {"task": "rotation", "data": "./photos", "shortcut": "none", "adversary": words["adversary"], "seed": seed, "steps": 6}
+about = {"task": "rotation", "data": "./photos", "shortcut": "none", "lens": words.get("lens", "full_res"), "seed": seed, "steps": 6}
 summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear": linear, "linear_ci": [linear - 0.1, linear + 0.1], "knn": None, "chance": 0.5, "n_train": 20, "n_test": 8, "val_linear": linear - 0.05, "n_val": 7}},
            "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.25, "clean_ci": [0.2, 0.3], "lensed": None, "lensed_ci": None},
            "validation": {"images": 6, "of_images": 9, "raw": 0.3, "clean": 0.26, "lensed": None, "gap": None, "psnr": None},
@@ -149,7 +149,7 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
     settings = yaml.safe_load((half / "settings.yaml").read_text()) | {"steps": 6}
     (half / "settings.yaml").write_text(yaml.safe_dump(settings))
     (out / "grid.yaml").write_text(read(file).content())
-    assert call(file, "--workers", "2") == 1
+    assert call(file, "--jobs", "2") == 1
     shown = capsys.readouterr()
     failed = [
         line for line in shown.err.splitlines() if line.startswith("failed: planted / lens, seed 3: lens: error: ")
@@ -169,7 +169,7 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
     assert [row["status"] for row in rows] == ["finished", "finished", "finished", "failed"]
     for row in rows[:3]:
         summary = json.loads((out / row["directory"] / "summary.json").read_text())
-        assert (summary["adversary"] == "none") == (row["adversary"] == "no lens")
+        assert (summary["lens"] == "none") == (row["adversary"] == "no lens")
         assert (summary["shortcut"] == "arrow") == (row["images"] == "planted")
         assert summary["seed"] == int(row["seed"])
         probe, pretext = summary["downstream"]["photos"], summary["pretext"]
@@ -214,9 +214,9 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
 # --- rivals held to the lens run of their own cell and seed ---------------------------------------------------------------
 
 MATCHED = {
-    "fgsm": {"adversary": "fgsm", "match_mse": "lens"},
-    "lens": {"adversary": "uniform", "target_psnr": 25},
-    "no lens": {"adversary": "none"},
+    "fgsm": {"lens": "fgsm", "match_mse": "lens"},
+    "lens": {"objective": "uniform", "target_psnr": 25},
+    "no lens": {"lens": "none"},
 }
 
 
@@ -226,7 +226,7 @@ def matched_grid(place, name="grid", **changes):
 
 def test_a_rival_in_a_real_grid_has_the_change_of_the_lens_run_of_its_seed(tmp_path, photos, forking):
     file = matched_grid(tmp_path, settings=GRID["settings"] | {"data": str(photos)}, exclude=[{"arm": "no lens"}])
-    assert call(file, "--workers", "2") == 0
+    assert call(file, "--jobs", "2") == 0
     runs = tmp_path / "out" / "runs"
     lines = map(json.loads, (runs / "lens-seed3" / "metrics.jsonl").read_text().splitlines())
     target = [line["mse"] for line in lines if line["kind"] == "val"][-1]
@@ -247,7 +247,7 @@ def test_a_rival_is_told_the_run_of_its_own_seed_and_starts_when_that_has_ended(
         STUB.replace("seed, lens =", 'time.sleep(0.5 * (words["lr"] == "0.2"))\nseed, lens =')
     )
     file = matched_grid(stub, seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])
-    assert call(file, "--workers", "4") == 0
+    assert call(file, "--jobs", "4") == 0
     for seed in (0, 1):
         lens, rival = (stub / "out" / "runs" / f"{arm}-seed{seed}" for arm in ("lens", "fgsm"))
         assert f"--match_mse={lens}" in (rival / "told.txt").read_text().split()
@@ -256,10 +256,10 @@ def test_a_rival_is_told_the_run_of_its_own_seed_and_starts_when_that_has_ended(
     assert (
         call(matched_grid(stub, "other", seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])) == 0
     )  # the same one
-    number = {"arm": MATCHED | {"fgsm": {"adversary": "fgsm", "match_mse": 0.01}}}
+    number = {"arm": MATCHED | {"fgsm": {"lens": "fgsm", "match_mse": 0.01}}}
     (run,) = (run for run in read(matched_grid(stub, "number", axes=number)).runs() if run.cell["arm"] == "fgsm")
     assert (run.waits_for, "--match_mse=0.01" in run.words) == (None, True)
-    outside = {"arm": MATCHED | {"fgsm": {"adversary": "fgsm", "match_mse": "./runs/lens"}}}
+    outside = {"arm": MATCHED | {"fgsm": {"lens": "fgsm", "match_mse": "./runs/lens"}}}
     assert all(run.waits_for is None for run in read(matched_grid(stub, "outside", axes=outside)).runs())
 
 
@@ -267,7 +267,7 @@ def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, fo
     rules = [{"when": {"arm": "lens"}, "set": {"lr": 1e18}}]
     settings = GRID["settings"] | {"data": str(photos)}
     file = matched_grid(tmp_path, settings=settings, rules=rules, exclude=[{"arm": "no lens"}])
-    assert call(file, "--workers", "2") == 1
+    assert call(file, "--jobs", "2") == 1
     told = capsys.readouterr().err
     assert "failed: fgsm, seed 3: lens: error: --match_mse" in told
     assert "that run is not finished" in told
@@ -276,11 +276,11 @@ def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, fo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fgsm": {"adversary": "fgsm", "match_mse": "lense"}}, "match_mse: 'lense' is no value of an axis: did you mean 'lens'"),
-        ({"fgsm": {"adversary": "fgsm", "match_mse": "no lens"}}, "the cell 'no lens' has no lens (adversary: none)"),
-        ({"fgsm": {"adversary": "fgsm", "match_mse": "random"}, "random": {"adversary": "random"}}, "the cell 'random' has no lens"),
-        ({"lens": {"adversary": "uniform", "image_size": 24}}, "the image_size of the cell 'lens' is 24 and here it is 32"),
-        ({"lens": {"adversary": "uniform", "shortcut": "arrow"}}, "the shortcut of the cell 'lens' is 'arrow' and here it is 'none'"),
+        ({"fgsm": {"lens": "fgsm", "match_mse": "lense"}}, "match_mse: 'lense' is no value of an axis: did you mean 'lens'"),
+        ({"fgsm": {"lens": "fgsm", "match_mse": "no lens"}}, "the cell 'no lens' has no lens (lens: none)"),
+        ({"fgsm": {"lens": "fgsm", "match_mse": "random"}, "random": {"lens": "random"}}, "the cell 'random' has no lens"),
+        ({"lens": {"objective": "uniform", "image_size": 24}}, "the image_size of the cell 'lens' is 24 and here it is 32"),
+        ({"lens": {"objective": "uniform", "shortcut": "arrow"}}, "the shortcut of the cell 'lens' is 'arrow' and here it is 'none'"),
     ],
 )  # fmt: skip
 def test_a_rival_without_a_lens_to_match_is_refused_before_anything_runs(stub, capsys, changes, message):
@@ -340,7 +340,7 @@ def test_a_log_that_is_gone_is_told_and_the_other_runs_go_on(stub, capsys):
 def test_a_signal_stops_the_runs_writes_the_table_and_says_how_to_go_on(stub, number):
     file = write_grid(stub, rules=[{"when": {"images": "planted"}, "set": {"lr": 8}}])
     code = f"import sys; from lens import ablate; ablate.TRAIN = {ablate.TRAIN!r}; sys.exit(ablate.main(sys.argv[1:]))"
-    argv = [sys.executable, "-c", code, str(file), "--out", str(stub / "out"), "--workers", "2"]
+    argv = [sys.executable, "-c", code, str(file), "--out", str(stub / "out"), "--jobs", "2"]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT)
     waits = stub / "out" / "runs"
     deadline = time.monotonic() + 30
@@ -354,7 +354,7 @@ def test_a_signal_stops_the_runs_writes_the_table_and_says_how_to_go_on(stub, nu
         process.kill()
     assert process.returncode == 128 + number
     assert "2 of 8 runs are finished" in error
-    assert f"Continue with: python -m lens.ablate {file} --out {stub / 'out'} --workers 2" in error
+    assert f"Continue with: python -m lens.ablate {file} --out {stub / 'out'} --jobs 2" in error
     assert "failed" not in error
     statuses = [row["status"] for row in read_csv(stub / "out")]
     assert statuses == ["finished"] * 2 + ["unfinished"] * 2 + ["missing"] * 4
@@ -396,7 +396,7 @@ def test_a_grid_in_use_is_refused(stub, capsys):
     ("changes", "message"),
     [
         ({"axis": {}}, "unknown key 'axis': did you mean 'axes'?"),
-        ({"axes": {"adversry": ["none", "uniform"]}}, "did you mean 'adversary'?"),
+        ({"axes": {"objectve": ["full", "uniform"]}}, "did you mean 'objective'?"),
         ({"settings": {"btach_size": 4}}, "settings: unknown setting 'btach_size': did you mean 'batch_size'?"),
         ({"settings": {"lr": -1}}, "the cell 'natural / no lens': --lr is -1"),
         ({"settings": {"seed": 1}}, "settings: seed has no place in a grid"),
@@ -425,14 +425,14 @@ def test_a_mistake_is_one_line_before_anything_runs(stub, capsys, changes, messa
     ("argv", "message"),
     [
         (["--worker", "2"], "unknown setting 'worker': did you mean 'workers'?"),
-        (["--workers", "0"], "--workers is 0"),
+        (["--jobs", "0"], "--num_workers is 0"),
         (["--seed", "3"], "seed has no place in a grid"),
-        (["--adversary", "uniform"], "have the same settings"),
+        (["--objective", "uniform"], "have the same settings"),
         (["--table"], "holds no grid yet"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(stub, capsys, argv, message):
-    file = write_grid(stub, axes={"adversary": ["none", "uniform"]}, baseline={"adversary": "none"})
+    file = write_grid(stub, axes={"lens": ["none", "full_res"]}, baseline={"lens": "none"})
     assert call(file, *argv) == 2
     assert message in one_error(capsys)
     assert not (stub / "out").exists()
@@ -478,9 +478,9 @@ def test_rules_excludes_and_sections_give_each_cell_its_settings(tmp_path):
         "chromatic-25-seed4",
     ]
     assert runs["none-20-seed4"] == {'--extractor_args={"channels": [8, 8]}', "--shortcut=none", "--target_psnr=20"}
-    assert {"--steps=6", "--arrow.size=0.5", "--arrow.strength=0.5"} <= runs["arrow-20-seed4"]
-    assert {"--steps=5", "--arrow.size=0.5"} <= runs["arrow-25-seed4"]
-    assert "--chromatic.radial=true" in runs["chromatic-20-seed4"]
+    assert {"--steps=6", "--shortcut.size=0.5", "--shortcut.strength=0.5"} <= runs["arrow-20-seed4"]
+    assert {"--steps=5", "--shortcut.size=0.5"} <= runs["arrow-25-seed4"]
+    assert "--shortcut.radial=true" in runs["chromatic-20-seed4"]
     assert all("--steps=7" in run.words for run in read(file, [("steps", 7)]).runs())
     (tmp_path / "again.yaml").write_text(read(file, [("steps", 7)]).content())
     assert read(tmp_path / "again.yaml").runs() == read(file, [("steps", 7)]).runs()
@@ -639,12 +639,12 @@ def entry_of(arm, baseline, others=0):
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        axes = {"images": {f"g{i}": {"lr": 0.1 + i} for i in range(others + 1)}, "adversary": ["none", "uniform"]}
-        grid = read(write_grid(Path(folder), axes=axes, baseline={"adversary": "none"}, seeds=list(range(len(arm)))))
+        axes = {"images": {f"g{i}": {"lr": 0.1 + i} for i in range(others + 1)}, "lens": ["none", "full_res"]}
+        grid = read(write_grid(Path(folder), axes=axes, baseline={"lens": "none"}, seeds=list(range(len(arm)))))
     rows = []
     for i, seed in itertools.product(range(others + 1), range(len(arm))):
-        for adversary, values in (("none", baseline), ("uniform", arm if i == 0 else baseline)):
-            cell = {"images": f"g{i}", "adversary": adversary, "seed": seed, "status": "finished"}
+        for lens, values in (("none", baseline), ("full_res", arm if i == 0 else baseline)):
+            cell = {"images": f"g{i}", "lens": lens, "seed": seed, "status": "finished"}
             rows.append(cell | {"metric": "loss", "clean": values[seed], "downstream": values[seed]})
     return {measure: grid_summary.entries(grid, rows, measure)[1] for measure in ("clean", "downstream")}
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lens import probe
+from lens import prove
 from lens.grids import file as grid_file
 from lens.grids import grid
 from lens.settings import agreement
 from lens.settings.groups import Settings
 
 TRACKING = ("wandb", "wandb_project", "wandb_group", "wandb_tags")
-PROOF = ("removal", "removal_classifiers", "removal_seeds", "removal_steps", "removal_images")
-IMAGES = ("data", "image_column", "label_column", "image_size", "cache_size", "intensity_range")
+PROOF = ("prove", "judges", "judge_seeds", "judge_steps", "judge_images")
+IMAGES = ("data", "image_column", "label_column", "image_size", "cache_image_size", "intensity_range")
 
 
 def test_every_setting_says_what_it_decides_and_since_when():
@@ -28,18 +28,18 @@ def test_every_setting_says_what_it_decides_and_since_when():
 
 
 def test_the_lists_hold_what_they_are_for():
-    assert set(agreement.may_change()) == {"steps", "epochs", "device", "workers", *TRACKING, *PROOF}
-    assert set(grid.MACHINE) == {"device", "workers", *TRACKING}
+    assert set(agreement.may_change()) == {"steps", "epochs", "device", "num_workers", *TRACKING, *PROOF}
+    assert set(grid.MACHINE) == {"device", "num_workers", *TRACKING}
     assert set(grid_file.OWN) == {"seed", "out", "resume", "config"}
-    assert set(probe.PROOF) == set(PROOF) - {"removal"}
+    assert set(prove.JUDGES) == set(PROOF) - {"prove"}
     assert agreement.names(agreement.AGREE["fuse"]) == IMAGES
     assert set(agreement.names(agreement.AGREE["transfer"])) == {*IMAGES, "precision"}
     rival = set(agreement.names(agreement.AGREE["rival"]))
-    assert {*IMAGES, "group_by", "fresh_fraction", "split_sources", "seed", "eval_images", "grey", "shortcut"} <= rival
-    assert not rival & {"extractor", "lr", "steps", "batch_size", "adversary", "device", "probe_images"}
+    assert {*IMAGES, "group_by", "judge_fraction", "pseudo_sources", "seed", "val_images", "grey", "shortcut"} <= rival
+    assert not rival & {"extractor", "lr", "steps", "batch_size", "lens", "objective", "device", "probe_images"}
     control = set(agreement.names(agreement.AGREE["control"]))
-    assert {"lr", "extractor", "task", "adversary", "group_by", "augment", "precision", *IMAGES} <= control
-    free = {"seed", "threads", "cache_dir", "max_bad_fraction", "eval_images", "log_every", "test_images"}
+    assert {"lr", "extractor", "task", "lens", "objective", "group_by", "augment", "precision", *IMAGES} <= control
+    free = {"seed", "threads", "cache_dir", "max_bad_fraction", "val_images", "log_every", "test_images"}
     assert not control & {*free, *PROOF, *TRACKING}
 
 
@@ -62,8 +62,18 @@ def test_a_version_lacks_what_came_after_it():
         ("data", {"data": ["./z", "/a"]}, {"data": ["/a", f"{Path.cwd()}/z"]}, True),
         ("data", {"data": "cifar10"}, {"data": "./cifar10"}, False),
         ("extractor_weights", {"extractor_weights": "w/../w.st"}, {"extractor_weights": "./w.st"}, True),
-        ("cache_size", {"image_size": 32, "cache_size": None}, {"image_size": 32, "cache_size": 37}, True),
-        ("cache_size", {"image_size": 32, "cache_size": None}, {"image_size": 32, "cache_size": 36}, False),
+        (
+            "cache_image_size",
+            {"image_size": 32, "cache_image_size": None},
+            {"image_size": 32, "cache_image_size": 37},
+            True,
+        ),
+        (
+            "cache_image_size",
+            {"image_size": 32, "cache_image_size": None},
+            {"image_size": 32, "cache_image_size": 36},
+            False,
+        ),
         ("lens_grey", {}, {"lens_grey": "free"}, True),
         ("lens_grey", {}, {"lens_grey": "keep"}, False),
         ("wandb_tags", {"wandb_tags": []}, {}, True),

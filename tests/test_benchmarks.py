@@ -56,7 +56,7 @@ def test_peak_memory_is_that_of_the_mode(measured):
 @pytest.mark.parametrize("adversary", ["least_likely", "full"])
 def test_the_two_pass_step_takes_the_same_gradients(adversary):
     """Where the lens does not move between its two passes, they differentiate the same two losses."""
-    parsed = parse([*SETTINGS, "--device", "cpu", "--adversary", adversary], "lens.train")
+    parsed = parse([*SETTINGS, "--device", "cpu", "--objective", adversary], "lens.train")
     fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     ours, theirs = (step.make_trainer(parsed, images, fabric, mode) for mode in ("both, separate", "two-pass"))
@@ -76,7 +76,7 @@ def test_the_two_pass_step_takes_the_same_gradients(adversary):
 @pytest.mark.parametrize("encoder", ["full", "smooth", "colour", "tu-tf_mobilenetv3_small_minimal_100"])
 def test_every_lens_can_be_timed(encoder):
     """Its last layer is found, whatever it is called and whatever it is, and moved off zero: the lens then edits."""
-    parsed = parse([*SETTINGS, "--device", "cpu", "--lens_encoder", encoder], "lens.train")
+    parsed = parse([*SETTINGS, "--device", "cpu", "--lens", "unet", "--lens.encoder", encoder], "lens.train")
     fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
     trainer = step.make_trainer(parsed, images, fabric, "both, separate")
     views = torch.rand(2, 3, 32, 32)
@@ -89,7 +89,7 @@ def test_every_lens_can_be_timed(encoder):
 def test_fused_optimisers_take_the_step_that_plain_loops_take(optimizer):
     """On CPU a fused step trusts that a gradient lies in memory as its parameter does, which is channels-last here."""
     parsed = parse(
-        [*SETTINGS, "--device", "cpu", "--optimizer", optimizer, "--lr", "0.1", "--warmup", "0"], "lens.train"
+        [*SETTINGS, "--device", "cpu", "--optimizer", optimizer, "--lr", "0.1", "--warmup_fraction", "0"], "lens.train"
     )
     fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)

@@ -15,7 +15,7 @@ from conftest import TINY, fit, picture, write_folder
 from test_data import load, load_uncached, write_parquet
 from test_hugging_face import write_shard
 
-from lens import probe, train
+from lens import probe, prove, train
 from lens.images import opening
 from lens.images.content import content_of
 from lens.players.finished import Finished
@@ -23,7 +23,7 @@ from lens.record import image_record
 from lens.record.run import Run
 
 CLASSES, PER_CLASS = 2, 16
-WAYS = {"--resume": (train.main, ["--resume"]), "probe": (probe.main, []), "--removal": (probe.main, ["--removal"])}
+WAYS = {"--resume": (train.main, ["--resume"]), "probe": (probe.main, []), "prove": (prove.main, [])}
 
 
 def write_bitmaps(root):
@@ -210,7 +210,7 @@ def test_a_run_that_recorded_no_pixels_is_compared_by_the_rest_and_stays_as_it_i
 def test_a_missing_record_is_told(run, capsys, way):
     (run / image_record.NAME).unlink()
     main, words = WAYS[way]
-    if way == "--removal":
+    if way == "prove":
         Finished.of(Run.open(run), [], {}).images()
     else:
         assert main([*words, str(run)]) == 0
@@ -284,7 +284,7 @@ def test_a_damaged_record_is_one_line(run, capsys, damage):
 
 def test_fusion_and_transfer_ask_for_the_images_of_every_run(tmp_path, capsys):
     folder = write_folder(tmp_path / "photos", 20)
-    arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
+    arms = {"lens": [], "plain": ["--lens", "none"], "control": ["--lens", "none", "--seed", "1"]}
     for name, more in arms.items():
         argv = [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{folder}", "--out", f"{tmp_path / name}"]
         assert train.main(fit([*argv, *more])) == 0

@@ -83,7 +83,7 @@ def test_labels_are_as_they_are_where_every_name_has_one_spelling(tmp_path):
 def test_the_table_says_how_many_were_left_out():
     probe = {"chance": 0.5, "n_train": 20, "n_test": 16, "n_test_of": 24, "n_test_left_out": 8, "linear": 0.9}
     summary = {
-        "task": "rotation", "shortcut": "none", "adversary": "none", "images_per_second": 1.0, "seconds": 1.0,
+        "task": "rotation", "shortcut": "none", "lens": "none", "images_per_second": 1.0, "seconds": 1.0,
         "pretext": {"metric": "loss", "images": 4}, "downstream": {"a": probe},
     }  # fmt: skip
     note = next(row[3] for row in summary_table.table(summary) if row[0] == "a: linear")
@@ -120,7 +120,7 @@ def test_the_task_of_labels_is_asked_about_classes_that_training_has(capsys):
     assert answers.tolist() == [0, 1, 0, 1, -1, -1, 2]
     said = capsys.readouterr().err
     assert "--task labels: 2 test images of 2 classes ('owl', 'unknown') that training lacks: left out" in said
-    limits = SimpleNamespace(eval_images=None, test_images=None, seed=0)
+    limits = SimpleNamespace(val_images=None, test_images=None, seed=0)
     players = SimpleNamespace(settings=limits, by_source=False, images=data, answers=answers)
     assert Experiment.held_out(players, "test").tolist() == [3]
     assert Experiment.held_out(players, "val").tolist() == [2]

@@ -26,14 +26,26 @@ from lens.players import experiment
 from lens.players.finished import Finished
 from lens.record.run import Run
 
-SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--eval_every", "30", "--checkpoint_every", "30"]  # fmt: skip
+SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--val_every", "30", "--checkpoint_every", "30"]  # fmt: skip
 
 
 ENCODER = "tu-tf_mobilenetv3_small_minimal_100"
 
 
 def trained(place, data, *more):
-    words = [*TINY, "--lens_encoder", ENCODER, "--data", str(data), "--out", str(place), *SHORT, *more]
+    words = [
+        *TINY,
+        "--lens",
+        "unet",
+        "--lens.encoder",
+        ENCODER,
+        "--data",
+        str(data),
+        "--out",
+        str(place),
+        *SHORT,
+        *more,
+    ]
     assert train.main(fit(words)) == 0
     return place
 
@@ -45,7 +57,7 @@ def runs(tmp_path_factory, photos):
     strong = ["--target_psnr", "10", "--recon_weight", "1", "--lens_lr", "2e-2", "--lr", "3e-3", "--steps", "12"]
     arrow = trained(folder / "arrow", photos, *strong, "--shortcut", "arrow")
     plain = trained(folder / "plain", photos, *strong, "--seed", "1")
-    large = trained(folder / "large", photos, "--image_size", "40", "--cache_size", "40")
+    large = trained(folder / "large", photos, "--image_size", "40", "--cache_image_size", "40")
     return arrow, plain, large
 
 
@@ -313,14 +325,14 @@ def test_runs_of_other_views_are_refused_for_transfer_only(runs, tmp_path, capsy
 
 @pytest.mark.parametrize("kind", ["--maps", "--transfer"])
 def test_a_run_without_a_lens_and_an_unfinished_one_are_refused(runs, copied, tmp_path, capsys, photos, kind):
-    alone = trained(tmp_path / "alone", photos, "--adversary", "none")
-    assert "has no lens (--adversary none)" in refused(capsys, runs[0], alone, kind)
+    alone = trained(tmp_path / "alone", photos, "--lens", "none")
+    assert "has no lens (--lens none)" in refused(capsys, runs[0], alone, kind)
     (copied / "summary.json").unlink()
     assert f"--resume {copied}" in refused(capsys, runs[0], copied, kind)
 
 
 def test_a_rival_has_a_map_and_no_transfer(runs, tmp_path, capsys, photos):
-    rival = trained(tmp_path / "rival", photos, "--adversary", "random")
+    rival = trained(tmp_path / "rival", photos, "--lens", "random")
     assert called(capsys, runs[0], rival, "--maps", "--out", tmp_path / "m")[0] == 0
     assert json.loads((tmp_path / "m" / "maps.json").read_text())["runs"][1]["title"][2] == "nothing planted (random)"
     assert "--maps can show it" in refused(capsys, runs[0], rival, "--transfer")

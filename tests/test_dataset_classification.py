@@ -48,7 +48,7 @@ def test_a_run_records_who_was_asked_and_what_was_kept_apart(tmp_path, sources):
     out = tmp_path / "r"
     assert train.main([*QUICK, "--data", *sources, "--out", str(out)]) == 0
     settings = yaml.safe_load((out / "settings.yaml").read_text())
-    assert (settings["adversary"], settings["fresh_fraction"], settings["split_sources"]) == ("uniform", None, None)
+    assert (settings["objective"], settings["judge_fraction"], settings["pseudo_sources"]) == ("uniform", None, None)
     lines = [json.loads(line) for line in gzip.decompress((out / "splits.jsonl.gz").read_bytes()).splitlines()]
     kept = [line["split"] for line in lines].count("fresh") / sum(line["split"] in ("train", "fresh") for line in lines)
     assert kept == pytest.approx(0.5, abs=0.12)
@@ -79,7 +79,7 @@ def test_copies_are_listed_in_the_run(tmp_path, capsys):
 
 
 def test_measurements_are_means_over_the_sources(sources):
-    players = built([*QUICK, "--data", *sources, "--eval_images", "9"])
+    players = built([*QUICK, "--data", *sources, "--val_images", "9"])
     index = players.held_out("test")
     assert index.tolist() == players.images.indices("test").tolist()
     result = pretext.measured(players, index, with_ssim=False)
@@ -111,12 +111,12 @@ def test_measurements_are_means_over_the_sources(sources):
 
 def test_a_validation_sees_equal_parts_of_all_sources(sources):
     for limit, each in ((9, 4), (1, 1), (2, 1)):
-        players = built([*QUICK, "--data", *sources, "--eval_images", str(limit)])
+        players = built([*QUICK, "--data", *sources, "--val_images", str(limit)])
         index = players.held_out("val")
         assert np.bincount(players.images.source[index]).tolist() == [each, each]
         assert (players.images.split[index] == "val").all()
         assert index.tolist() == players.held_out("val").tolist() == sorted(set(index.tolist()))
-    rotation = built([*TINY, "--data", *sources, "--eval_images", "9"])
+    rotation = built([*TINY, "--data", *sources, "--val_images", "9"])
     assert rotation.held_out("val").tolist() == data.sample_of(rotation.images.indices("val"), 9, 0, "val").tolist()
 
 
@@ -144,17 +144,15 @@ def test_training_is_in_equal_parts(tmp_path, sources, monkeypatch):
             yield batch
 
     monkeypatch.setattr(batching, "training_batches", spy)
-    argv = fit([*QUICK, "--data", *sources, "--batch_size", "16", "--steps", "15", "--adversary", "none"])
+    argv = fit([*QUICK, "--data", *sources, "--batch_size", "16", "--steps", "15", "--lens", "none"])
     assert train.main([*argv, "--out", str(tmp_path / "r")]) == 0
     share = torch.cat(asked).float().mean().item()
     assert share == pytest.approx(0.5, abs=0.06)
 
 
 def test_the_sources_are_learnt(tmp_path, sources):
-    argv = fit(
-        [*QUICK, "--data", *sources, "--adversary", "none", "--steps", "40", "--lr", "3e-3", "--batch_size", "16"]
-    )
-    assert train.main([*argv, "--eval_every", "40", "--augment", "none", "--out", str(tmp_path / "r")]) == 0
+    argv = fit([*QUICK, "--data", *sources, "--lens", "none", "--steps", "40", "--lr", "3e-3", "--batch_size", "16"])
+    assert train.main([*argv, "--val_every", "40", "--augment", "none", "--out", str(tmp_path / "r")]) == 0
     assert json.loads((tmp_path / "r" / "summary.json").read_text())["pretext"]["raw"] > 0.9
 
 
@@ -167,7 +165,7 @@ def test_pseudo_sources_are_asked_about_and_the_one_source_is_probed(tmp_path, s
         *QUICK,
         "--data",
         sources[0],
-        "--split_sources",
+        "--pseudo_sources",
         "3",
         "--shortcut",
         "colour_cast",
@@ -181,12 +179,12 @@ def test_pseudo_sources_are_asked_about_and_the_one_source_is_probed(tmp_path, s
     assert found["downstream"]["large"]["n_train"] == 30
     assert found["downstream"]["large"]["source"] == sources[0]
     assert not (out / "duplicates.json").exists()
-    assert yaml.safe_load((out / "settings.yaml").read_text())["adversary"] == "least_likely"
+    assert yaml.safe_load((out / "settings.yaml").read_text())["objective"] == "least_likely"
     assert probe.main([str(out)]) == 0
 
 
 def test_a_probe_of_a_source_that_is_cut_is_about_all_of_it(sources):
-    settings = parse([*QUICK, "--data", sources[0], "--split_sources", "2"], "lens.train").settings
+    settings = parse([*QUICK, "--data", sources[0], "--pseudo_sources", "2"], "lens.train").settings
     images = experiment.training_images(settings)
     for keys in ([], [sources[0]]):
         (one,) = load_probes(settings, keys, images)
@@ -201,7 +199,7 @@ def test_the_cue_of_a_pseudo_source_is_its_own(sources):
         *QUICK,
         "--data",
         sources[0],
-        "--split_sources",
+        "--pseudo_sources",
         "3",
         "--shortcut",
         "colour_cast",
@@ -224,32 +222,32 @@ def test_the_cue_of_a_pseudo_source_is_its_own(sources):
 @pytest.mark.parametrize(
     ("words", "adversary"),
     [
-        (["--split_sources", "2"], "uniform"),
-        (["--split_sources", "3"], "least_likely"),
-        (["--split_sources", "2", "--task", "rotation"], "least_likely"),
+        (["--pseudo_sources", "2"], "uniform"),
+        (["--pseudo_sources", "3"], "least_likely"),
+        (["--pseudo_sources", "2", "--task", "rotation"], "least_likely"),
     ],
 )
 def test_two_pseudo_sources_are_two_sources_to_the_lens(words, adversary):
-    assert parse(["--task", "dataset_classification", *words], "lens.train").settings.adversary == adversary
+    assert parse(["--task", "dataset_classification", *words], "lens.train").settings.objective == adversary
 
 
 def test_one_source_is_no_question():
     with pytest.raises(
-        BadInput, match=r"--data names one, chest_xray: give two or more, or cut it with --split_sources 2"
+        BadInput, match=r"--data names one, chest_xray: give two or more, or cut it with --pseudo_sources 2"
     ):
         parse(["--task", "dataset_classification"], "lens.train")
 
 
 def test_a_run_of_an_earlier_version_has_neither_parts(tmp_path):
-    stored = parse(["--task", "dataset_classification", "--split_sources", "2"], "lens.train").plain
+    stored = parse(["--task", "dataset_classification", "--pseudo_sources", "2"], "lens.train").plain
     assert of_this_version(dict(stored), "0.1.0", tmp_path) == stored
     stored = parse(["--task", "dataset_classification", "--data", "./a", "./b"], "lens.train").plain
-    for key in ("split_sources", "fresh_fraction", "group_by", "lens_noise", "lens_every", "removal_classifiers"):
+    for key in ("pseudo_sources", "judge_fraction", "group_by", "lens_noise", "lens_update_every", "judges"):
         del stored[key]
     read = of_this_version(dict(stored), "0.1.0", tmp_path)
-    assert read["split_sources"] is None
+    assert read["pseudo_sources"] is None
     # What the task prefers today is not what a run did that knew nothing of it.
-    assert (read["lens_noise"], read["lens_every"], read["removal_classifiers"]) == (0, 1, [])
+    assert (read["lens_noise"], read["lens_update_every"], read["judges"]) == (0, 1, [])
     assert read["extractor"] == "all_conv"
 
 
@@ -273,6 +271,6 @@ def test_the_task_is_told_by_its_file_too(tmp_path, sources):
         "@dataclasses.dataclass(frozen=True)\nclass Whose(OfData):\n    answer = 'source'\n"
     )
     settings = parse([*TINY, "--task", str(file), "--data", *sources], "lens.train").settings
-    assert settings.adversary == "uniform"
+    assert settings.objective == "uniform"
     assert len(experiment.training_images(settings).indices("fresh")) > 0
     assert find("task", str(file)).answer == "source"

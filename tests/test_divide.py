@@ -19,8 +19,8 @@ from lens.protocols.source import Listing, Record
 from lens.settings.parsing import parse
 
 
-def divided(images, by_source=True, split_sources=None, fresh=0.0, seed=0):
-    return divide.divided(images, by_source=by_source, split_sources=split_sources, fresh_fraction=fresh, seed=seed)
+def divided(images, by_source=True, pseudo_sources=None, fresh=0.0, seed=0):
+    return divide.divided(images, by_source=by_source, pseudo_sources=pseudo_sources, judge_fraction=fresh, seed=seed)
 
 
 def flat(folder, pictures, ending="png"):
@@ -239,7 +239,7 @@ def test_a_source_needs_an_image_in_every_split(tmp_path):
 def test_pseudo_sources_are_one_source_to_whoever_reads_images(tmp_path):
     folder = write_folder(tmp_path / "a", 60)
     images = load([folder], tmp_path)
-    found = divided(images, split_sources=3, fresh=0.3)
+    found = divided(images, pseudo_sources=3, fresh=0.3)
     key = str(folder)
     assert found.keys == [f"{key}#1", f"{key}#2", f"{key}#3"]
     assert found.classes == [["class0", "class1"]] * 3

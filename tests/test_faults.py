@@ -70,7 +70,7 @@ def grid(tmp_path, monkeypatch):
 def started(grid):
     """A process that runs the grid, when both of its runs are at work."""
     code = f"import sys; from lens import ablate; ablate.TRAIN = {ablate.TRAIN!r}; sys.exit(ablate.main(sys.argv[1:]))"
-    argv = [sys.executable, "-c", code, str(grid), "--out", str(grid.parent / "out"), "--workers", "2"]
+    argv = [sys.executable, "-c", code, str(grid), "--out", str(grid.parent / "out"), "--jobs", "2"]
     process = subprocess.Popen(
         argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
     )
@@ -89,7 +89,7 @@ def test_the_runs_of_a_killed_grid_save_and_the_next_call_waits_for_them_and_fin
     process.wait()
     process.stderr.close()
     assert all(holder(place) for place in (out / "runs").iterdir())
-    assert call(grid, "--workers", "2") == 0
+    assert call(grid, "--jobs", "2") == 0
     error = capsys.readouterr().err
     assert error.count("waiting for 2 run(s)") == 1
     assert "failed" not in error
@@ -256,7 +256,7 @@ def test_a_full_disk_keeps_all_the_old_tables_of_a_grid(grid, monkeypatch, capsy
 
 def test_a_full_disk_in_the_middle_of_a_grid_stops_the_runs_and_they_save(grid, monkeypatch, capsys):
     out = grid.parent / "out"
-    (grid.parent / "stub.py").write_text(STUB.replace("def body():", "def body():\n    if words['adversary'] == 'none': sys.exit('lens: error: x')"))  # fmt: skip
+    (grid.parent / "stub.py").write_text(STUB.replace("def body():", "def body():\n    if words.get('lens') == 'none': sys.exit('lens: error: x')"))  # fmt: skip
     real = ablate.write_atomically
 
     def full(file, content):
@@ -266,7 +266,7 @@ def test_a_full_disk_in_the_middle_of_a_grid_stops_the_runs_and_they_save(grid, 
         real(file, content)
 
     monkeypatch.setattr(ablate, "write_atomically", full)
-    assert call(grid, "--workers", "2") == 2
+    assert call(grid, "--jobs", "2") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith(f"lens: error: no space is left on the disk of {out}")
     assert len(list(out.glob("runs/*/saved"))) == 1

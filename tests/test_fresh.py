@@ -158,7 +158,7 @@ def test_mirroring_hides_which_side_a_cue_is_on():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("resnet17", "unknown --removal_classifiers 'resnet17': did you mean"),
+        ("resnet17", "unknown --judges 'resnet17': did you mean"),
         ("all_conv:3", "after the colon come arguments"),
         ("all_conv:{width: [", "after the colon come arguments"),
         ("all_conv:{depth: 3}", "does not take"),

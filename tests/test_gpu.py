@@ -134,7 +134,7 @@ def test_three_arms_train_for_the_same_steps_beside_the_replication(dry):
 def test_the_planted_cast_is_trained_and_judged(dry):
     result = dry[2]["cast"]["result"]
     assert "--shortcut=colour_cast" in result["training"]["command"]
-    assert "--lens_encoder=colour" in result["training"]["command"]
+    assert "--lens=colour" in result["training"]["command"]
     assert 5 < result["training"]["psnr"] < 90
     for name in ("raw", "lensed", "adversary"):
         assert 0 <= result["removal"][name] <= 1

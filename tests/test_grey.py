@@ -107,9 +107,9 @@ SOURCES = ["--task", "dataset_classification", "--data"]
     [
         ([*SOURCES, "grey", "colour"], "100 of 100 pictures of grey are grey, 0 of colour: --lens_grey keep leaves"),
         ([*SOURCES, "grey", "colour", "--lens_grey", "free"], None),
-        ([*SOURCES, "grey", "--split_sources", "2"], None),
-        ([*SOURCES, "grey", "--split_sources", "2", "--shortcut", "colour_cast", "--shortcut_key", "source"], "pictures of grey#1 are grey, 0 of grey#2: "),
-        ([*SOURCES, "grey", "colour", "--adversary", "random", "--target_psnr", "25"], "100 of 100 pictures of grey are grey"),
+        ([*SOURCES, "grey", "--pseudo_sources", "2"], None),
+        ([*SOURCES, "grey", "--pseudo_sources", "2", "--shortcut", "colour_cast", "--shortcut_key", "source"], "pictures of grey#1 are grey, 0 of grey#2: "),
+        ([*SOURCES, "grey", "colour", "--lens", "random", "--target_psnr", "25"], "100 of 100 pictures of grey are grey"),
         (["--data", "grey", "colour"], None),
     ],
 )  # fmt: skip

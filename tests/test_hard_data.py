@@ -241,7 +241,7 @@ def test_a_run_without_a_cache_ends_with_the_same_weights_and_resumes(tmp_path, 
 
     folder, probe = write_folder(tmp_path / "a", 20), write_folder(tmp_path / "b", 20, seed=1)
     argv = [*TINY, "--data", str(folder), "--probe", str(probe), "--cache_dir", str(tmp_path / "cache"), "--steps", "4"]
-    assert train.main([*argv, "--cache", "none", "--workers", "2", "--out", str(tmp_path / "none")]) == 0
+    assert train.main([*argv, "--cache", "none", "--num_workers", "2", "--out", str(tmp_path / "none")]) == 0
     assert "nothing is cached; images are decoded when read" in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
     assert train.main([*argv, "--out", str(tmp_path / "disk")]) == 0
@@ -264,7 +264,7 @@ def test_without_a_cache_a_bad_image_ends_training_with_one_line(tmp_path, monke
             file.write_bytes(b"broken since")
 
     monkeypatch.setattr(train, "say", break_all)
-    argv = [*TINY, "--data", str(folder), "--cache", "none", "--workers", "2", "--out", str(tmp_path / "run")]
+    argv = [*TINY, "--data", str(folder), "--cache", "none", "--num_workers", "2", "--out", str(tmp_path / "run")]
     assert train.main(argv) == 2
     lines = capfd.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("lens: error: image 'class")] == lines[-1:]
@@ -272,10 +272,10 @@ def test_without_a_cache_a_bad_image_ends_training_with_one_line(tmp_path, monke
 
 
 def test_a_killed_reader_of_batches_ends_the_run_in_one_line(tmp_path, photos):
-    argv = [*TINY, "--data", str(photos), "--steps", "100000", "--eval_every", "100000", "--log_every", "1"]
+    argv = [*TINY, "--data", str(photos), "--steps", "100000", "--val_every", "100000", "--log_every", "1"]
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "lens.train", *argv, "--workers", "2", "--out", str(run)],
+        [sys.executable, "-m", "lens.train", *argv, "--num_workers", "2", "--out", str(run)],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -9,34 +9,34 @@ import pytest
 import yaml
 from conftest import TINY, write_folder
 
-from lens import ablate, compare, probe, train
+from lens import ablate, compare, probe, prove, train
 from lens.base.errors import BadInput
 from lens.grids.file import read
 from lens.settings import idle
 from lens.settings.groups import Settings
 from lens.settings.parsing import parse
 
-NONE = ["--adversary", "none"]
-FGSM = ["--adversary", "fgsm"]
+NONE = ["--lens", "none"]
+FGSM = ["--lens", "fgsm"]
 ROWS = [
-    *((NONE, name, value, "with --adversary none") for name, value in {
+    *((NONE, name, value, "with --lens none") for name, value in {
         "target_psnr": 25, "recon_weight": 3, "lens_noise": 0.1, "lens_depth": 5, "lens_lr": 1e-3, "feed": "both",
-        "batch_norm": "separate", "lens_encoder": "no_such_thing", "lens_every": 2, "lens_average": 0.5, "lens_grey": "free",
+        "batch_norm": "separate", "lens_encoder": "no_such_thing", "lens_update_every": 2, "lens_ema": 0.5, "lens_grey": "free",
         "lens_weights": "x.safetensors",
     }.items()),
-    *((FGSM, name, value, "with --adversary fgsm there is no lens") for name, value in {
-        "lens_noise": 0.1, "lens_depth": 3, "lens_lr": 1e-3, "lens_encoder": "full", "lens_every": 2, "lens_average": 0.5,
+    *((FGSM, name, value, "with --lens fgsm there is no lens") for name, value in {
+        "lens_noise": 0.1, "lens_depth": 3, "lens_lr": 1e-3, "lens_encoder": "full", "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
-    *(([], name, value, "it belongs to --removal") for name, value in {
-        "removal_classifiers": "resnet18", "removal_seeds": 2, "removal_steps": 5, "removal_images": 9,
+    *(([], name, value, "it belongs to --prove") for name, value in {
+        "judges": "resnet18", "judge_seeds": 2, "judge_steps": 5, "judge_images": 9,
     }.items()),
     *(([], name, value, "it belongs to --wandb") for name, value in {"wandb_group": "a", "wandb_tags": "b", "wandb_project": "c"}.items()),
     (["--cache", "none"], "max_bad_fraction", 0.5, "ends the run"),
     ([], "image_column", "img", "no --data is a table"),
     ([], "label_column", "label", "no --data is a table"),
     ([], "data_root", "/tmp", "no --data or --probe is a data set"),
-    ([*NONE, "--optimizer", "sgd"], "beta1", 0.5, "there is no Adam"),
+    ([*NONE, "--optimizer", "sgd"], "adam_beta1", 0.5, "there is no Adam"),
 ]  # fmt: skip
 
 
@@ -70,15 +70,15 @@ def test_every_need_is_of_a_setting_and_every_row_above_has_one():
     [
         [*FGSM, "--target_psnr", "20"],
         [*FGSM, "--feed", "lensed", "--batch_norm", "joint"],
-        ["--lens_depth", "3", "--lens_lr", "1e-3"],
+        ["--lens.depth", "3", "--lens_lr", "1e-3"],
         ["--shortcut", "arrow", "--shortcut_key", "random"],
-        ["--removal", "--removal_seeds", "1"],
+        ["--prove", "--judge_seeds", "1"],
         ["--wandb", "offline", "--wandb_group", "a"],
         ["--data", "./a.parquet", "--image_column", "img"],
         ["--data", "chest_xray", "cifar10", "--data_root", "/tmp"],
         ["--data", "chest_xray", "--probe", "cifar10", "--data_root", "/tmp"],
-        ["--optimizer", "sgd", "--beta1", "0.5"],
-        [*NONE, "--beta1", "0.5"],
+        ["--optimizer", "sgd", "--adam_beta1", "0.5"],
+        [*NONE, "--adam_beta1", "0.5"],
         [*NONE, "--target_psnr", "null"],
     ],
     ids=lambda words: " ".join(words),
@@ -88,22 +88,22 @@ def test_what_somebody_reads_is_taken(words):
 
 
 def test_a_runs_stored_settings_are_never_refused_but_what_is_given_now_is():
-    stored = parse([], "lens.train").plain | {"adversary": "none", "lens_lr": 0.5, "shortcut_key": "image"}
+    stored = parse([], "lens.train").plain | {"lens": "none", "lens_lr": 0.5, "shortcut_key": "image"}
     parsed = parse([], "lens.train", stored)
     assert (parsed.settings.lens_lr, parsed.given) == (0.5, frozenset())
-    with pytest.raises(BadInput, match="--removal_seeds would be ignored"):
-        parse(["--removal_seeds", "2"], "lens.train", stored)
-    parse(["--removal_seeds", "2"], "lens.train", stored | {"removal": True})
+    with pytest.raises(BadInput, match="--judge_seeds would be ignored"):
+        parse(["--judge_seeds", "2"], "lens.train", stored)
+    parse(["--judge_seeds", "2"], "lens.train", stored | {"removal": True})
 
 
 def test_the_settings_that_a_run_writes_can_be_given_to_another(tmp_path):
-    plain = parse(["--adversary", "none", "--lr", "0.5"], "lens.train").plain
+    plain = parse(["--lens", "none", "--lr", "0.5"], "lens.train").plain
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(plain))
     assert parse([f"--config={tmp_path}/c.yaml"], "lens.train").settings.lr == 0.5
 
 
 def grid(place, **more):
-    content = {"axes": {"adversary": ["none", "uniform"]}, "seeds": [0], "baseline": {"adversary": "none"}} | more
+    content = {"axes": {"lens": ["none", "full_res"]}, "seeds": [0], "baseline": {"lens": "none"}} | more
     (place / "g.yaml").write_text(json.dumps(content))
     return place / "g.yaml"
 
@@ -112,7 +112,7 @@ def test_a_grids_common_settings_go_to_the_arms_that_they_concern(tmp_path):
     settings = {"lens_lr": 0.5, "lens_encoder": "full", "lr": 0.1, "shortcut_key": "image", "data": "./a"}
     none, uniform = read(grid(tmp_path, settings=settings)).runs()
     assert "--lens_lr=0.5" in uniform.words
-    assert "--lens_encoder=full" in uniform.words
+    assert "--lens=full_res" in uniform.words
     assert not [word for word in none.words if "lens" in word]
     assert "--lr=0.1" in none.words
     assert not [word for word in none.words + uniform.words if "shortcut_key" in word]
@@ -125,19 +125,19 @@ def test_a_grids_common_settings_go_to_the_arms_that_they_concern(tmp_path):
 @pytest.mark.parametrize(
     "more",
     [
-        {"axes": {"adversary": {"none": {"adversary": "none", "lens_lr": 0.5}, "uniform": {}}}},
-        {"axes": {"adversary": ["none", "uniform"], "lens_depth": [3, 4]}},
-        {"rules": [{"when": {"adversary": "none"}, "set": {"feed": "lensed"}}]},
+        {"axes": {"lens": {"none": {"lens": "none", "lens_lr": 0.5}, "full_res": {}}}},
+        {"axes": {"lens": ["none", "full_res"], "lens_lr": [3, 4]}},
+        {"rules": [{"when": {"lens": "none"}, "set": {"feed": "lensed"}}]},
     ],
 )
 def test_a_setting_of_an_axis_or_a_rule_that_nobody_would_read_is_told_with_its_cell(tmp_path, more):
-    with pytest.raises(BadInput, match=r"the cell 'none.*would be ignored: with --adversary none"):
+    with pytest.raises(BadInput, match=r"the cell 'none.*would be ignored: with --lens none"):
         read(grid(tmp_path, **more)).runs()
 
 
 def test_a_grids_own_flags_that_nobody_reads_are_told(tmp_path, capsys):
-    assert ablate.main([str(grid(tmp_path)), "--table", "--workers", "2"]) == 2
-    assert "--workers 2 would be ignored: --table runs nothing" in capsys.readouterr().err
+    assert ablate.main([str(grid(tmp_path)), "--table", "--jobs", "2"]) == 2
+    assert "--jobs 2 would be ignored: --table runs nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,6 @@ def test_a_grids_own_flags_that_nobody_reads_are_told(tmp_path, capsys):
         (["--image_column", "img"], "--image_column img would be ignored: no --probe is a table"),
         (["--label_column", "label"], "--label_column label would be ignored"),
         (["--probe_epochs", "7"], "--probe_epochs 7 would be ignored: it is the sgd probe's"),
-        (["--removal", "--probe_images", "7"], "--probe_images 7 would be ignored"),
         (["--task", "jigsaw"], "--task jigsaw would be ignored: run has the task 'rotation'"),
         (["--shortcut", "jpeg"], "--shortcut jpeg would be ignored: run has the shortcut 'none'"),
         (["--threads", "100000"], "--threads is 100000"),
@@ -154,6 +153,19 @@ def test_a_grids_own_flags_that_nobody_reads_are_told(tmp_path, capsys):
 )
 def test_a_probes_settings_that_nobody_would_read_are_told(probed, capsys, words, message):
     assert probe.main(["run", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--image_column", "img"], "--image_column img would be ignored: no --probe is a table"),
+        (["--probe_images", "7"], "--probe_images 7 would be ignored"),
+        (["--judge_seeds", "0"], "--judge_seeds is 0"),
+    ],
+)
+def test_a_proofs_settings_that_nobody_would_read_are_told(probed, capsys, words, message):
+    assert prove.main(["run", *words]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -221,7 +233,7 @@ PATHS = ["out", "resume", "data", "probe", "data_root", "cache_dir", "extractor_
 @pytest.mark.parametrize("value", [LONG, "./" + "y" * 300, "./a\0b", "./\udcff"], ids=["long", "part", "nul", "bytes"])
 def test_a_path_that_no_file_system_holds_is_one_line(tmp_path, monkeypatch, capsys, name, value):
     monkeypatch.chdir(tmp_path)
-    more = ["--adversary", "fgsm"] if name == "match_mse" else []
+    more = ["--lens", "fgsm"] if name == "match_mse" else []
     assert train.main([*more, f"--{name}", value]) == 2
     error = capsys.readouterr().err
     assert error.startswith("lens: error: ")
@@ -251,9 +263,9 @@ def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys,
         (["--steps", "1:30"], "--steps is '1:30': it must be int or null"),
         (["--steps=1:30"], "--steps is '1:30'"),
         (["--lr", "1:30.5"], "--lr is '1:30.5': it must be float"),
-        (["--shortcut", "arrow", "--arrow.size", "1:30"], "--arrow.size is '1:30'"),
+        (["--shortcut", "arrow", "--shortcut.size", "1:30"], "--shortcut.size is '1:30'"),
         (["--threads", "100000"], "--threads is 100000: it must be a finite number, at least 1 and at most 1024"),
-        (["--workers", "100000"], "--workers is 100000"),
+        (["--num_workers", "100000"], "--num_workers is 100000"),
         (["--extractor_args", "[1]"], "it must be a mapping"),
         (
             ["--extractor_args.a.b", "1", "--extractor_args.a", "2", "--extractor_args.a.c", "3"],
@@ -262,8 +274,8 @@ def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys,
         (["--extractor_args"], "--extractor_args needs a value"),
         (["--seed", "9" * 5000], "--seed is a number of 5000 characters"),
         (["--lr", "1" + "0" * 400], "--lr is a number of 401 characters"),
-        (["--adversary", "fgsm", "--match_mse", "1" + "0" * 400], "--match_mse"),
-        (["--shortcut", "arrow", "--arrow.size", "1" + "0" * 400], "--arrow.size is a number of 401 characters"),
+        (["--lens", "fgsm", "--match_mse", "1" + "0" * 400], "--match_mse"),
+        (["--shortcut", "arrow", "--shortcut.size", "1" + "0" * 400], "--shortcut.size is a number of 401 characters"),
     ],
 )
 def test_a_number_that_is_none_is_one_line(words, message):

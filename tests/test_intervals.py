@@ -24,7 +24,7 @@ PRETEXT = {
     "clean_ci": [0.7, 0.9],
 }
 SUMMARY = {
-    "task": "rotation", "data": "./a", "shortcut": "arrow", "adversary": "uniform", "seed": 0, "steps": 6, "seconds": 1.0,
+    "task": "rotation", "data": "./a", "shortcut": "arrow", "objective": "uniform", "seed": 0, "steps": 6, "seconds": 1.0,
     "images_per_second": 3.0, "pretext": PRETEXT, "reconstruction": {"psnr": 25.0, "psnr_ci": FEW},
     "downstream": {"a": {"chance": 0.5, "n_train": 9, "n_test": 9, "linear": 0.7, "linear_ci": FEW}},
 }  # fmt: skip
@@ -68,7 +68,7 @@ def test_the_table_and_the_picture_of_a_proof_say_it(capsys):
     rows = {row[0].strip(): row for row in figures_removal.table(found)}
     assert rows["source accuracy, best fresh classifier"][1:3] == (f"97.0 % ({SAID})",) * 2
     assert rows["its excess over chance"][1] == f"94.0 % ({SAID})"
-    assert rows["the adversary, trained on"][2] == f"20.0 % ({SAID})"
+    assert rows["the extractor, trained on"][2] == f"20.0 % ({SAID})"
     assert rows["class labels, fresh classifiers"][3] == f"cost 10.0 points ({SAID})"
     figures_removal.print_table(found)
     printed = " ".join(capsys.readouterr().out.split())

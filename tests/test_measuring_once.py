@@ -94,7 +94,7 @@ def test_the_edits_collected_on_the_way_are_those_that_the_lens_makes_of_first_v
 def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue(photos, tmp_path):
     """Slowly, from their definitions, where half of the sources carry the cue; and without any, or in all of them."""
     many = write_folder(tmp_path / "photos", 120)  # of fewer than ten with the cue there is no interval
-    words = ("--shortcut", "arrow", "--split_sources", "2", "--shortcut_key")
+    words = ("--shortcut", "arrow", "--pseudo_sources", "2", "--shortcut_key")
     players = painted(built(many, *words, "source"))
     index = players.held_out("test")
     found = reconstruction.summary(pretext.measured(players, index), 0)

@@ -215,7 +215,7 @@ def test_a_step_trains_on_mixed_views_and_answers_and_only_a_step(tmp_path, phot
 
     monkeypatch.setattr(Mixing, "mix", spy_mix)
     monkeypatch.setattr(trainer, "adversarial_step", spy_step)
-    argv = [*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'r'}", *ALL, "--accumulate", "2", "--adversary", "full", "--precision", "64"]  # fmt: skip
+    argv = [*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'r'}", *ALL, "--grad_accum_steps", "2", "--objective", "full", "--precision", "64"]  # fmt: skip
     assert train.main([*argv, "--steps", "2"]) == 0
     assert [seed for seed, *_ in steps] == [step_seed(0, s, "mixing 0") for s in range(2)]  # no evaluation mixes
     for number, (_, raw, views, question) in enumerate(steps):
@@ -226,7 +226,7 @@ def test_a_step_trains_on_mixed_views_and_answers_and_only_a_step(tmp_path, phot
         assert not torch.equal(views, raw)
 
 
-@pytest.mark.parametrize("more", [["--adversary", "fgsm", "--precision", "64"], ["--task", "rotation", "--adversary", "none"], ["--batch_norm", "joint", "--precision", "bf16"]])  # fmt: skip
+@pytest.mark.parametrize("more", [["--lens", "fgsm", "--precision", "64"], ["--task", "rotation", "--lens", "none"], ["--batch_norm", "joint", "--precision", "bf16"]])  # fmt: skip
 def test_every_mode_trains(tmp_path, photos, more):
     assert (
         train.main(fit([*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'r'}", *ALL, *more, "--steps", "2"])) == 0

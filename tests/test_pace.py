@@ -19,13 +19,13 @@ from lens.training.trainer import Trainer, rate_share
 PACED = [
     "--feed",
     "lensed",
-    "--lens_every",
+    "--lens_update_every",
     "2",
-    "--lens_average",
+    "--lens_ema",
     "0.8",
     "--lr_schedule",
     "constant",
-    "--beta1",
+    "--adam_beta1",
     "0.5",
 ]
 
@@ -48,7 +48,7 @@ def moved(before, module):
 
 
 @pytest.mark.parametrize(
-    "words", [["--lens_every", "3"], ["--lens_every", "3", "--lens_average", "0.9", "--feed", "lensed"]]
+    "words", [["--lens_update_every", "3"], ["--lens_update_every", "3", "--lens_ema", "0.9", "--feed", "lensed"]]
 )
 def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, words):
     made, batches = trainer(photos, *words)
@@ -61,7 +61,7 @@ def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, wo
         assert torch.equal(weight, made.recon_weight) != (step % 3 == 2)
 
 
-@pytest.mark.parametrize("words", [[], ["--lens_average", "0.9"]])
+@pytest.mark.parametrize("words", [[], ["--lens_ema", "0.9"]])
 def test_a_checkpoint_keeps_the_size_that_the_lens_is_trained_at(photos, tmp_path, words):
     """The file that it began with may be another by the time that the run goes on."""
     made, again = (trainer(photos, *words)[0] for _ in range(2))
@@ -80,7 +80,7 @@ def test_a_checkpoint_keeps_the_size_that_the_lens_is_trained_at(photos, tmp_pat
 
 
 def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, monkeypatch):
-    made, batches = trainer(photos, "--lens_every", "2", "--feed", "lensed")
+    made, batches = trainer(photos, "--lens_update_every", "2", "--feed", "lensed")
     with torch.no_grad():
         made.players.lens.unet.last.bias.fill_(0.3)
     losses = made.train_step(next(batches))
@@ -89,7 +89,7 @@ def test_the_extractor_learns_from_lensed_images_while_the_lens_rests(photos, mo
 
 def test_both_players_train_on_the_noise_of_the_lens(photos):
     """An untrained lens changes nothing else: σ² is the squared change, whether it moves or rests, in parts or not."""
-    for words in (["--lens_every", "2"], ["--accumulate", "2"]):
+    for words in (["--lens_update_every", "2"], ["--grad_accum_steps", "2"]):
         made, batches = trainer(photos, "--lens_noise", "0.1", "--target_psnr", "15", *words)
         losses = made.train_step(next(batches))
         assert losses.clamped_mse.item() == pytest.approx(0.01, rel=0.1)
@@ -138,7 +138,7 @@ def test_a_constant_rate_rises_and_stays():
 
 
 def test_only_the_extractors_rate_is_constant(photos):
-    made, batches = trainer(photos, "--lr_schedule", "constant", "--warmup", "0")
+    made, batches = trainer(photos, "--lr_schedule", "constant", "--warmup_fraction", "0")
     for batch in batches:
         made.train_step(batch)
     assert made.extractor_optimizer.param_groups[0]["lr"] == made.settings.lr
@@ -147,6 +147,6 @@ def test_only_the_extractors_rate_is_constant(photos):
 
 
 def test_the_momentum_is_both_players(photos):
-    made, _ = trainer(photos, "--beta1", "0.5")
+    made, _ = trainer(photos, "--adam_beta1", "0.5")
     for optimizer in (made.extractor_optimizer, made.lens_optimizer):
         assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)

@@ -13,7 +13,7 @@ from test_file_list import write_places205
 from test_measure import make
 from test_torchvision_sources import write_imagenet
 
-from lens import probe, train
+from lens import compare, probe, prove, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.figures import summary_table
@@ -201,7 +201,7 @@ def test_the_benchmark_runs(tmp_path, capsys):
 def runs(tmp_path_factory, photos):
     """A lens run, and two runs without a lens that differ in their seed."""
     folder = tmp_path_factory.mktemp("runs")
-    arms = {"lens": [], "plain": ["--adversary", "none"], "control": ["--adversary", "none", "--seed", "1"]}
+    arms = {"lens": [], "plain": ["--lens", "none"], "control": ["--lens", "none", "--seed", "1"]}
     for name, more in arms.items():
         argv = fit(
             [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
@@ -387,8 +387,8 @@ def test_a_run_is_not_measured_on_other_images_than_it_was_trained_on(photos, tm
         file.rename(place / file.name)
     message = "was trained on other images than its sources hold now, or they were divided otherwise"
     again = str(shutil.copytree(run, tmp_path / "again"))
-    for words in ([], ["--removal"], [again, "--maps", "--out", str(tmp_path / "maps")]):
-        assert probe.main([str(run), *words]) == 2
+    for verb, words in ((probe, []), (prove, []), (compare, [again, "--out", str(tmp_path / "maps")])):
+        assert verb.main([str(run), *words]) == 2
         assert message in capsys.readouterr().err.splitlines()[-1]
     assert {file: file.read_bytes() for file in run.rglob("*.*") if file.is_file()} == before
 
@@ -400,7 +400,7 @@ def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
     assert "must be three runs" in refused([run, "--fuse", plain, "--fuse_control", plain], capsys)
     assert "must be three runs" in refused([run, "--fuse", run, "--fuse_control", plain], capsys)
     line = refused([plain, "--fuse", control, "--fuse_control", run], capsys)
-    assert "has adversary 'least_likely'" in line
+    assert "has lens 'full_res'" in line
     assert "leave --layer" in refused([run, "--fuse", plain, "--fuse_control", control, "--layer", "all"], capsys)
     assert "is no run directory" in refused([run, "--fuse", tmp_path, "--fuse_control", control], capsys)
 
@@ -421,7 +421,7 @@ def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, mes
     )
     fusion.check(run, other, control)
     # What neither the features nor the images depend on may differ, and how the same number of steps was given.
-    free = {"removal": True, "max_bad_fraction": 0.5, "lens_lr": 0.5, "lens_depth": 5, "epochs": 2.0, "eval_images": 3}
+    free = {"prove": True, "max_bad_fraction": 0.5, "lens_lr": 0.5, "lens_noise": 0.1, "epochs": 2.0, "val_images": 3}
     alike = dataclasses.replace(control.parsed, plain=control.parsed.plain | free)
     fusion.check(run, other, finished.Finished(control.run, control.summary, alike))
     summary = control.summary | ({"steps": 9} if "steps" in change else {})

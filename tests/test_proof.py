@@ -13,7 +13,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import probe, train
+from lens import probe, prove, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
@@ -29,12 +29,12 @@ from lens.settings.parsing import parse
 SIDE = 16
 CORNER = (slice(None), slice(None), slice(0, 4), slice(0, 4))
 WORDS = [
-    *TINY, "--task", "dataset_classification", "--image_size", "16", "--cache_size", "16", "--augment", "none",
-    "--extractor", "all_conv", "--extractor_args", "{width: 8}", "--lens_encoder", "full", "--feed", "lensed",
-    "--fresh_fraction", "0.7",
+    *TINY, "--task", "dataset_classification", "--image_size", "16", "--cache_image_size", "16", "--augment", "none",
+    "--extractor", "all_conv", "--extractor_args", "{width: 8}", "--lens", "full_res", "--feed", "lensed",
+    "--judge_fraction", "0.7",
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
-JUDGES = ["--removal", "--removal_classifiers", "all_conv:{width: 8}", "--removal_seeds", "1"]
+JUDGES = ["--prove", "--judges", "all_conv:{width: 8}", "--judge_seeds", "1"]
 QUICK = judges.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
 
 
@@ -166,7 +166,7 @@ def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players
     found = proof.removal(players, [])
     assert found["lensed"]["adversary"] > 0.95
     assert found["verdict"] == "not halved"
-    assert found["left_to"] == "the adversary, trained on"
+    assert found["left_to"] == "the extractor, trained on"
     assert found["left"] == pytest.approx((found["lensed"]["adversary"] - 0.5) / 0.49)
 
 
@@ -201,7 +201,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
 def test_the_lens_is_given_what_a_file_would_hold(sources):
     """A planted colour has finer levels than a file has: they are gone before the lens and the figures see them."""
     players = built(
-        "--data", *sources, "--shortcut", "colour_cast", "--colour_cast.strength", "0.0813", "--shortcut_key", "source"
+        "--data", *sources, "--shortcut", "colour_cast", "--shortcut.strength", "0.0813", "--shortcut_key", "source"
     )
     given = []
 
@@ -273,7 +273,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
         return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
     monkeypatch.setattr(judges, "judged", told)
-    players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "removal_seeds": 2})})  # fmt: skip
+    players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "judge_seeds": 2})})  # fmt: skip
     sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert found["balanced_accuracy"] == 0
@@ -281,7 +281,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
 
 
 def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sources, monkeypatch):
-    players = built("--data", *sources, "--removal", "--removal_seeds", "3")
+    players = built("--data", *sources, "--prove", "--judge_seeds", "3")
     truth = players.images.source[players.images.indices("test")]
     answers = iter([(1 - truth, 0.7), (truth, 0.3), (1 - truth, 0.5)])
 
@@ -304,7 +304,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     monkeypatch.setattr(judges, "judged", told)
     for run in met:
-        found = proof.removal(built("--data", *sources, "--removal", "--removal_seeds", "2", "--seed", str(run)), [])
+        found = proof.removal(built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
     assert not met[0] & met[1]
     assert len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1  # of sources and of labels, raw and lensed, and the adversary
@@ -312,25 +312,23 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
     out = tmp_path / "run"
-    words = [*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "10", "--lens_average", "0.9", "--lens_every", "2"]  # fmt: skip
+    words = [*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--judge_steps", "10", "--lens_ema", "0.9", "--lens_update_every", "2"]  # fmt: skip
     assert train.main(words) == 0
     first = json.loads((out / "removal.json").read_text())
     assert {"raw", "lensed", "psnr", "psnr_planted", "downstream", "verdict", "sources"} <= set(first)
     assert json.loads((out / "summary.json").read_text())["removal"] == first
     assert (out / "figures" / "removal.png").stat().st_size > 10_000
     assert "excess" in capsys.readouterr().out  # the proof's table, whatever its width
-    assert probe.main([str(out), "--removal", "--probe", sources[0]]) == 0
+    assert prove.main([str(out), "--probe", sources[0]]) == 0
     again = json.loads((out / "removal.json").read_text())
     assert again["raw"] == first["raw"]
     assert again["lensed"] == first["lensed"]
     assert set(again["probes"]["plain"]) >= {"raw", "lensed", "untrained", "psnr"}
-    assert (
-        probe.main([str(out), "--removal", "--removal_classifiers", "all_conv:{width: 4}", "--removal_steps", "4"]) == 0
-    )
+    assert prove.main([str(out), "--judges", "all_conv:{width: 4}", "--judge_steps", "4"]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert summary["removal"]["probes"] == again["probes"]  # of the same weights: kept
     assert list(summary["removal"]["raw"]["by_architecture"]) == ["all_conv:{width: 4}"]
-    assert train.main(["--resume", str(out), "--removal_steps", "8"]) == 0  # measured again
+    assert train.main(["--resume", str(out), "--judge_steps", "8"]) == 0  # measured again
     last = json.loads((out / "removal.json").read_text())
     assert last["recipe"]["steps"] == 8
     assert last["probes"] == again["probes"]
@@ -350,12 +348,12 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
 
     with monkeypatch.context() as patch:
         patch.setattr(proof, "told_apart", interrupted)
-        assert train.main([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--removal_steps", "4"]) == 130
+        assert train.main([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--judge_steps", "4"]) == 130
     assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
     assert not (out / "summary.json").exists()
-    assert probe.main([str(out), "--removal"]) == 2
+    assert prove.main([str(out)]) == 2
     assert f"continue it with python -m lens.train --resume {out}" in capsys.readouterr().err
-    assert train.main(["--resume", str(out), "--removal_steps", "2"]) == 0  # a shorter one than was asked for
+    assert train.main(["--resume", str(out), "--judge_steps", "2"]) == 0  # a shorter one than was asked for
     found = json.loads((out / "removal.json").read_text())
     assert found["recipe"]["steps"] == 2
     assert json.loads((out / "summary.json").read_text())["removal"] == found
@@ -364,7 +362,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
 def test_measuring_a_run_again_keeps_what_a_probe_has_proved(tmp_path, sources):
     out = tmp_path / "run"
     assert train.main([*WORDS, "--data", *sources, "--out", str(out)]) == 0
-    assert probe.main([str(out), *JUDGES, "--removal_steps", "4"]) == 0
+    assert probe.main([str(out), *JUDGES, "--judge_steps", "4"]) == 0
     found = json.loads((out / "summary.json").read_text())["removal"]
     assert train.main(["--resume", str(out)]) == 0
     assert json.loads((out / "summary.json").read_text())["removal"] == found
@@ -375,7 +373,7 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
     for file in [*small.glob("*/*.png")]:
         if int(file.stem) >= 40:
             file.unlink()
-    players = built("--data", sources[0], str(small), "--removal_images", "12", "--removal_steps", "2")
+    players = built("--data", sources[0], str(small), "--judge_images", "12", "--judge_steps", "2")
     players.lens = Corner(swap)
     found = proof.removal(players, [])
     assert found["images"] == {split: [6, 6] for split in ("train", "val", "test")}
@@ -459,7 +457,7 @@ def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
     lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "adversary": 0.55, "adversary_ci": [0.4, 0.7]}
     assert verdicts.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
     lensed |= {"adversary": 0.2, "adversary_ci": [0.1, 0.3]}
-    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the adversary, trained on")
+    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the extractor, trained on")
     for ends in (raw, lensed):
         few = {"ci": {"too_few_groups": 4.2}, "adversary_ci": {"too_few_groups": 4.2}}
         told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
@@ -512,21 +510,21 @@ def test_sources_of_one_name_are_told_apart():
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
     words = [*WORDS, "--data", *sources, "--out", str(tmp_path / "run"), "--precision", "64", "--probe", sources[0]]
-    assert train.main([*words, *JUDGES, "--removal_steps", "4", "--removal_images", "40"]) == 0
+    assert train.main([*words, *JUDGES, "--judge_steps", "4", "--judge_images", "40"]) == 0
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--adversary", "none"], "this run has none"),
-        (["--adversary", "random"], "this run has none (--adversary random)"),
-        (["--fresh_fraction", "0"], "needs images that the lens has not seen"),
-        (["--removal_classifiers", "resnet17"], "unknown --removal_classifiers 'resnet17'"),
+        (["--lens", "none"], "this run has none"),
+        (["--lens", "random"], "this run has none (--lens random)"),
+        (["--judge_fraction", "0"], "needs images that the lens has not seen"),
+        (["--judges", "resnet17"], "unknown --judges 'resnet17'"),
         (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
         (["--grey", "0.5", "--blur", "1"], "--grey 0.5 --blur 1 treats them before"),
         (
-            ["--removal_classifiers", "resnet10t:{stem_width: -1}"],
-            "--removal_classifiers resnet10t does not take arguments {'stem_width': -1}: Trying to create tensor with negative",
+            ["--judges", "resnet10t:{stem_width: -1}"],
+            "--judges resnet10t does not take arguments {'stem_width': -1}: Trying to create tensor with negative",
         ),
     ],
 )
@@ -547,7 +545,9 @@ def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, so
 
 
 def test_a_task_about_one_source_has_nothing_to_prove(sources):
-    parsed = parse([*TINY, "--image_size", "16", "--cache_size", "16", "--data", sources[0], "--removal"], "lens.train")
+    parsed = parse(
+        [*TINY, "--image_size", "16", "--cache_image_size", "16", "--data", sources[0], "--prove"], "lens.train"
+    )
     fabric = experiment.make_fabric(parsed.settings)
     players = experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
     with pytest.raises(BadInput, match="this run has one"):

@@ -181,7 +181,7 @@ def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out
     from lens.players import experiment
     from lens.settings.parsing import parse
 
-    argv = fit([*TINY, "--data", f"{photos}", "--adversary", "none", "--task", "labels", "--augment", "none"])
+    argv = fit([*TINY, "--data", f"{photos}", "--lens", "none", "--task", "labels", "--augment", "none"])
     parsed = parse([*argv, "--rand_augment", "9", "--shortcut", "arrow"], "lens.train")
     images = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))

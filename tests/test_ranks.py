@@ -122,7 +122,7 @@ def afresh(*argv):
 REAL = ["--shortcut", "arrow"]
 
 
-@pytest.mark.parametrize("mode", [REAL, ["--batch_norm", "joint", "--adversary", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--exemplar.embedding", "8"], ["--lens_noise", "0.03", "--feed", "lensed"]])  # fmt: skip
+@pytest.mark.parametrize("mode", [REAL, ["--batch_norm", "joint", "--objective", "full"], ["--feed", "lensed", "--optimizer", "sgd"], ["--task", "exemplar", "--task.embedding", "8"], ["--lens_noise", "0.03", "--feed", "lensed"]])  # fmt: skip
 def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mode, photos, tmp_path, launch):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train.main([*DOUBLE, *mode, "--data", f"{photos}", "--out", f"{one}"]) == 0
@@ -150,11 +150,11 @@ def test_two_ranks_make_the_same_updates_as_one_process_and_measure_the_same(mod
 def test_statistics_of_each_rank_alone_are_another_run(photos, tmp_path, launch):
     one, two = tmp_path / "one", tmp_path / "two"
     assert train.main([*DOUBLE, "--data", f"{photos}", "--out", f"{one}"]) == 0
-    code, error = launch(*DOUBLE, "--norm_sync", "local", "--data", f"{photos}", "--out", f"{two}")
+    code, error = launch(*DOUBLE, "--sync_batchnorm", "local", "--data", f"{photos}", "--out", f"{two}")
     assert code == 0, error
     assert furthest(players(one, 3), players(two, 3)) > 1e-3
     summary = json.loads((two / "summary.json").read_text())
-    assert summary["norm_sync"] == "local"
+    assert summary["sync_batchnorm"] == "local"
     # Both ranks measured with rank 0's running statistics, which are the ones that are kept: a probe finds the same.
     assert probe.main([f"{two}"]) == 0
     again = json.loads((two / "summary.json").read_text())
@@ -177,7 +177,7 @@ def ranks_of(process):
     return [int((process.pids / str(rank)).read_text()) for rank in range(2)]
 
 
-LONG = [*TINY, "--steps", "12", "--checkpoint_every", "4", "--eval_every", "6"]
+LONG = [*TINY, "--steps", "12", "--checkpoint_every", "4", "--val_every", "6"]
 
 
 def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tmp_path, launch, started):
@@ -201,7 +201,7 @@ def test_a_run_whose_ranks_are_all_killed_resumes_to_the_same_weights(photos, tm
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_dead_rank_ends_the_others_with_a_message(rank, photos, tmp_path, started):
-    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "2", "--eval_every", "100000", "--data", f"{photos}"]
+    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "2", "--val_every", "100000", "--data", f"{photos}"]
     process = started(*argv, "--out", f"{tmp_path / 'run'}")
     wait_for(tmp_path / "run" / "checkpoint" / "step-00000002", process)
     os.kill(ranks_of(process)[rank], signal.SIGKILL)
@@ -212,7 +212,7 @@ def test_a_dead_rank_ends_the_others_with_a_message(rank, photos, tmp_path, star
 
 
 def test_a_stop_is_agreed_on_and_saved(photos, tmp_path, started):
-    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "100000", "--eval_every", "100000", "--data", f"{photos}"]
+    argv = [*TINY, "--steps", "100000", "--checkpoint_every", "100000", "--val_every", "100000", "--data", f"{photos}"]
     process = started(*argv, "--out", f"{tmp_path / 'run'}")
     wait_for(tmp_path / "run" / "metrics.jsonl", process)
     os.kill(ranks_of(process)[1], signal.SIGTERM)  # to one rank only

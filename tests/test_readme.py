@@ -23,13 +23,14 @@ from lens import ablate, cli, train
 from lens.compare import CompareSettings
 from lens.measuring import judges
 from lens.probe import ProbeSettings
+from lens.prove import ProveSettings
 from lens.settings.parsing import parse, parse_simple
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
 COMMAND = re.compile(
-    r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|compare|ablate|doctor)( .*|$)"
+    r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|prove|compare|ablate|doctor)( .*|$)"
 )
 BLOCK = re.compile(r"^```(\w*)(?: parsed: ([^\n]+))?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -108,7 +109,14 @@ def test_readme_is_read_in_three_minutes_and_has_the_two_commands():
 
 def test_commands_are_found_and_only_those_that_say_why_are_not_run():
     assert len(RUN) >= 20
-    assert {command[0] for command in RUN} == {"lens.train", "lens.probe", "lens.compare", "lens.ablate", "lens.doctor"}
+    assert {command[0] for command in RUN} == {
+        "lens.train",
+        "lens.probe",
+        "lens.prove",
+        "lens.compare",
+        "lens.ablate",
+        "lens.doctor",
+    }
     assert {command[0] for command in PARSED} >= {"lens.train", "lens.probe", "lens.ablate", "benchmarks.step"}
     readme = list(commands((ROOT / "README.md").read_text()))
     assert len(readme) >= 8
@@ -153,16 +161,17 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
         tiny = OVERRIDES if "--config" in argv else TINY
         argv = [*argv, *tiny, "--epochs", "null", "--steps", "1", "--test_images", "8", "--out", str(tmp_path / "run")]
         if "--config" in argv:
-            argv += ["--extractor", "test_resnet", "--extractor_args", "{}", "--workers", "0"]
-            argv += ["--lens_encoder", "tu-tf_mobilenetv3_small_minimal_100"]
+            argv += ["--extractor", "test_resnet", "--extractor_args", "{}", "--num_workers", "0"]
+            if "lens: none" not in Path(argv[argv.index("--config") + 1]).read_text():
+                argv += ["--lens", "unet", "--lens.encoder", "tu-tf_mobilenetv3_small_minimal_100"]
             argv += ["--precision", "32"]  # few CPUs have instructions for bf16
         if "jigsaw" in argv:
-            argv += ["--jigsaw.embedding", "32", "--jigsaw.hidden", "64"]
+            argv += ["--task.embedding", "32", "--task.hidden", "64"]
         if "--data" not in argv:
             argv += ["--probe_images", "100"]
         argv = fit(argv)
-    if "--removal" in argv:
-        argv += ["--removal_steps", "2", "--removal_seeds", "1", "--removal_images", "24"]
+    if "--prove" in argv or verb == "prove":
+        argv += ["--judge_steps", "2", "--judge_seeds", "1", "--judge_images", "24"]
         argv = [{"resnet10t": "test_resnet", "resnet18": "all_conv:{width: 4}"}.get(word, word) for word in argv]
         monkeypatch.setattr(judges, "Recipe", functools.partial(judges.Recipe, batch=8))
     if verb == "ablate":
@@ -186,6 +195,8 @@ def taken(module: str, *argv: str) -> None:
         parse(list(argv), module)
     elif module == "lens.probe":
         parse_simple(list(argv), module, ProbeSettings, "run", "")
+    elif module == "lens.prove":
+        parse_simple(list(argv), module, ProveSettings, "run", "")
     elif module == "lens.compare":
         parse_simple(list(argv), module, CompareSettings, "run", "")
     elif module == "lens.ablate":

@@ -21,7 +21,7 @@ def players(photos, *words):
     return experiment.build(parsed, experiment.training_images(parsed.settings), fabric)
 
 
-LABELS = ("--task", "labels", "--lens_encoder", "full")
+LABELS = ("--task", "labels", "--lens", "full_res")
 AT_ONE_PIXEL = ("--extractor", "resnet18")
 """Of 32 px its last layers see one."""
 
@@ -40,12 +40,12 @@ def test_a_batch_of_one_is_one_line_and_leaves_no_directory(photos, tmp_path, mo
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--batch_size", "4", "--accumulate", "4"], r"--batch_size 4 among --accumulate 4 shows .* give --batch_size 8"),
-        (["--batch_size", "1", "--adversary", "none"], r"shows the extractor 1 picture .* give --batch_size 2"),
-        (["--batch_size", "1", "--adversary", "random"], r"shows the extractor 1 picture"),
+        (["--batch_size", "4", "--grad_accum_steps", "4"], r"--batch_size 4 among --grad_accum_steps 4 shows .* give --batch_size 8"),
+        (["--batch_size", "1", "--lens", "none"], r"shows the extractor 1 picture .* give --batch_size 2"),
+        (["--batch_size", "1", "--lens", "random"], r"shows the extractor 1 picture"),
         (["--batch_size", "1", "--feed", "lensed"], r"shows the extractor 1 picture"),
-        (["--batch_size", "1", "--extractor", "all_conv", "--lens_depth", "5",
-          "--lens_encoder", "tu-tf_mobilenetv3_small_minimal_100"], r"shows the lens 1 picture"),
+        (["--batch_size", "1", "--extractor", "all_conv", "--lens.depth", "5",
+          "--lens", "unet", "--lens.encoder", "tu-tf_mobilenetv3_small_minimal_100"], r"shows the lens 1 picture"),
     ],
 )  # fmt: skip
 def test_every_way_to_a_single_value_is_refused(photos, words, expected):
@@ -58,18 +58,18 @@ def test_every_way_to_a_single_value_is_refused(photos, words, expected):
     [
         [*LABELS, *AT_ONE_PIXEL, "--batch_size", "2"],
         [*LABELS, *AT_ONE_PIXEL, "--batch_size", "1", "--batch_norm", "joint"],  # raw and lensed together are two
-        [*LABELS, *AT_ONE_PIXEL, "--batch_size", "1", "--image_size", "64", "--cache_size", "64"],
+        [*LABELS, *AT_ONE_PIXEL, "--batch_size", "1", "--image_size", "64", "--cache_image_size", "64"],
         ["--task", "rotation", "--batch_size", "1"],  # four views
-        [*LABELS, *AT_ONE_PIXEL, "--batch_size", "4", "--accumulate", "2"],
+        [*LABELS, *AT_ONE_PIXEL, "--batch_size", "4", "--grad_accum_steps", "2"],
     ],
 )
 def test_what_can_train_is_let_pass(photos, words):
     rehearse(players(photos, *words))
 
 
-@pytest.mark.parametrize("adversary", ["least_likely", "fgsm", "none"])
-def test_the_players_and_the_random_numbers_stay_as_they_are(photos, adversary):
-    made = players(photos, "--adversary", adversary)
+@pytest.mark.parametrize("lens", ["full_res", "fgsm", "none"])
+def test_the_players_and_the_random_numbers_stay_as_they_are(photos, lens):
+    made = players(photos, "--lens", lens)
     parts = [made.extractor, *([made.lens] if isinstance(made.lens, torch.nn.Module) else [])]
     before = copy.deepcopy([part.state_dict() for part in parts])
     modes = [[module.training for module in part.modules()] for part in parts]
@@ -91,7 +91,7 @@ def test_other_failures_keep_their_traceback(photos, monkeypatch):
 
 
 def test_shuffled_answers_need_another_image_in_each_process(photos):
-    made = players(photos, "--shuffle_targets", "--batch_size", "2")
+    made = players(photos, "--shuffle_labels", "--batch_size", "2")
     made.ranks.world = 2
     with pytest.raises(BadInput, match=r"each of 2 processes has 1: give --batch_size 4 or more"):
         rehearse(made)

@@ -80,7 +80,7 @@ def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
     from lens.players import experiment
     from lens.settings.parsing import parse
 
-    parsed = parse(fit([*TINY, "--data", f"{photos}", "--adversary", "fgsm"]), "lens.train")
+    parsed = parse(fit([*TINY, "--data", f"{photos}", "--lens", "fgsm"]), "lens.train")
     images = experiment.training_images(parsed.settings)
     players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
     players.extractor.train()
@@ -111,7 +111,7 @@ def run(out, photos, *more):
 @pytest.mark.parametrize("adversary", ["fgsm", "random"])
 def test_a_rivals_change_meets_a_paired_lens_runs_within_5_percent_on_validation(adversary, paired, photos, tmp_path):
     out = tmp_path / "rival"
-    assert run(out, photos, "--adversary", adversary, "--match_mse", f"{paired}") == 0
+    assert run(out, photos, "--lens", adversary, "--match_mse", f"{paired}") == 0
     last = [json.loads(line) for line in (paired / "metrics.jsonl").read_text().splitlines()]
     target = [line["mse"] for line in last if line["kind"] == "val"][-1]
     summary = json.loads((out / "summary.json").read_text())
@@ -132,10 +132,10 @@ def test_a_rivals_change_meets_a_paired_lens_runs_within_5_percent_on_validation
     assert json.loads((out / "summary.json").read_text())["pretext"] == summary["pretext"]
 
 
-@pytest.mark.parametrize("mode", [["--feed", "lensed"], ["--batch_norm", "joint"], ["--accumulate", "2"]])
+@pytest.mark.parametrize("mode", [["--feed", "lensed"], ["--batch_norm", "joint"], ["--grad_accum_steps", "2"]])
 @pytest.mark.parametrize("adversary", ["fgsm", "random"])
 def test_a_rival_trains_in_every_mode(adversary, mode, photos, tmp_path):
-    assert run(tmp_path / "r", photos, "--adversary", adversary, "--match_mse", "0.004", *mode) == 0
+    assert run(tmp_path / "r", photos, "--lens", adversary, "--match_mse", "0.004", *mode) == 0
 
 
 def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
@@ -144,7 +144,7 @@ def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
     original = Trainer.train_step
     lens = tmp_path / "lens"
     assert run(lens, photos, "--target_psnr", "24") == 0
-    more = ("--adversary", "fgsm", "--match_mse", f"{lens}")
+    more = ("--lens", "fgsm", "--match_mse", f"{lens}")
     assert run(tmp_path / "whole", photos, *more) == 0
     first = fit([*TINY, "--data", f"{photos}", "--out", f"{tmp_path / 'parts'}", "--steps", "12", *more])
 
@@ -166,14 +166,14 @@ def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--match_mse", "0.01"], "no meaning with --adversary least_likely"),
-        (["--adversary", "fgsm", "--match_mse", "nowhere"], "no run directory"),
-        (["--adversary", "fgsm", "--match_mse", "-1"], "--match_mse is -1"),
-        (["--adversary", "fgsm", "--match_mse", "0.01", "--target_psnr", "20"], "contradict"),
-        (["--adversary", "random", "--recon_weight", "3"], "--match_mse"),
+        (["--match_mse", "0.01"], "no meaning with --objective least_likely"),
+        (["--lens", "fgsm", "--match_mse", "nowhere"], "no run directory"),
+        (["--lens", "fgsm", "--match_mse", "-1"], "--match_mse is -1"),
+        (["--lens", "fgsm", "--match_mse", "0.01", "--target_psnr", "20"], "contradict"),
+        (["--lens", "random", "--recon_weight", "3"], "--match_mse"),
         (
-            ["--adversary", "random", "--lens_weights", "x.safetensors"],
-            "--lens_weights would be ignored: with --adversary random",
+            ["--lens", "random", "--lens_weights", "x.safetensors"],
+            "--lens_weights would be ignored: with --lens random",
         ),
     ],
 )
@@ -186,21 +186,21 @@ def test_what_makes_no_sense_is_one_line(argv, message, photos, tmp_path, capsys
 
 
 def test_a_rival_held_to_a_psnr_is_probed(photos, tmp_path):
-    assert run(tmp_path / "r", photos, "--adversary", "random", "--target_psnr", "22") == 0
+    assert run(tmp_path / "r", photos, "--lens", "random", "--target_psnr", "22") == 0
     assert probe.main([f"{tmp_path / 'r'}"]) == 0
 
 
 def test_a_run_that_is_no_pair_is_refused(paired, photos, tmp_path, capsys):
-    assert run(tmp_path / "a", photos, "--adversary", "random", "--match_mse", f"{paired}", "--seed", "1") == 2
+    assert run(tmp_path / "a", photos, "--lens", "random", "--match_mse", f"{paired}", "--seed", "1") == 2
     assert "its seed is 0 and here it is 1" in capsys.readouterr().err
     table = shutil.copytree(paired, tmp_path / "table")  # a lens run on another column of images
     text = (table / "settings.yaml").read_text()
     (table / "settings.yaml").write_text(text.replace("image_column: null", "image_column: masked"))
-    assert run(tmp_path / "c", photos, "--adversary", "fgsm", "--match_mse", f"{table}") == 2
+    assert run(tmp_path / "c", photos, "--lens", "fgsm", "--match_mse", f"{table}") == 2
     assert "its image_column is 'masked' and here it is None" in capsys.readouterr().err
-    assert run(tmp_path / "none", photos, "--adversary", "none") == 0
+    assert run(tmp_path / "none", photos, "--lens", "none") == 0
     capsys.readouterr()
-    assert run(tmp_path / "g", photos, "--adversary", "random", "--match_mse", f"{paired}", "--grey", "1") == 2
+    assert run(tmp_path / "g", photos, "--lens", "random", "--match_mse", f"{paired}", "--grey", "1") == 2
     assert "its grey is None and here it is 1.0" in capsys.readouterr().err
-    assert run(tmp_path / "b", photos, "--adversary", "random", "--match_mse", f"{tmp_path / 'none'}") == 2
+    assert run(tmp_path / "b", photos, "--lens", "random", "--match_mse", f"{tmp_path / 'none'}") == 2
     assert "has no lens" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def settings(*argv):
 def test_flags_override_the_file(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("lr: 0.5\nbatch_size: 7\nprecision: 32\nshortcut: arrow\narrow:\n  size: 0.3\ndata: chest_xray\n")
-    parsed = parse(["--config", str(file), "--lr", "0.25", "--arrow.strength", "0.5"], "lens.train")
+    parsed = parse(["--config", str(file), "--lr", "0.25", "--shortcut.strength", "0.5"], "lens.train")
     assert (parsed.settings.lr, parsed.settings.batch_size, parsed.settings.precision) == (0.25, 7, 32)
     assert (parsed.plugins["shortcut"].size, parsed.plugins["shortcut"].strength) == (0.3, 0.5)
 
@@ -46,7 +46,7 @@ def test_what_is_written_reads_back_the_same(tmp_path):
         [
             "--shortcut",
             "arrow",
-            "--arrow.size",
+            "--shortcut.size",
             "0.4",
             "--extractor_args.channels",
             "[8,8,8,8]",
@@ -97,8 +97,8 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--task", "rotatoin"], "unknown task 'rotatoin': did you mean 'rotation'"),
         (["--shortcut", "arow"], "unknown shortcut 'arow': did you mean 'arrow'"),
         (["--shortcut_key", "constnt"], "shortcut_key is 'constnt'"),
-        (["--arrow.size", "0.2"], "arrow is not selected"),
-        (["--shortcut", "arrow", "--arrow.sise", "0.2"], "did you mean 'arrow.size'"),
+        (["--shortcut.size", "0.2"], "arrow is not selected"),
+        (["--shortcut", "arrow", "--shortcut.sise", "0.2"], "did you mean 'arrow.size'"),
         (["--lr", "fast"], "--lr is 'fast'"),
         (["--steps", "1.5"], "--steps is '1.5'"),
         (["--recon_weight", "-1"], "--recon_weight is -1.0"),
@@ -108,8 +108,8 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--steps", "5", "--epochs", "2"], "contradict"),
         (["--steps", "0"], "at least 1"),
         (["--seed", "5000000000"], "at most"),
-        (["--batch_size", "10", "--accumulate", "3"], "equal parts"),
-        (["--cache_size", "60"], "at least 64"),
+        (["--batch_size", "10", "--grad_accum_steps", "3"], "equal parts"),
+        (["--cache_image_size", "60"], "at least 64"),
         (["--device", "tpu9"], "unknown"),
         (["--shortcut", "arrow", "--shortcut_key", "source"], "two or more --data"),
         (["--task", "./nothing.py"], "there is no such file"),
@@ -185,7 +185,7 @@ def test_one_source_as_a_word_or_a_list_is_the_same():
 
 def test_only_some_settings_may_differ_on_resume():
     stored = parse(["--steps", "5"], "lens.train").plain
-    given = parse(["--steps", "9", "--device", "cpu", "--workers", "1", "--seed", "4"], "lens.train").plain
+    given = parse(["--steps", "9", "--device", "cpu", "--num_workers", "1", "--seed", "4"], "lens.train").plain
     assert differing(stored, given) == ["seed"]
 
 
@@ -204,15 +204,15 @@ def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
     two = ["--task", "dataset_classification", "--data", "./a", "./b"]
     preferred = parse(two, "lens.train").settings
     assert (preferred.extractor, preferred.lens_encoder, preferred.feed) == ("all_conv", "full", "lensed")
-    assert (preferred.lens_every, preferred.lens_average, preferred.lr_schedule) == (2, 0.99, "constant")
+    assert (preferred.lens_update_every, preferred.lens_ema, preferred.lr_schedule) == (2, 0.99, "constant")
     assert preferred.lens_noise == 0.03
-    assert parse([*two, "--lens_every", "1", "--feed", "both"], "lens.train").settings.lens_every == 1
+    assert parse([*two, "--lens_update_every", "1", "--feed", "both"], "lens.train").settings.lens_update_every == 1
     file = tmp_path / "settings.yaml"
     file.write_text("task: dataset_classification\ndata: [./a, ./b]\nextractor: resnet18\n")
     told = parse([f"--config={file}"], "lens.train").settings
     assert (told.extractor, told.lens_encoder) == ("resnet18", "full")
     other = parse(["--task", "labels"], "lens.train").settings
-    assert (other.extractor, other.lens_every, other.lens_average) == ("resnet10t_narrow", 1, 0.0)
+    assert (other.extractor, other.lens_update_every, other.lens_ema) == ("resnet10t_narrow", 1, 0.0)
 
 
 def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():

@@ -11,7 +11,7 @@ from lens.players import experiment
 from lens.settings.parsing import parse
 
 SETTINGS = [
-    "--extractor", "test_resnet", "--lens_encoder", "full", "--lens_depth", "3", "--image_size", "16", "--cache_size", "18",
+    "--extractor", "test_resnet", "--lens", "full_res", "--lens.depth", "3", "--image_size", "16", "--cache_image_size", "18",
     "--batch_size", "4", "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 WAITS = {"_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal"}
@@ -74,7 +74,7 @@ def test_a_way_that_fails_says_why_and_the_others_go_on(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "more", [("--precision", "bf16"), ("--lens_encoder", "smooth"), ("--lens_encoder", "resnet18")]
+    "more", [("--precision", "bf16"), ("--lens", "smooth"), ("--lens", "unet", "--lens.encoder", "resnet18")]
 )
 def test_every_part_of_a_floor_runs_in_every_precision_and_with_every_lens(more):
     (trainer,), batch = trainers("both, separate", 1, *more)

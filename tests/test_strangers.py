@@ -211,9 +211,9 @@ def test_arguments_of_an_extractor_load_no_file(stranger, capsys):
     ):
         words = [*TINY, "--data", "./photos", f"--extractor_args.{name}", "./evil.pth", "--out", "new"]
         assert f"does not take --extractor_args {name}" in refused(capsys, train.main, *words)
-        words = [*TINY, "--data", "./photos", "--removal", "--split_sources", "2", "--task", "dataset_classification"]
+        words = [*TINY, "--data", "./photos", "--prove", "--pseudo_sources", "2", "--task", "dataset_classification"]
         judge = f"test_resnet:{{{name}: x}}"
-        error = refused(capsys, train.main, *words, "--removal_classifiers", judge, "--out", "new")
+        error = refused(capsys, train.main, *words, "--judges", judge, "--out", "new")
         assert f"does not take arguments {name}" in error
 
 
@@ -655,8 +655,8 @@ def test_a_change_that_is_none_is_not_matched(stranger, capsys, mse):
     line = {"kind": "val", "step": 6, "raw": 0.5, "clean": 0.5, "mse": mse}
     with open(stranger / "metrics.jsonl", "a") as stream:
         stream.write(json.dumps(line) + "\n")
-    words = ["--adversary", "fgsm", "--match_mse", "./run", "--data", "./photos", "--out", "new", *LENSED[:2]]
-    own = [word for at, word in enumerate(TINY) if "--lens_depth" not in TINY[max(at - 1, 0) : at + 1]]
+    words = ["--lens", "fgsm", "--match_mse", "./run", "--data", "./photos", "--out", "new", *LENSED[:2]]
+    own = [word for at, word in enumerate(TINY) if "--lens.depth" not in TINY[max(at - 1, 0) : at + 1]]
     refused(capsys, train.main, *own, *words)
 
 
@@ -685,7 +685,9 @@ def test_a_lens_of_a_run_of_impossible_settings_is_one_line(stranger, capsys, ch
 
 @pytest.mark.parametrize("name", ["tu-local-dir:./photos", "tu-hf-hub:a/b", "tu-vit_tiny_patch16_224"])
 def test_a_lens_of_another_place_or_kind_is_one_line(stranger, capsys, name):
-    error = refused(capsys, train.main, *TINY, "--data", "./photos", "--lens_encoder", name, "--out", "new")
+    error = refused(
+        capsys, train.main, *TINY, "--data", "./photos", "--lens", "unet", "--lens.encoder", name, "--out", "new"
+    )
     assert "--lens_encoder" in error
     assert not Path("new").exists()
 

@@ -344,23 +344,23 @@ def test_the_answer_of_dataset_classification_is_the_source():
     [
         (["--task", "dataset_classification", "--data", "./a", "./b"], "uniform"),
         (["--task", "dataset_classification", "--data", "./a", "./b", "./c"], "least_likely"),
-        (["--task", "dataset_classification", "--data", "./a", "./b", "--adversary", "full"], "full"),
+        (["--task", "dataset_classification", "--data", "./a", "./b", "--objective", "full"], "full"),
         (["--task", "labels", "--data", "./a", "./b"], "least_likely"),
     ],
 )
 def test_of_two_sources_the_lens_aims_at_neither(words, adversary):
     parsed = parse(words, "lens.train")
-    assert parsed.settings.adversary == adversary
-    assert parsed.plain["adversary"] == adversary  # as the run records it
+    assert parsed.settings.objective == adversary
+    assert parsed.plain["objective"] == adversary  # as the run records it
 
 
 @pytest.mark.parametrize("name", ["exemplar", "colorization", "inpainting"])
 @pytest.mark.parametrize("adversary", ["least_likely", "uniform"])
 def test_a_task_without_classes_takes_the_full_loss_alone(name, adversary):
     with pytest.raises(
-        BadInput, match=r"an embedding or a regression has no least likely answer.* use --adversary full"
+        BadInput, match=r"an embedding or a regression has no least likely answer.* use --objective full"
     ):
-        parse(["--task", name, "--adversary", adversary], "lens.train")
-    assert parse(["--task", name, "--adversary", "full"], "lens.train").settings.adversary == "full"
-    assert parse(["--task", name], "lens.train").plain["adversary"] == "full"
-    assert parse(["--task", "rotation"], "lens.train").settings.adversary == "least_likely"
+        parse(["--task", name, "--objective", adversary], "lens.train")
+    assert parse(["--task", name, "--objective", "full"], "lens.train").settings.objective == "full"
+    assert parse(["--task", name], "lens.train").plain["objective"] == "full"
+    assert parse(["--task", "rotation"], "lens.train").settings.objective == "least_likely"

@@ -15,16 +15,16 @@ from lens.training.trainer import _of_others
 
 QUICK = [*TINY, "--steps", "2", "--test_images", "10", "--probe_images", "20", "--probe_test_images", "5"]
 SMALL = {
-    "relative_patch": ["--relative_patch.embedding", "8", "--relative_patch.hidden", "8"],
-    "jigsaw": ["--jigsaw.embedding", "8", "--jigsaw.hidden", "8"],
-    "exemplar": ["--exemplar.embedding", "8"],
-    "dataset_classification": ["--split_sources", "2", "--fresh_fraction", "0"],
+    "relative_patch": ["--task.embedding", "8", "--task.hidden", "8"],
+    "jigsaw": ["--task.embedding", "8", "--task.hidden", "8"],
+    "exemplar": ["--task.embedding", "8"],
+    "dataset_classification": ["--pseudo_sources", "2", "--judge_fraction", "0"],
 }
 TASKS = [[name, *SMALL.get(name, [])] for name in names("task") if name != "rotation"]
-TASKS.append(["colorization", "--colorization.target", "bins"])
-MODES = [["--batch_norm", "joint"], ["--feed", "lensed"], ["--adversary", "fgsm"]]
+TASKS.append(["colorization", "--task.target", "bins"])
+MODES = [["--batch_norm", "joint"], ["--feed", "lensed"], ["--lens", "fgsm"]]
 BY_TASK = [(task, MODES[i % 3]) for i, task in enumerate(TASKS)]
-BY_TASK += [(task, ["--batch_norm", "joint", "--accumulate", "2"]) for task in TASKS if task[0] == "jigsaw"]
+BY_TASK += [(task, ["--batch_norm", "joint", "--grad_accum_steps", "2"]) for task in TASKS if task[0] == "jigsaw"]
 
 
 def summary(run):
@@ -48,7 +48,7 @@ def test_every_task_trains_and_is_measured(tmp_path, photos, task, mode):
         else:
             assert ends[0] <= found["pretext"][kind] <= ends[1]
     assert (found["downstream"]["photos"]["n_train"], found["downstream"]["photos"]["n_test"]) == (20, 5)
-    assert yaml.safe_load((out / "settings.yaml").read_text())["adversary"] is not None
+    assert yaml.safe_load((out / "settings.yaml").read_text())["objective"] is not None
 
 
 def test_a_stopped_jigsaw_goes_on_to_the_same_weights(tmp_path, photos):
@@ -69,10 +69,8 @@ def test_shuffled_answers_are_no_answers(tmp_path, photos):
     accuracy = {}
     for shuffled in ("false", "true"):
         out = tmp_path / shuffled
-        argv = fit(
-            [*TINY, "--task", "labels", "--adversary", "none", "--steps", "60", "--lr", "3e-3", "--batch_size", "16"]
-        )
-        argv += ["--eval_every", "60", "--checkpoint_every", "60", "--shuffle_targets", shuffled, "--augment", "none"]
+        argv = fit([*TINY, "--task", "labels", "--lens", "none", "--steps", "60", "--lr", "3e-3", "--batch_size", "16"])
+        argv += ["--val_every", "60", "--checkpoint_every", "60", "--shuffle_labels", shuffled, "--augment", "none"]
         assert train.main([*argv, "--data", str(photos), "--out", str(out)]) == 0
         accuracy[shuffled] = summary(out)["pretext"]["raw"]
     chance, spread = 7 / 12, math.sqrt(7 / 12 * 5 / 12 / 12)
@@ -102,13 +100,13 @@ def test_removal_by_hand_is_part_of_a_run_and_of_its_probe(tmp_path, photos):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--task", "exemplar", "--adversary", "uniform"], "has no least likely answer"),
-        (["--task", "exemplar", "--accumulate", "2"], "--accumulate 2 and --batch_size 4 do not work"),
-        (["--shuffle_targets", "--batch_size", "1"], "--batch_size is 1"),
-        (["--task", "jigsaw", "--jigsaw.permutations", "600"], "--jigsaw.permutations is 600"),
-        (["--task", "jigsaw", "--jigsaw.gap", "0.9"], "4 px are the least"),
-        (["--task", "inpainting", "--inpainting.size", "0.1"], "the hidden square is only 3 px wide"),
-        (["--task", "rotation", "--jigsaw.gap", "0.1"], "jigsaw is not selected"),
+        (["--task", "exemplar", "--objective", "uniform"], "has no least likely answer"),
+        (["--task", "exemplar", "--grad_accum_steps", "2"], "--grad_accum_steps 2 and --batch_size 4 do not work"),
+        (["--shuffle_labels", "--batch_size", "1"], "--batch_size is 1"),
+        (["--task", "jigsaw", "--task.permutations", "600"], "--task.permutations is 600"),
+        (["--task", "jigsaw", "--task.gap", "0.9"], "4 px are the least"),
+        (["--task", "inpainting", "--task.size", "0.1"], "the hidden square is only 3 px wide"),
+        (["--task", "rotation", "--task.gap", "0.1"], "jigsaw is not selected"),
         (["--extractor_stem", "stride1", "--extractor", "vit_tiny_patch16_224"], "no root convolution of stride 2"),
     ],
 )

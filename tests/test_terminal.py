@@ -68,9 +68,9 @@ def fails(text):
 def hostile_grid(tmp_path):
     axes = {
         "im]0;$\\ages": {f"{TITLE}$_{{": {}, "猫[red]\u202e": {"shortcut": "arrow"}},
-        "adversary": ["none", "uniform"],
+        "lens": ["none", "full_res"],
     }
-    plain = GRID | {"name": "x", "axes": axes, "baseline": {"adversary": "none"}, "seeds": [0, 1]}
+    plain = GRID | {"name": "x", "axes": axes, "baseline": {"lens": "none"}, "seeds": [0, 1]}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(plain))
     grid = read(tmp_path / "grid.yaml")
     rows = [
@@ -136,7 +136,7 @@ def test_names_are_drawn_as_they_are_and_warn_of_nothing(tmp_path):
 def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkeypatch, capsys):
     """Neither rich's markup nor matplotlib's mathematics is made of what a person has called something."""
     name = "x[red]y $a_1$ [/z]"
-    axes = {"adversary [bold]": {"none $b^2$": {"adversary": "none"}, "lens [red]": {"adversary": "uniform"}}}
+    axes = {"adversary [bold]": {"none $b^2$": {"lens": "none"}, "lens [red]": {"objective": "uniform"}}}
     plain = GRID | {"name": name.replace("/", ""), "axes": axes, "baseline": {"adversary [bold]": "none $b^2$"}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
     grid = read(tmp_path / "grid.yaml")

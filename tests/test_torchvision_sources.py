@@ -205,7 +205,7 @@ def test_the_root_is_the_flag_else_the_environment_else_data(root, monkeypatch, 
 def test_a_run_probes_a_named_data_set(root, tmp_path):
     import json
 
-    argv = ["--data", "imagenet", "--probe", "cifar10", "--data_root", str(root), "--steps", "1", "--eval_images", "4"]
+    argv = ["--data", "imagenet", "--probe", "cifar10", "--data_root", str(root), "--steps", "1", "--val_images", "4"]
     assert train.main([*TINY, *argv, "--out", str(tmp_path / "run")]) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["downstream"]["cifar10"]["n_test"] == 20

@@ -62,7 +62,7 @@ def test_a_run_leaves_what_it_promises(finished):
 
 def test_the_summary_has_every_figure_with_its_interval(finished):
     summary = json.loads((finished / "summary.json").read_text())
-    for key in ("task", "data", "shortcut", "adversary", "recon_weight", "seed", "steps", "images_seen", "seconds", "images_per_second", "versions", "git_commit", "command"):  # fmt: skip
+    for key in ("task", "data", "shortcut", "lens", "objective", "recon_weight", "seed", "steps", "images_seen", "seconds", "images_per_second", "versions", "git_commit", "command"):  # fmt: skip
         assert key in summary, key
     assert summary["images_seen"] == 24
     probes = list(summary["downstream"].values())
@@ -95,7 +95,7 @@ def test_the_record_has_losses_norms_and_held_out_figures(finished):
 
 
 def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):
-    assert run(tmp_path / "r", photos, "--adversary", "none") == 0
+    assert run(tmp_path / "r", photos, "--lens", "none") == 0
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert summary["pretext"]["lensed"] is None
     assert summary["reconstruction"]["psnr"] is None
@@ -103,7 +103,7 @@ def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):
     assert not (tmp_path / "r" / "lens.safetensors").exists()
 
 
-@pytest.mark.parametrize("mode", [["--feed", "lensed", "--batch_norm", "joint"], ["--batch_norm", "joint"], ["--adversary", "full", "--accumulate", "2"], ["--adversary", "uniform", "--optimizer", "sgd"], ["--precision", "bf16", "--augment", "inception"]])  # fmt: skip
+@pytest.mark.parametrize("mode", [["--feed", "lensed", "--batch_norm", "joint"], ["--batch_norm", "joint"], ["--objective", "full", "--grad_accum_steps", "2"], ["--objective", "uniform", "--optimizer", "sgd"], ["--precision", "bf16", "--augment", "inception"]])  # fmt: skip
 def test_every_mode_trains(tmp_path, photos, mode):
     assert run(tmp_path / "r", photos, "--steps", "2", *mode) == 0
     assert (tmp_path / "r" / "summary.json").exists()
@@ -122,7 +122,7 @@ def test_an_extractor_fed_lensed_images_only_is_measured_with_both_sets_of_stati
 
 def test_the_same_seed_gives_the_same_weights_with_any_workers(tmp_path, photos, finished):
     more = ("--shortcut", "arrow", "--target_psnr", "20")
-    assert run(tmp_path / "again", photos, *more, "--workers", "2") == 0
+    assert run(tmp_path / "again", photos, *more, "--num_workers", "2") == 0
     same_weights(finished, tmp_path / "again")
     assert run(tmp_path / "other", photos, *more, "--seed", "1") == 0
     with pytest.raises(AssertionError):
@@ -150,7 +150,7 @@ def test_initial_weights_come_from_files(tmp_path, photos, finished):
 
 
 def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finished, capsys):
-    more = ("--image_size", "40", "--cache_size", "40", "--steps", "1", "--lens_weights")
+    more = ("--image_size", "40", "--cache_image_size", "40", "--steps", "1", "--lens_weights")
     assert run(tmp_path / "other", photos, *more, str(finished / "lens.safetensors")) == 0
     assert "was trained at 32 px and the images have 40: it edits them at 32 px" in capsys.readouterr().err
     assert (

@@ -17,7 +17,7 @@ from lens.measuring.probes import load_probes
 from lens.players import experiment, finished
 from lens.settings.parsing import parse
 
-SHORT = ["--steps", "1", "--test_images", "8", "--probe_images", "20", "--eval_every", "9", "--checkpoint_every", "9"]
+SHORT = ["--steps", "1", "--test_images", "8", "--probe_images", "20", "--val_every", "9", "--checkpoint_every", "9"]
 
 
 def settings(*words):
@@ -111,7 +111,7 @@ def test_copies_in_two_sources_fall_into_one_split_for_every_task(tmp_path):
     for content, split in zip(images.content, images.split, strict=True):
         splits.setdefault(content, set()).add(split)
     assert any(len(of_one) > 1 for of_one in splits.values())
-    found = divide.divided(images, by_source=False, split_sources=None, fresh_fraction=0.0, seed=0)
+    found = divide.divided(images, by_source=False, pseudo_sources=None, judge_fraction=0.0, seed=0)
     after = {}
     for content, split in zip(found.content, found.split, strict=True):
         after.setdefault(content, set()).add(split)

@@ -307,7 +307,7 @@ def _told(body: Callable[[], int]) -> int:
             raise
         _to_stderr(
             f"lens: error: a process that reads images was killed ({' '.join(str(error).split())}): continue with --resume, "
-            "with fewer --workers if memory was short"
+            "with fewer --num_workers if memory was short"
         )
         return 1
     except UnicodeEncodeError as error:

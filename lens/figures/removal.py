@@ -64,7 +64,7 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append((f"  {name}", cells[0], cells[1], note))
     if "adversary" in lensed:
         note = "not fresh: it knows where to look"
-        rows.append(("  the adversary, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
+        rows.append(("  the extractor, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
     sources = short_names(found["sources"])
     for k, name in enumerate(sources if len(sources) <= 6 else []):
         count, groups = found["images"]["test"][k], found["groups"]["test"][k]
@@ -183,7 +183,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     )
     axis.tick_params(labelsize=7)
     axis.set_xlabel(
-        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the adversary, trained on; dotted: chance)",
+        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the extractor, trained on; dotted: chance)",
         fontsize=7,
     )
     return png(plt, figure)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.base import intervals
+from lens.base.files import reading
 from lens.base.markdown import markdown_table
 from lens.base.terminal import show
 
@@ -115,3 +116,9 @@ def print_table(summary: dict[str, Any], where: Path | None = None) -> None:
 def markdown(summary: dict[str, Any]) -> str:
     """A summary's figures as a Markdown table."""
     return markdown_table([COLUMNS, ("---", "---:", "---:", "---"), *table(summary)])
+
+
+def refuse_damaged(summary: dict[str, Any], directory: Path) -> None:
+    """Raise BadInput for a summary that cannot be shown: that is told before anything is measured, and not after it."""
+    with reading(directory / "summary.json", f"delete it, then measure again with --resume {directory}"):
+        table(summary)

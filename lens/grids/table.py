@@ -27,14 +27,14 @@ REMOVAL = (
     "source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
     "probe_raw", "probe_lensed",
 )  # fmt: skip
-"""Accuracies of runs with --removal: what fresh classifiers read, the adversary on lensed images, class labels and their
+"""Accuracies of runs with --prove: what fresh classifiers read, the adversary on lensed images, class labels and their
 cost, frozen features on class labels, and on the (first) --probe set; of several sets also probe_raw_SET, probe_lensed_SET."""
 VALIDATED = (
     "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", *REMOVAL,
 )  # fmt: skip
 """Measures that are taken of validation images too, as val_NAME: a setting is chosen by these, the others are reported."""
 IMAGES = ("val_images", "val_downstream_images")
-"""How many images validation figures are of: the pretext task's and the PSNR's (--eval_images bounds them), the probe's."""
+"""How many images validation figures are of: the pretext task's and the PSNR's (--val_images bounds them), the probe's."""
 WORDS = ("metric", "git_commit")
 ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL)
 

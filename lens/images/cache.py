@@ -125,7 +125,7 @@ def _build_cache(
         if need > free:
             raise BadInput(
                 f"the cache of {count:,} images at {size} px needs {need / 1e9:.2f} GB and {place.parent} has "
-                f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_size"
+                f"{free / 1e9:.2f} GB free: choose another --cache_dir or a smaller --cache_image_size"
             )
         _sweep(place.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".building-{place.name}-", dir=place.parent))

@@ -30,7 +30,7 @@ def refuse_unmatched(group_by: str, keys: Sequence[str], listings: Sequence[List
             )
 
 
-def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh_fraction: float, seed: int) -> Images:
+def divided(images: Images, *, by_source: bool, pseudo_sources: int | None, judge_fraction: float, seed: int) -> Images:
     """The images with near-duplicates in one split, the fresh part apart, and pseudo-sources where one source is cut.
 
     `by_source`: somebody asks which source an image comes from. Raises BadInput where a source is too small to ask about,
@@ -38,15 +38,15 @@ def divided(images: Images, *, by_source: bool, split_sources: int | None, fresh
     """
     if len(images.keys) > 1:
         images = without_twins(images) if by_source else copies_together(images)
-    if fresh_fraction:
-        fresh = splits.keep_fresh(images.split, images.group, images.group_names, fresh_fraction)
+    if judge_fraction:
+        fresh = splits.keep_fresh(images.split, images.group, images.group_names, judge_fraction)
         images = dataclasses.replace(images, split=fresh)
-    if split_sources is not None:
-        part = splits.pseudo_sources(images.group, images.group_names, split_sources, seed)
-        keys = [f"{images.keys[0]}#{number + 1}" for number in range(split_sources)]
-        images = dataclasses.replace(images, keys=keys, source=part, classes=images.classes * split_sources)
+    if pseudo_sources is not None:
+        part = splits.pseudo_sources(images.group, images.group_names, pseudo_sources, seed)
+        keys = [f"{images.keys[0]}#{number + 1}" for number in range(pseudo_sources)]
+        images = dataclasses.replace(images, keys=keys, source=part, classes=images.classes * pseudo_sources)
     if by_source:
-        _refuse_small(images, fresh_fraction > 0)
+        _refuse_small(images, judge_fraction > 0)
     return images
 
 

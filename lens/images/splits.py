@@ -98,7 +98,7 @@ def pseudo_sources(group: Numbers, names: Sequence[str], count: int, seed: int) 
     Of groups of one image the parts differ by one at most. Raises BadInput where there are fewer groups than parts.
     """
     if len(names) < count:
-        raise BadInput(f"--split_sources {count}: there are only {len(names)} groups of images to divide")
+        raise BadInput(f"--pseudo_sources {count}: there are only {len(names)} groups of images to divide")
     order = np.argsort([unit(f"{seed}/{name}") for name in names], kind="stable")
     sizes = np.bincount(group, minlength=len(names))[order]
     # A group goes where its middle falls.

@@ -80,9 +80,7 @@ def build(spec: str, classes: int, image_size: int, stem: str) -> nn.Module:
     """
     name, arguments = parts(spec)
     task = find("task", "labels")().for_classes([str(k) for k in range(classes)])
-    return build_extractor(
-        task, name, image_size, stem, arguments, pretrained=False, separate=False, flag="removal_classifiers"
-    )
+    return build_extractor(task, name, image_size, stem, arguments, pretrained=False, separate=False, flag="judges")
 
 
 def parts(spec: str) -> tuple[str, dict[str, Any]]:
@@ -196,7 +194,7 @@ def judged(
 ) -> JudgeResult:  # fmt: skip
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
     settings = players.settings
-    recipe = Recipe(settings.removal_steps)
+    recipe = Recipe(settings.judge_steps)
     if flip:  # of class labels the last points count too
         recipe = dataclasses.replace(recipe, enough=1.0)
 

@@ -204,7 +204,7 @@ def summary(result: Pretext, seed: int) -> dict[str, Any]:
 def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
     """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
 
-    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --eval_images allows (`images` of
+    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --val_images allows (`images` of
     `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `summary`; `psnr` in dB at 8
     bits over every view. Nothing is measured here.
     """

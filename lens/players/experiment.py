@@ -122,12 +122,12 @@ class Experiment:
         return self.task.answer == "source"
 
     def held_out(self, split: str) -> np.ndarray[Any, Any]:
-        """The images that the task is asked about: of "val" to `eval_images`, of "test" to `test_images`.
+        """The images that the task is asked about: of "val" to `val_images`, of "test" to `test_images`.
 
         They are a random choice, once and for all; where the answer is the source, as many of each as there are. Where it is
         the label, they are of classes that training has.
         """
-        limit = self.settings.eval_images if split == "val" else self.settings.test_images
+        limit = self.settings.val_images if split == "val" else self.settings.test_images
         if self.by_source:
             return self.of_each_source(split, limit)
         index = self.images.indices(split)
@@ -145,8 +145,8 @@ class Experiment:
         return np.sort(np.concatenate(chosen))
 
     def share_statistics(self) -> None:
-        """Under `--norm_sync local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
-        if self.settings.norm_sync == "local":
+        """Under `--sync_batchnorm local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
+        if self.settings.sync_batchnorm == "local":
             for player in (self.extractor, self.lens):
                 for buffer in player.buffers() if player is not None else ():
                     self.ranks.broadcast(buffer)
@@ -201,10 +201,10 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
         return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    if settings.batch_size % (processes * settings.accumulate):
+    if settings.batch_size % (processes * settings.grad_accum_steps):
         raise BadInput(
-            f"--batch_size {settings.batch_size} does not divide into {processes} processes of --accumulate "
-            f"{settings.accumulate} equal parts"
+            f"--batch_size {settings.batch_size} does not divide into {processes} processes of --grad_accum_steps "
+            f"{settings.grad_accum_steps} equal parts"
         )
     # The statistics are shared by the norms, or kept each rank's own, and the two sets take turns: nothing to broadcast.
     known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
@@ -269,7 +269,7 @@ def training_images(settings: Settings) -> data.Images:
     where sources overlap, or where one that is asked about is too small for it.
     """
     by_source = find("task", settings.task).answer == "source"
-    fraction = settings.fresh_fraction if settings.fresh_fraction is not None else 0.5 if by_source else 0.0
+    fraction = settings.judge_fraction if settings.judge_fraction is not None else 0.5 if by_source else 0.0
     by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
     overlap.refuse_overlap(settings.sources)
 
@@ -282,8 +282,8 @@ def training_images(settings: Settings) -> data.Images:
     images = divide.divided(
         images,
         by_source=by_source,
-        split_sources=settings.split_sources,
-        fresh_fraction=fraction,
+        pseudo_sources=settings.pseudo_sources,
+        judge_fraction=fraction,
         seed=settings.seed,
     )
     return divide.labelled_only(images) if find("task", settings.task).answer == "label" else images
@@ -304,10 +304,10 @@ def build(
     """
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
-    if task.couples and (settings.accumulate > 1 or settings.batch_size < 2):
+    if task.couples and (settings.grad_accum_steps > 1 or settings.batch_size < 2):
         raise BadInput(
-            f"--task {key_name(settings.task)} asks about the images of a step together: --accumulate "
-            f"{settings.accumulate} and --batch_size {settings.batch_size} do not work; give --accumulate 1 and two images or more"
+            f"--task {key_name(settings.task)} asks about the images of a step together: --grad_accum_steps "
+            f"{settings.grad_accum_steps} and --batch_size {settings.batch_size} do not work; give --grad_accum_steps 1 and two images or more"
         )
     # A question that this image size cannot be asked is refused here, before there is a run.
     one = torch.zeros(1, dtype=torch.int64)
@@ -357,7 +357,7 @@ def build(
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.precision == 64:
         place["dtype"] = torch.float64
-    if ranks.world > 1 and settings.norm_sync == "global":
+    if ranks.world > 1 and settings.sync_batchnorm == "global":
         synchronise(extractor, fabric.device)
         extractor.find_norms()
         if lens is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from lens.protocols.task import Question
 
 
-class Lens:
+class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it says of itself)
     """What changes the views, in one of two ways.
 
     A lens that `learns` gives a `network`; it plays against the extractor, which moves it by gradients. One that does not (a
@@ -27,6 +28,11 @@ class Lens:
     def multiple(self) -> int:
         """The number of pixels that a side of the network's input must be a multiple of: images are padded to it."""
         return 1
+
+    @classmethod
+    def needs(cls) -> list[str]:
+        """The methods that a lens must have: what it says of itself decides."""
+        return ["network"] if cls.learns else ["direction"] if cls.changes else []
 
     def network(self) -> Any:
         """A torch module, (V, 3, H, W) in [−1, 1] → the change δ on the scale of [0, 1], same shape. It begins at δ = 0.

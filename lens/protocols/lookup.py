@@ -110,6 +110,7 @@ def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:
         needed = [*interface.__annotations__, *needed]
     else:
         needed = [name for name in needed if name in interface.__abstractmethods__]
+        needed += plugin.needs() if hasattr(plugin, "needs") else []
     own = {name for parent in plugin.__mro__ if parent not in interface.__mro__ for name in vars(parent)}
     return [name for name in needed if not name.startswith("_") and name not in own]
 

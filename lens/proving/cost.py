@@ -51,8 +51,8 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, LensedSet], count:
     for kind in ("raw", "lensed"):
         pictures = {split: part.pictures(kind, "label") for split, part in sets.items()}
         results = [
-            judges.judged(players, players.settings.judges[0], count, pictures, seed, f"{kind}, class labels", flip=True)
-            for seed in players.settings.judge_seeds
+            judges.judged(players, players.settings.judge_architectures[0], count, pictures, seed, f"{kind}, class labels", flip=True)
+            for seed in players.settings.seeds_of_judges
         ]  # fmt: skip
         right[kind] = [(one.answers == test.label).astype(float) for one in results]
         plateau[kind] = [one.plateau for one in results]

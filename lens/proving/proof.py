@@ -40,7 +40,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     check(players)
     labels, names = classes.pooled(images)
     splits = {
-        new: players.of_each_source(old, settings.removal_images)
+        new: players.of_each_source(old, settings.judge_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
     }
     total = sum(len(index) for index in splits.values())
@@ -59,7 +59,7 @@ def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
     found["groups"] = {
         split: [len(np.unique(part.group[part.source == k])) for k in range(sources)] for split, part in sets.items()
     }
-    found["recipe"] = dataclasses.asdict(Recipe(settings.removal_steps)) | {"seeds": settings.judge_seeds}
+    found["recipe"] = dataclasses.asdict(Recipe(settings.judge_steps)) | {"seeds": settings.seeds_of_judges}
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(players, sets, kind)
@@ -99,40 +99,36 @@ def check(players: Experiment) -> None:
     """Raise BadInput where there is nothing to prove or nobody to prove it with."""
     images = players.images
     if players.ranks.world > 1:
-        raise BadInput(
-            "--removal measures in one process: train under torchrun, then python -m lens.probe RUN --removal"
-        )
+        raise BadInput("--prove measures in one process: train under torchrun, then lens prove RUN")
     if players.lens is None or players.settings.has_rival:
-        raise BadInput(
-            f"--removal asks what a lens has removed, and this run has none (--lens {players.settings.lens})"
-        )
+        raise BadInput(f"--prove asks what a lens has removed, and this run has none (--lens {players.settings.lens})")
     settings = players.settings
     treated = {"grey": settings.grey, "colour_jitter": settings.colour_jitter, "blur": settings.blur}
     if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:
         raise BadInput(
-            f"--removal compares images as they are with lensed ones, and {' '.join(flags)} treats them before: leave it "
+            f"--prove compares images as they are with lensed ones, and {' '.join(flags)} treats them before: leave it "
             "out, or give images that were treated so"
         )
     if len(images.keys) < 2:
         raise BadInput(
-            "--removal asks which source an image comes from and this run has one: give two --data, or --split_sources"
+            "--prove asks which source an image comes from and this run has one: give two --data, or --pseudo_sources"
         )
     if players.task.views != 1:
         raise BadInput(
-            f"--removal looks at whole images and --task {key_name(players.settings.task)} lenses {players.task.views} views of "
+            f"--prove looks at whole images and --task {key_name(players.settings.task)} lenses {players.task.views} views of "
             "each: use --task dataset_classification or labels"
         )
     if not len(images.indices("fresh")):
         raise BadInput(
-            "--removal needs images that the lens has not seen: train with --fresh_fraction 0.5 (the default of "
+            "--prove needs images that the lens has not seen: train with --judge_fraction 0.5 (the default of "
             "--task dataset_classification)"
         )
     for number, key in enumerate(images.keys):
         if empty := [split for split in ("fresh", "val", "test") if not len(images.indices(split, number))]:
             raise BadInput(
-                f"--removal needs images of every source in every split, and {key} has none in its {empty[0]} split: give more"
+                f"--prove needs images of every source in every split, and {key} has none in its {empty[0]} split: give more"
             )
-    for name in players.settings.judges:
+    for name in players.settings.judge_architectures:
         judges.build(name, 2, players.settings.image_size, judges.stem_of(name, players.settings))
 
 
@@ -149,9 +145,9 @@ def told_apart(players: Experiment, sets: dict[str, LensedSet], kind: str) -> tu
     every: dict[str, list[JudgeResult]] = {
         name: [
             judges.judged(players, name, len(players.images.keys), pictures, seed, kind)
-            for seed in players.settings.judge_seeds
+            for seed in players.settings.seeds_of_judges
         ]
-        for name in players.settings.judges
+        for name in players.settings.judge_architectures
     }
     best = max((one for results in every.values() for one in results), key=lambda one: (one.validation, -one.loss))
     accuracy, interval = proportions.balanced_accuracy(

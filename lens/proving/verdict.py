@@ -8,7 +8,7 @@ from lens.base.intervals import Interval, too_few
 
 CLOSE = 0.1
 """Excess over chance that counts as none: nothing is called gone unless the interval ends within it (45 to 55 % of two sources)."""
-FRESH, ADVERSARY = "the best fresh classifier", "the adversary, trained on"
+FRESH, ADVERSARY = "the best fresh classifier", "the extractor, trained on"
 
 
 def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:

@@ -70,7 +70,7 @@ def comparable(name: str, plain: Mapping[str, Any]) -> Any:
     if field is None:
         return plain.get(name)  # a plug-in's section
     value = plain[name] if name in plain else field.metadata.get("before", default_of(field))
-    if name == "cache_size":
+    if name == "cache_image_size":
         return cache_side(value, plain.get("image_size", default_of(FIELDS["image_size"])))
     if isinstance(default_of(field), list) or name == "data":
         value = as_list(value or [])
@@ -97,14 +97,15 @@ def first_difference(
 
 def table() -> str:
     """Every setting with what it decides, which version brought it, where it may differ and where it must agree: Markdown."""
-    head = ["setting", "decides", "since", "on resume", "grid called again", *AGREE]
+    head = ["setting", "in 0.3", "decides", "since", "on resume", "grid called again", *AGREE]
     lines = [head, ["---"] * len(head)]
     resumed, again = may_change(), may_change_in_a_grid()
     for name, field in FIELDS.items():
         role = field.metadata["role"]
         words = ["may differ" if name in free else "" for free in (resumed, again)]
         words += ["must agree" if role in roles else "" for roles in AGREE.values()]
-        lines.append([f"`{name}`", role, field.metadata["since"], *words])
+        was = field.metadata["was"]
+        lines.append([f"`{name}`", f"`{was}`" if was else "", role, field.metadata["since"], *words])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

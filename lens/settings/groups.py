@@ -97,8 +97,8 @@ class Settings:
     image_size: int = setting(64, role="images")
     """Side of the square images in pixels, 8 or more."""
     cache: Literal["disk", "none"] = setting("disk", role="reading", since="0.2.0")
-    """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --workers)."""
-    cache_size: int | None = setting(None, role="images")
+    """disk: decode each image once, into --cache_dir; none: decode when a batch is read (give it --num_workers)."""
+    cache_image_size: int | None = setting(None, role="images", was="cache_size")
     """Side of the cached squares, which random crops are cut from; default 8/7 of the image size."""
     cache_dir: str | None = setting(None, role="reading", path=True)
     """Where decoded images are kept between runs; default $LENS_CACHE, else lens in the user's cache directory."""
@@ -107,12 +107,12 @@ class Settings:
     intensity_range: list[float] | str = setting("auto", role="images", since="0.4.0")
     """Which numbers of deep images (16 or 32 bits, floats) are shown as black and as white, LOW HIGH; auto: decided once for a
     source, from its lowest and highest number. Images of 8 bits are taken as they are."""
-    split_sources: int | None = setting(None, role="division", since="0.4.0")
+    pseudo_sources: int | None = setting(None, role="division", since="0.4.0", was="split_sources")
     """Cut the one source at random into this many pseudo-sources, 2 to 64: they differ in nothing, so nothing may be found."""
     group_by: str | None = setting(None, role="division", since="0.4.0")
     """Regular expression that finds an image's group (a patient) in its name, which begins with its folders below the source's;
     a group falls into one split as a whole."""
-    fresh_fraction: float | None = setting(None, role="division", since="0.4.0")
+    judge_fraction: float | None = setting(None, role="division", since="0.4.0", was="fresh_fraction")
     """Share of the training split, 0 to 0.9, that is kept from the lens for fresh classifiers that judge it later; default
     0.5 for dataset_classification, else 0."""
     augment: Literal["none", "crop", "inception", "resized"] = setting("crop", role="views")
@@ -186,7 +186,7 @@ class Settings:
     batch_norm: Literal["separate", "joint"] = setting("separate", role="game", needs="changed images")
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
-    norm_sync: Literal["global", "local"] = setting("global", role="optimisation", since="0.2.0")
+    sync_batchnorm: Literal["global", "local"] = setting("global", role="optimisation", since="0.2.0", was="norm_sync")
     """Batch statistics under torchrun: over all ranks, as one process would see them, or each rank's own."""
 
     steps: int | None = setting(None, role="length", resume=True)
@@ -195,7 +195,7 @@ class Settings:
     """Passes over the training split, instead of --steps."""
     batch_size: int = setting(8, role="optimisation")
     """Images a step, of all ranks together (rotation shows each of them in four views)."""
-    accumulate: int = setting(1, role="optimisation")
+    grad_accum_steps: int = setting(1, role="optimisation", was="accumulate")
     """Parts that a batch is cut into to save memory; batch statistics are each part's own."""
     optimizer: Literal["adamw", "sgd"] = setting("adamw", role="optimisation")
     """Optimiser of the extractor (the lens always uses Adam); sgd has momentum 0.9."""
@@ -205,19 +205,19 @@ class Settings:
     """Peak learning rate of the lens."""
     weight_decay: float = setting(1e-4, role="optimisation")
     """Weight decay of the extractor."""
-    warmup: float = setting(0.05, role="optimisation")
+    warmup_fraction: float = setting(0.05, role="optimisation", was="warmup")
     """Share of the steps, 0 to 1, in which both rates rise linearly before they fall along a cosine."""
 
-    lens_every: int = setting(1, role="optimisation", since="0.4.0", needs="lens")
+    lens_update_every: int = setting(1, role="optimisation", since="0.4.0", needs="lens", was="lens_every")
     """The lens moves at every so many steps, the extractor at each: so that it stays ahead of the lens."""
     lr_schedule: Literal["cosine", "constant"] = setting("cosine", role="optimisation", since="0.4.0")
     """What the extractor's rate does after the warm-up; the lens's always falls along a cosine."""
-    beta1: float = setting(0.9, role="optimisation", since="0.4.0", needs="Adam")
+    adam_beta1: float = setting(0.9, role="optimisation", since="0.4.0", needs="Adam", was="beta1")
     """Momentum of both players' Adam, 0 to below 1."""
-    lens_average: float = setting(0.0, role="optimisation", since="0.4.0", needs="lens")
+    lens_ema: float = setting(0.0, role="optimisation", since="0.4.0", needs="lens", was="lens_average")
     """Decay, 0 (off) to below 1, of a running average of the lens's weights, which is the lens that is kept."""
 
-    shuffle_targets: bool = setting(False, role="question", since="0.3.0")
+    shuffle_labels: bool = setting(False, role="question", since="0.3.0", was="shuffle_targets")
     """Train on the answers of other images of the batch: the control that must not beat chance."""
 
     seed: int = setting(0, role="seed", grid="seeds: lists them")
@@ -226,7 +226,7 @@ class Settings:
     """auto (cuda where there is one, else cpu), cpu, cuda or cuda:N."""
     precision: Literal[32, 64, "bf16"] = setting(32, role="precision")
     """32, bf16 (mixed precision), or 64 (double, to compare runs that must agree)."""
-    workers: int = setting(0, role="machine", resume=True)
+    num_workers: int = setting(0, role="machine", resume=True, was="workers")
     """Processes that read batches; 0 reads them in the main process."""
     threads: int | None = setting(None, role="machine")
     """CPU threads; default: as many as this process may use. Bit-identical resuming needs the same number."""
@@ -234,14 +234,14 @@ class Settings:
     out: str | None = setting(None, role="place", path=True, grid="each run has its own directory in the grid's --out")
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
     resume: str | None = setting(None, role="place", path=True, grid="unfinished runs are resumed without being asked")
-    """Run directory to continue; only steps, epochs, device, workers, the wandb and the removal settings may differ."""
+    """Run directory to continue; only steps, epochs, device, workers, the wandb and the proof's settings may differ."""
     log_every: int = setting(10, role="record")
     """Steps between lines of metrics.jsonl."""
-    eval_every: int = setting(50, role="record")
+    val_every: int = setting(50, role="record", was="eval_every")
     """Steps between evaluations on the validation split."""
     checkpoint_every: int = setting(50, role="record")
     """Steps between checkpoints."""
-    eval_images: int = setting(128, role="validation")
+    val_images: int = setting(128, role="validation", was="eval_images")
     """Validation images that an evaluation during training looks at, at most."""
     test_images: int | None = setting(2000, role="measuring")
     """Test images that the pretext task is asked about at the end, at most; null: all."""
@@ -252,17 +252,21 @@ class Settings:
     probe: list[str] | str = setting([], role="measuring", path=True)
     """Labelled sources for the linear and k-NN probes at the end; default: the training sources that have labels."""
 
-    removal: bool = setting(False, role="proof", since="0.4.0", resume=True)
+    prove: bool = setting(False, role="proof", since="0.4.0", resume=True, was="removal")
     """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
-    removal_classifiers: list[str] | str = setting([], role="proof", since="0.4.0", resume=True, needs="removal")
+    judges: list[str] | str = setting(
+        [], role="proof", since="0.4.0", resume=True, needs="removal", was="removal_classifiers"
+    )
     """Their architectures, as --extractor or NAME:{argument: value}; default: the extractor's, and all_conv or
     resnet18. The first one also learns the class labels, for the downstream cost."""
-    removal_seeds: int = setting(3, role="proof", since="0.4.0", resume=True, needs="removal")
+    judge_seeds: int = setting(3, role="proof", since="0.4.0", resume=True, needs="removal", was="removal_seeds")
     """Classifiers of each architecture, others for every --seed; the best of all in validation counts."""
-    removal_steps: int = setting(2000, role="proof", since="0.4.0", resume=True, needs="removal")
+    judge_steps: int = setting(2000, role="proof", since="0.4.0", resume=True, needs="removal", was="removal_steps")
     """Training steps of a fresh classifier, at most; over the last quarter its rate falls to zero. It ends earlier on its third
     plateau (before step 1,000 none counts, unless 95 % are read) or at 98 %."""
-    removal_images: int | None = setting(None, role="proof", since="0.4.0", resume=True, needs="removal")
+    judge_images: int | None = setting(
+        None, role="proof", since="0.4.0", resume=True, needs="removal", was="removal_images"
+    )
     """Images of each split that the proof looks at, at most; default all."""
 
     wandb: Literal["disabled", "offline", "online"] = setting("disabled", role="tracking", since="0.2.0", resume=True)
@@ -277,8 +281,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
         check_number("image_size", self.image_size, low=8, high=LARGEST_SIDE)
-        if self.cache_size is not None:
-            check_number("cache_size", self.cache_size, low=self.image_size, high=LARGEST_SIDE)
+        if self.cache_image_size is not None:
+            check_number("cache_image_size", self.cache_image_size, low=self.image_size, high=LARGEST_SIDE)
         check_number("rand_augment", self.rand_augment, low=0, high=10)
         for flag in ("mixup", "cutmix"):
             check_number(flag, getattr(self, flag), low=0)
@@ -315,27 +319,27 @@ class Settings:
             check_number("steps", self.steps, low=1)
         if self.epochs is not None:
             check_number("epochs", self.epochs, low=0, open_low=True)
-        for flag in ("batch_size", "accumulate", "log_every", "eval_every", "checkpoint_every", "eval_images"):
+        for flag in ("batch_size", "grad_accum_steps", "log_every", "val_every", "checkpoint_every", "val_images"):
             check_number(flag, getattr(self, flag), low=1)
-        if self.shuffle_targets:
+        if self.shuffle_labels:
             check_number("batch_size", self.batch_size, low=2)
-        if self.batch_size % self.accumulate:
+        if self.batch_size % self.grad_accum_steps:
             raise BadInput(
-                f"--batch_size {self.batch_size} does not divide into --accumulate {self.accumulate} equal parts"
+                f"--batch_size {self.batch_size} does not divide into --grad_accum_steps {self.grad_accum_steps} equal parts"
             )
         for flag in ("lr", "lens_lr"):
             check_number(flag, getattr(self, flag), low=0, open_low=True)
         check_number("weight_decay", self.weight_decay, low=0)
-        check_number("warmup", self.warmup, low=0, high=1)
+        check_number("warmup_fraction", self.warmup_fraction, low=0, high=1)
         check_number("seed", self.seed, low=0, high=2**32 - 1)
-        check_number("workers", self.workers, low=0, high=MOST_PROCESSES)
-        for flag in ("beta1", "lens_average"):
+        check_number("num_workers", self.num_workers, low=0, high=MOST_PROCESSES)
+        for flag in ("adam_beta1", "lens_ema"):
             check_number(flag, getattr(self, flag), low=0, high=1, open_high=True)
-        for flag in ("lens_every", "removal_seeds", "removal_steps"):
+        for flag in ("lens_update_every", "judge_seeds", "judge_steps"):
             check_number(flag, getattr(self, flag), low=1)
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
-        for flag in ("test_images", "probe_images", "probe_test_images", "removal_images"):
+        for flag in ("test_images", "probe_images", "probe_test_images", "judge_images"):
             if getattr(self, flag) is not None:
                 check_number(flag, getattr(self, flag), low=1)
         if self.wandb != "disabled":
@@ -344,20 +348,20 @@ class Settings:
             raise BadInput("--pretrained and --extractor_weights contradict each other: give one of them")
         if not self.sources:
             raise BadInput("--data is empty: give a built-in name or a path")
-        if self.split_sources is not None:
-            check_number("split_sources", self.split_sources, low=2, high=64)
+        if self.pseudo_sources is not None:
+            check_number("pseudo_sources", self.pseudo_sources, low=2, high=64)
             if len(self.sources) > 1:
                 raise BadInput(
-                    f"--split_sources {self.split_sources} cuts one source into several and {len(self.sources)} are given: "
+                    f"--pseudo_sources {self.pseudo_sources} cuts one source into several and {len(self.sources)} are given: "
                     "give one --data, or drop it"
                 )
         if self.group_by is not None:
             compiled(self.group_by)
-        if self.fresh_fraction is not None:
-            check_number("fresh_fraction", self.fresh_fraction, low=0, high=0.9)
+        if self.judge_fraction is not None:
+            check_number("judge_fraction", self.judge_fraction, low=0, high=0.9)
         if self.shortcut_key == "source" and self.source_count < 2:
             raise BadInput(
-                "--shortcut_key source needs two or more --data, or --split_sources: the first gets no cue, each other its own"
+                "--shortcut_key source needs two or more --data, or --pseudo_sources: the first gets no cue, each other its own"
             )
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise BadInput(f"--device {self.device!r} is unknown: give auto, cpu, cuda or cuda:N")
@@ -370,7 +374,7 @@ class Settings:
     @property
     def source_count(self) -> int:
         """How many sources there are, pseudo-sources where one is cut."""
-        return self.split_sources or len(self.sources)
+        return self.pseudo_sources or len(self.sources)
 
     @property
     def shown_range(self) -> tuple[float, float] | None:
@@ -386,15 +390,15 @@ class Settings:
         return as_list(self.probe)
 
     @property
-    def judges(self) -> list[str]:
+    def judge_architectures(self) -> list[str]:
         """The architectures of the fresh classifiers; the first one also judges what the lens costs the class labels."""
         own = f"{self.extractor}:{json.dumps(self.extractor_args)}" if self.extractor_args else self.extractor
-        return as_list(self.removal_classifiers) or [own, "all_conv" if self.extractor != "all_conv" else "resnet18"]
+        return as_list(self.judges) or [own, "all_conv" if self.extractor != "all_conv" else "resnet18"]
 
     @property
-    def judge_seeds(self) -> list[int]:
+    def seeds_of_judges(self) -> list[int]:
         """The seeds of the fresh classifiers of one architecture; runs of a grid, of other seeds, have none in common."""
-        return list(range(self.seed * self.removal_seeds, (self.seed + 1) * self.removal_seeds))
+        return list(range(self.seed * self.judge_seeds, (self.seed + 1) * self.judge_seeds))
 
     @property
     def has_rival(self) -> bool:
@@ -418,13 +422,13 @@ class Settings:
 
     @property
     def resolved_cache_size(self) -> int:
-        """The side of the cached squares: --cache_size, else 8/7 of the image size."""
-        return cache_side(self.cache_size, self.image_size)
+        """The side of the cached squares: --cache_image_size, else 8/7 of the image size."""
+        return cache_side(self.cache_image_size, self.image_size)
 
 
-def cache_side(cache_size: int | None, image_size: int) -> int:
+def cache_side(cache_image_size: int | None, image_size: int) -> int:
     """The side in pixels of the cached squares: what is said, else 8/7 of the image size, which crops are cut from."""
-    return cache_size or -(-image_size * 8 // 7)
+    return cache_image_size or -(-image_size * 8 // 7)
 
 
 def as_list(value: list[str] | str) -> list[str]:

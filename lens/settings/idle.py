@@ -27,7 +27,7 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     "lens": (_has_lens, "with --lens {lens} there is no lens"),
     "changed images": (lambda s: s.lens_class.changes, "with --lens {lens} nothing changes the images"),
     "planted shortcut": (lambda s: key_name(s.shortcut) != "none", "no --shortcut is planted"),
-    "removal": (lambda s: s.removal, "it belongs to --removal, which is not asked for"),
+    "removal": (lambda s: s.prove, "it belongs to --prove, which is not asked for"),
     "W&B": (lambda s: s.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
     "disk cache": (lambda s: s.cache == "disk", "with --cache none an image that cannot be read ends the run"),
     "table": (_reads_tables, "no --data is a table"),

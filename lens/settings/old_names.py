@@ -95,6 +95,19 @@ def in_settings(
     return found
 
 
+def renamed(argv: list[str], settings: type[Any]) -> list[str]:
+    """A command line of a small verb in the new names of its settings, each old one told once."""
+    new = {old: field.name for field in dataclasses.fields(settings) if (old := field.metadata.get("was"))}
+    found = []
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and flag[2:] in new:
+            tell(flag[2:], f"--{new[flag[2:]]}")
+            word = f"--{new[flag[2:]]}{equals}{value}"
+        found.append(word)
+    return found
+
+
 def is_old(key: str) -> bool:
     """Whether a setting was called so in 0.3 and is called otherwise now."""
     return key in RENAMED or key in SPLIT

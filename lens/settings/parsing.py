@@ -254,7 +254,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     if made["task"].answer == "source" and settings.source_count < 2:
         raise BadInput(
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
-            f"{settings.sources[0]}: give two or more, or cut it with --split_sources 2"
+            f"{settings.sources[0]}: give two or more, or cut it with --pseudo_sources 2"
         )
     if refuse_idle:
         idle.refuse(settings, sorted(given))
@@ -382,7 +382,7 @@ def _default_objective(task: Any, fields: dict[str, Any]) -> str:
     if task.classes is None:
         return "full"
     of_sources = task.answer == "source"
-    sources = fields["split_sources"] or len(as_list(fields["data"]))
+    sources = fields["pseudo_sources"] or len(as_list(fields["data"]))
     return "uniform" if of_sources and sources == 2 else "least_likely"
 
 
@@ -391,7 +391,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
 
     A field that is a list takes one argument or several, before the flags and after them.
     """
-    argv = _flags_last(normalise_arguments(argv, settings))
+    argv = _flags_last(normalise_arguments(old_names.renamed(argv, settings), settings))
     refuse_times(argv, settings)
     parser = _simple_parser(prog, settings, positional, what)  # type: ignore[arg-type]
     parsed = parser.instantiate(_told(parser, argv))
@@ -459,7 +459,7 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
 
     stored = old_names.in_settings(stored)
     chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in PLUGINS if kind in stored}
-    asked_about = {key: stored[key] for key in ("data", "split_sources") if key in stored}  # a task may need several
+    asked_about = {key: stored[key] for key in ("data", "pseudo_sources") if key in stored}  # a task may need several
     both = f"{directory} was written by lens {writer} and this is lens {__version__}"
     try:
         defaults = parse([], "lens.train", chosen | asked_about).plain

@@ -45,7 +45,7 @@ class Jpeg:
         check_number("jpeg.quality", self.quality, low=1, high=100)
         check_number("jpeg.highest", self.highest, low=1, high=100)
         if self.highest < self.quality:
-            raise BadInput(f"--jpeg.highest {self.highest} is below --jpeg.quality {self.quality}: swap them")
+            raise BadInput(f"--shortcut.highest {self.highest} is below --shortcut.quality {self.quality}: swap them")
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Compress and decompress each image at its own quality: the result lies on 8-bit levels."""

@@ -47,8 +47,7 @@ class Inpainting(Task):
         hidden = round(side * self.size)
         if hidden < self.cells:
             raise BadInput(
-                f"--inpainting.cells {self.cells}: the hidden square is only {hidden} px wide; lower it, or raise "
-                "--inpainting.size"
+                f"--task.cells {self.cells}: the hidden square is only {hidden} px wide; lower it, or raise --task.size"
             )
         corner = draws.integers("mask", side - hidden + 1, 2)
         target = self._behind(images, corner)

@@ -13,7 +13,7 @@ class Labels(OfData):
     """Supervised classification, an outlook of Minderer et al. (2020): cross-entropy on the class labels.
 
     The classes are those of all sources together, by name. With two of them the least likely class is the other one, and
-    a lens can simply swap them: give `--adversary uniform`.
+    a lens can simply swap them: give `--objective uniform`.
     """
 
     answer: ClassVar[str] = "label"

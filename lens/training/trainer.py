@@ -55,7 +55,7 @@ class Trainer:
             self.extractor_optimizer = torch.optim.AdamW(
                 extractor.parameters(),
                 settings.lr,
-                (settings.beta1, 0.999),
+                (settings.adam_beta1, 0.999),
                 weight_decay=settings.weight_decay,
                 fused=True,
             )
@@ -66,11 +66,11 @@ class Trainer:
         self.lens_parameters: list[nn.Parameter] = []
         if lens is not None and self.rival is None:
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
-            self.moving = copy.deepcopy(lens) if settings.lens_average else lens
+            self.moving = copy.deepcopy(lens) if settings.lens_ema else lens
             self.lens_parameters = [p for p in self.moving.parameters() if p.requires_grad]
             self.lens, self.lens_optimizer = self.fabric.setup(
                 self.moving,
-                torch.optim.Adam(self.moving.parameters(), settings.lens_lr, (settings.beta1, 0.999), fused=True),
+                torch.optim.Adam(self.moving.parameters(), settings.lens_lr, (settings.adam_beta1, 0.999), fused=True),
             )
 
     # --- one step ----------------------------------------------------------------------------------------------------
@@ -84,23 +84,23 @@ class Trainer:
         self._set_rates()
         self.extractor.train()
         self.extractor_optimizer.zero_grad()
-        lens_moves = self.lens is not None and (self.step + 1) % settings.lens_every == 0
+        lens_moves = self.lens is not None and (self.step + 1) % settings.lens_update_every == 0
         if self.lens is not None:
             self.lens.train()
             self.lens_optimizer.zero_grad()
         views, question, _ = self.players.views(batch, training=True)
-        if settings.shuffle_targets:
+        if settings.shuffle_labels:
             question["target"] = _of_others(question["target"], len(batch.index))
         if self.players.mixing.active:
             assert task.classes is not None
             seed = step_seed(settings.seed, self.step, f"mixing {rank}")
             views, question = self.players.mixing.mix(views, question, task.classes, len(batch.index), seed)
         parts = []
-        share = 1 / settings.accumulate
-        draws_parts = self.players.draws(batch).chunk(settings.accumulate)
-        for part in range(settings.accumulate):
-            views_part = views.chunk(settings.accumulate)[part]
-            question_part = {name: value.chunk(settings.accumulate)[part] for name, value in question.items()}
+        share = 1 / settings.grad_accum_steps
+        draws_parts = self.players.draws(batch).chunk(settings.grad_accum_steps)
+        for part in range(settings.grad_accum_steps):
+            views_part = views.chunk(settings.grad_accum_steps)[part]
+            question_part = {name: value.chunk(settings.grad_accum_steps)[part] for name, value in question.items()}
             if self.rival is not None:
                 changed = self.rival(views_part, question_part, draws_parts[part])
                 losses = rival_step(
@@ -153,8 +153,8 @@ class Trainer:
 
     def _set_rates(self) -> None:
         settings = self.settings
-        share = rate_share(self.step, self.total, settings.warmup)
-        own = rate_share(self.step, self.total, settings.warmup, falls=settings.lr_schedule == "cosine")
+        share = rate_share(self.step, self.total, settings.warmup_fraction)
+        own = rate_share(self.step, self.total, settings.warmup_fraction, falls=settings.lr_schedule == "cosine")
         for group in self.extractor_optimizer.param_groups:
             group["lr"] = settings.lr * own
         if self.lens is not None:
@@ -168,8 +168,8 @@ class Trainer:
         if kept is self.moving:
             return
         assert kept is not None
-        moves = (self.step + 1) // self.settings.lens_every
-        decay = min(self.settings.lens_average, moves / (moves + 9))
+        moves = (self.step + 1) // self.settings.lens_update_every
+        decay = min(self.settings.lens_ema, moves / (moves + 9))
         for mine, theirs in zip(kept.state_dict().values(), self.moving.state_dict().values(), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(theirs, 1 - decay)
@@ -317,7 +317,7 @@ class Trainer:
         if self.players.lens is not None:
             needed |= {f"lens.{name}": x.shape for name, x in self.players.lens.state_dict().items()}
         if self.lens is not None:
-            needed |= _moments("lens_optimizer", self.lens_optimizer) if step >= self.settings.lens_every else {}
+            needed |= _moments("lens_optimizer", self.lens_optimizer) if step >= self.settings.lens_update_every else {}
             if self.moving is not self.players.lens:
                 needed |= {f"moving_lens.{name}": x.shape for name, x in self.moving.state_dict().items()}
         needed["recon_weight"] = self.recon_weight.shape
@@ -357,7 +357,7 @@ class Trainer:
             "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
             "lens": key_name(settings.lens),
             "objective": settings.objective,
-            "shuffle_targets": settings.shuffle_targets,
+            "shuffle_labels": settings.shuffle_labels,
             "recon_weight": float(self.recon_weight) if self.lens is not None else None,
             "match": self._match(run),
             "seed": settings.seed,
@@ -366,7 +366,7 @@ class Trainer:
             "seconds": self.seconds,
             "images_per_second": images_seen / max(self.seconds, 1e-9),
             "ranks": self.ranks.world,
-            "norm_sync": settings.norm_sync if self.ranks.world > 1 else None,
+            "sync_batchnorm": settings.sync_batchnorm if self.ranks.world > 1 else None,
             "skipped_images": len(self.players.images.skipped),
             "best": self.best,
             "versions": versions(),
