@@ -91,5 +91,6 @@ def test_the_printed_table_is_that_of_the_fields():
     page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
     assert page.endswith(shown), "python -m lens.settings.agreement prints what docs/settings.md is to end in"
     assert shown.count("\n") == 2 + len(dataclasses.fields(Settings))
-    assert "| `wandb` | tracking | 0.2.0 | may differ | may differ |  |  |  |  |" in shown
-    assert "| `group_by` | division | 0.4.0 |  |  |  |  | must agree | must agree |" in shown
+    assert "| `wandb` |  | tracking | 0.2.0 | may differ | may differ |  |  |  |  |" in shown
+    assert "| `judge_fraction` | `fresh_fraction` | division |" in shown
+    assert "| `group_by` |  | division | 0.4.0 |  |  |  |  | must agree | must agree |" in shown

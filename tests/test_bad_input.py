@@ -2,11 +2,10 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, picture, write_folder
+from conftest import TINY, fit, picture, write_folder
 
 from lens import probe, train
 
@@ -31,7 +30,6 @@ def made(tmp_path_factory):
     (folder / "broken.py").write_text("def (")
     half = "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Half:\n    views = 1\n    spatial = False\n    classes = None\n"
     (folder / "half.py").write_text(half)
-    (folder / "steps.py").write_text((Path(train.__file__).parent / "tasks" / "rotation.py").read_text())
     write_folder(write_folder(folder / "mixed", 5) / "train", 5)
     other = np.random.default_rng(5)  # pictures of another structure: near nothing else
     (folder / "other").mkdir()
@@ -97,8 +95,8 @@ ROWS = [
     ([*GOOD, "--lens", "unet", "--lens.encoder", "resnet81"], "did you mean 'resnet18'"),
     ([*GOOD, "--lens_weights", "./a_file"], "no safetensors file"),
     (
-        [*GOOD, "--lens", "none", "--lens_weights", "./a_file"],
-        "--lens.depth, --lens_weights would be ignored: with --lens none there is no lens",
+        [*fit([*GOOD, "--lens", "none"]), "--lens_weights", "./a_file"],
+        "--lens_weights would be ignored: with --lens none there is no lens",
     ),
     ([*GOOD, "--recon_weight", "-1"], "--recon_weight is -1.0"),
     ([*GOOD, "--recon_weight", ".nan"], "--recon_weight is nan"),
@@ -121,7 +119,6 @@ ROWS = [
     (["--resume", "./no_run", "--out", "./other"], "--out has no meaning with --resume"),
     ([*GOOD, "--task", "./broken.py"], "--task ./broken.py cannot be loaded: SyntaxError"),
     ([*GOOD, "--task", "./half.py"], "Half lacks pose, present"),
-    ([*GOOD, "--task", "./steps.py"], "steps is the name of a setting"),
     ([*TINY, "--data", "./mixed/"], "beside folders that are no split (class0, class1)"),
     (["--resume", "./no_run"], "no_run is no run directory: it has no settings.yaml"),
     (["--resume", "./missing"], "missing is no run directory: it does not exist"),
@@ -159,8 +156,6 @@ def test_an_unwritable_output_is_refused(place, capsys):
         (["./missing", "--prob", "x"], "did you mean 'probe'"),
         (["./missing", "--judge_seeds", "2"], "unknown setting 'judge_seeds'"),
         (["./missing", "--fuse", "a", "--fuse_control", "b", "--layer", "all"], "leave --layer out"),
-        (["./missing", "--removal", "--layer", "all"], "unknown setting 'layer'"),
-        (["./missing", "--removal", "--removal_steps", "0"], "--judge_steps is 0"),
     ],
 )
 def test_a_probes_mistakes(place, capsys, argv, message):

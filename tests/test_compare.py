@@ -307,7 +307,7 @@ def test_a_probe_of_several_runs_is_told_of_the_comparison(runs, capsys):
 def test_the_old_way_to_compare_is_told_the_new_one_and_works(runs, tmp_path, capsys):
     asked = [str(runs[0]), str(runs[1]), "--out", str(tmp_path / "m"), "--threads", "1"]
     assert probe.main([*asked, "--maps"]) == 0
-    assert "lens probe --maps is lens compare --maps" in capsys.readouterr().err
+    assert "lens probe --maps is lens compare since" in capsys.readouterr().err
     shutil.move(tmp_path / "m", tmp_path / "old")
     assert compare.main(asked) == 0  # maps are what is done where nothing else is asked
     assert (tmp_path / "m" / "maps.json").read_bytes() == (tmp_path / "old" / "maps.json").read_bytes()

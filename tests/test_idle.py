@@ -20,12 +20,12 @@ NONE = ["--lens", "none"]
 FGSM = ["--lens", "fgsm"]
 ROWS = [
     *((NONE, name, value, "with --lens none") for name, value in {
-        "target_psnr": 25, "recon_weight": 3, "lens_noise": 0.1, "lens_depth": 5, "lens_lr": 1e-3, "feed": "both",
-        "batch_norm": "separate", "lens_encoder": "no_such_thing", "lens_update_every": 2, "lens_ema": 0.5, "lens_grey": "free",
+        "target_psnr": 25, "recon_weight": 3, "lens_noise": 0.1, "objective": "full", "lens_lr": 1e-3, "feed": "both",
+        "batch_norm": "separate", "lens_update_every": 2, "lens_ema": 0.5, "lens_grey": "free",
         "lens_weights": "x.safetensors",
     }.items()),
     *((FGSM, name, value, "with --lens fgsm there is no lens") for name, value in {
-        "lens_noise": 0.1, "lens_depth": 3, "lens_lr": 1e-3, "lens_encoder": "full", "lens_update_every": 2, "lens_ema": 0.5,
+        "lens_noise": 0.1, "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
     *(([], name, value, "it belongs to --prove") for name, value in {
@@ -88,12 +88,17 @@ def test_what_somebody_reads_is_taken(words):
 
 
 def test_a_runs_stored_settings_are_never_refused_but_what_is_given_now_is():
-    stored = parse([], "lens.train").plain | {"lens": "none", "lens_lr": 0.5, "shortcut_key": "image"}
+    stored = parse(["--lens", "none"], "lens.train").plain | {
+        "lens": "none",
+        "objective": None,
+        "lens_lr": 0.5,
+        "shortcut_key": "image",
+    }
     parsed = parse([], "lens.train", stored)
     assert (parsed.settings.lens_lr, parsed.given) == (0.5, frozenset())
     with pytest.raises(BadInput, match="--judge_seeds would be ignored"):
         parse(["--judge_seeds", "2"], "lens.train", stored)
-    parse(["--judge_seeds", "2"], "lens.train", stored | {"removal": True})
+    parse(["--judge_seeds", "2"], "lens.train", stored | {"prove": True})
 
 
 def test_the_settings_that_a_run_writes_can_be_given_to_another(tmp_path):
@@ -109,16 +114,17 @@ def grid(place, **more):
 
 
 def test_a_grids_common_settings_go_to_the_arms_that_they_concern(tmp_path):
-    settings = {"lens_lr": 0.5, "lens_encoder": "full", "lr": 0.1, "shortcut_key": "image", "data": "./a"}
+    settings = {"lens_lr": 0.5, "lens.depth": 3, "lr": 0.1, "shortcut_key": "image", "data": "./a"}
     none, uniform = read(grid(tmp_path, settings=settings)).runs()
     assert "--lens_lr=0.5" in uniform.words
     assert "--lens=full_res" in uniform.words
-    assert not [word for word in none.words if "lens" in word]
+    assert "--lens.depth=3" in uniform.words
+    assert [word for word in none.words if "lens" in word] == ["--lens=none"]
     assert "--lr=0.1" in none.words
     assert not [word for word in none.words + uniform.words if "shortcut_key" in word]
     for run in (none, uniform):
         parse([*run.words, "--seed=0"], "lens.train")  # as lens.train will
-    told = read(grid(tmp_path), [("target_psnr", 20), ("lens_depth", 4)]).runs()
+    told = read(grid(tmp_path), [("target_psnr", 20), ("lens.depth", 4)]).runs()
     assert [sum("psnr" in word or "depth" in word for word in run.words) for run in told] == [0, 2]
 
 

@@ -140,7 +140,7 @@ def old(tmp_path, monkeypatch):
 
 def test_a_task_a_shortcut_and_a_source_of_0_3_train_and_each_name_is_told_of_once(old, photos, capsys):
     words = [
-        *TINY, "--adversary", "none", "--steps", "2", "--data", f"mine:{photos}", "--task", "./upside.py", "--upside.scale", "3",
+        *TINY, "--lens", "none", "--steps", "2", "--data", f"mine:{photos}", "--task", "./upside.py", "--upside.scale", "3",
         "--shortcut", "./line.py", "--line.bright", "0.5", "--out", "r",
     ]  # fmt: skip
     with warnings.catch_warnings(record=True) as told:

@@ -6,20 +6,23 @@ import shutil
 
 import old_runs
 import pytest
-from lens.finished import Finished
-from lens.parsing import parse
-from lens.run import Run
 from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
 
-from lens import figures_compare, pairing, probe, train
+from lens import compare, probe, train
+from lens.figures import maps as maps_figures
+from lens.figures import transfer as transfer_figures
+from lens.players import pairing
+from lens.players.finished import Finished
+from lens.record.run import Run
+from lens.settings.parsing import parse
 
 EACH = pytest.mark.parametrize(("version", "name"), RUNS)
 SINCE_0_3 = {
-    "lens_grey": "free", "lens_noise": 0.0, "lens_every": 1, "lens_average": 0.0, "beta1": 0.9, "lr_schedule": "cosine",
-    "mixup": 0.0, "rand_augment": 0.0, "fresh_fraction": None, "group_by": None, "removal": False,
+    "lens_grey": "free", "lens_noise": 0.0, "lens_update_every": 1, "lens_ema": 0.0, "adam_beta1": 0.9, "lr_schedule": "cosine",
+    "mixup": 0.0, "rand_augment": 0.0, "judge_fraction": None, "group_by": None, "prove": False,
 }  # fmt: skip
-SINCE_0_2 = {"grey": None, "shuffle_targets": False, "probe_test_images": None}
-SINCE_0_1 = {"cache": "disk", "match_mse": None, "norm_sync": "global", "wandb": "disabled"}
+SINCE_0_2 = {"grey": None, "shuffle_labels": False, "probe_test_images": None}
+SINCE_0_1 = {"cache": "disk", "match_mse": None, "sync_batchnorm": "global", "wandb": "disabled"}
 LACKED = {"0.1.0": SINCE_0_1 | SINCE_0_2 | SINCE_0_3, "0.2.0": SINCE_0_2 | SINCE_0_3, "0.3.0": SINCE_0_3}
 """Settings that a version did not have, each with what it did."""
 
@@ -141,11 +144,11 @@ def test_a_probe_finds_what_the_version_found(old, version, name):
 
 
 def test_lenses_of_several_versions_are_compared(old, tmp_path, monkeypatch):
-    for name in ("maps_picture", "transfer_picture"):
-        monkeypatch.setattr(figures_compare, name, lambda *found: b"")
+    monkeypatch.setattr(maps_figures, "maps_picture", lambda *found: b"")
+    monkeypatch.setattr(transfer_figures, "transfer_picture", lambda *found: b"")
     runs = [old("0.1.0", "lens"), old("0.3.0", "jigsaw")]
     asked = [*(str(run.directory) for run in runs), "--maps", "--transfer", "--out", str(tmp_path / "compared")]
-    assert probe.main(asked) == 0
+    assert compare.main(asked) == 0
     maps, transfer = (json.loads((tmp_path / "compared" / f"{kind}.json").read_text()) for kind in ("maps", "transfer"))
     for number, run in enumerate(runs):
         summary = run.summary()

@@ -97,8 +97,9 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--task", "rotatoin"], "unknown task 'rotatoin': did you mean 'rotation'"),
         (["--shortcut", "arow"], "unknown shortcut 'arow': did you mean 'arrow'"),
         (["--shortcut_key", "constnt"], "shortcut_key is 'constnt'"),
-        (["--shortcut.size", "0.2"], "arrow is not selected"),
-        (["--shortcut", "arrow", "--shortcut.sise", "0.2"], "did you mean 'arrow.size'"),
+        (["--arrow.size", "0.2"], "arrow is not selected"),
+        (["--shortcut.size", "0.2"], "--shortcut.size: what --shortcut names has no such setting and no other"),
+        (["--shortcut", "arrow", "--shortcut.sise", "0.2"], "did you mean 'shortcut.size'"),
         (["--lr", "fast"], "--lr is 'fast'"),
         (["--steps", "1.5"], "--steps is '1.5'"),
         (["--recon_weight", "-1"], "--recon_weight is -1.0"),
@@ -203,14 +204,16 @@ def test_every_config_is_valid_and_says_what_it_shows_and_costs(file):
 def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
     two = ["--task", "dataset_classification", "--data", "./a", "./b"]
     preferred = parse(two, "lens.train").settings
-    assert (preferred.extractor, preferred.lens_encoder, preferred.feed) == ("all_conv", "full", "lensed")
+    assert (preferred.extractor, preferred.lens, preferred.feed) == ("all_conv", "full_res", "lensed")
     assert (preferred.lens_update_every, preferred.lens_ema, preferred.lr_schedule) == (2, 0.99, "constant")
     assert preferred.lens_noise == 0.03
+    assert parse(two, "lens.train").plain["lens.depth"] == 3
+    assert "lens.depth" not in parse([*two, "--lens", "colour"], "lens.train").plain
     assert parse([*two, "--lens_update_every", "1", "--feed", "both"], "lens.train").settings.lens_update_every == 1
     file = tmp_path / "settings.yaml"
     file.write_text("task: dataset_classification\ndata: [./a, ./b]\nextractor: resnet18\n")
     told = parse([f"--config={file}"], "lens.train").settings
-    assert (told.extractor, told.lens_encoder) == ("resnet18", "full")
+    assert (told.extractor, told.lens) == ("resnet18", "full_res")
     other = parse(["--task", "labels"], "lens.train").settings
     assert (other.extractor, other.lens_update_every, other.lens_ema) == ("resnet10t_narrow", 1, 0.0)
 
@@ -229,7 +232,7 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
     monkeypatch.setattr(parsing, "_add_settings", lambda *given: made.append(given[1]) or add(*given))
     parsing._parser.cache_clear()
     first = parse([], "lens.train")
-    assert made == [Settings, *(type(first.plugins[kind]) for kind in ("task", "shortcut"))]
+    assert made == [Settings, *(type(first.plugins[kind]) for kind in ("task", "shortcut", "lens"))]
     words = ["--probe", "a", "--data", "b", "--extractor_args.width", "3", "--steps", "7"]
     other = parse(words, "lens.train")
     assert (other.settings.probe, other.settings.extractor_args, other.settings.steps) == (["a"], {"width": 3}, 7)
@@ -237,7 +240,7 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
         for value in (*vars(found.settings).values(), *found.plain.values()):
             value.clear() if isinstance(value, list | dict) else None
     again = parse([], "lens.train")
-    assert len(made) == 3
+    assert len(made) == 4
     parsing._parser.cache_clear()
     afresh = parse([], "lens.train")
     assert len(made) == 6

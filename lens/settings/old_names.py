@@ -18,6 +18,7 @@ RENAMED = {old: field.name for field in dataclasses.fields(Settings) if (old := 
 """Old name → new name, of settings whose values mean the same."""
 LENSES = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
 """What --lens_encoder called the lenses that are now called by --lens; another value was the encoder of a U-Net."""
+KNOWN = {field.name for field in dataclasses.fields(Settings)}
 SPLIT = ("adversary", "lens_encoder", "lens_depth")
 """Settings that several new ones stand for."""
 _told: set[str] = set()
@@ -35,10 +36,10 @@ def in_words(argv: list[str], chosen: Mapping[str, str]) -> list[str]:
         if name in RENAMED:
             found.append(f"--{RENAMED[name]}{plus}{equals}{value}")
             tell(name, f"--{RENAMED[name]}")
-        elif dot and owner in sections and owner not in PLUGINS:
+        elif dot and owner in sections:
             found.append(f"--{sections[owner]}.{own}{equals}{value}")
             tell(name, f"--{sections[owner]}.{own}")
-        elif name in sections and name not in PLUGINS:  # --arrow={size: 0.3}
+        elif name in sections:  # --arrow={size: 0.3}
             text = value if equals else next(rest, "")
             own_settings = yaml_text.parse(text)
             if not isinstance(own_settings, dict):
@@ -74,7 +75,7 @@ def in_settings(
         elif key in SPLIT:
             split[key] = value
             continue
-        elif owner in sections and owner not in PLUGINS and (dot or isinstance(value, dict)):
+        elif owner in sections and (dot or isinstance(value, dict)):
             new = {f"{sections[owner]}.{name}": one for name, one in ({own: value} if dot else value).items()}
         elif key in PLUGINS and isinstance(value, dict):  # lens: {depth: 4}
             new = {f"{key}.{name}": one for name, one in value.items()}
@@ -124,7 +125,8 @@ def tell(old: str, new: str) -> None:
 
 def _sections(chosen: Mapping[str, str]) -> dict[str, str]:
     """The names by which 0.3 called the settings of the selected plug-ins, each with its kind."""
-    return {key_name(chosen[kind]): kind for kind in ("task", "shortcut") if kind in chosen}
+    named = {key_name(chosen[kind]): kind for kind in ("task", "shortcut") if kind in chosen}
+    return {name: kind for name, kind in named.items() if name not in KNOWN}
 
 
 def _split(old: Mapping[str, Any]) -> dict[str, Any]:

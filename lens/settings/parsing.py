@@ -65,10 +65,11 @@ def _one_line(message: str, keys: list[str]) -> str:
     unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message)
     if unknown:
         word = (unknown[1] or unknown[2]).split("=")[0].lstrip("-")
-        if "." in word and not any(key.startswith(word.split(".")[0] + ".") for key in keys):
-            owner = word.split(".")[0]
-            if owner in PLUGINS:
-                return f"--{word}: what --{owner} names has no such setting: {nearest(word, keys)}"
+        owner, dot, _ = word.partition(".")
+        if dot and owner in PLUGINS:
+            own = [key for key in keys if key.startswith(f"{owner}.")]
+            return f"--{word}: what --{owner} names has no such setting{': ' + nearest(word, own) if own else ' and no other'}"
+        if dot and not any(key.startswith(f"{owner}.") for key in keys):
             if owner in names("task") + names("shortcut"):
                 return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
         return f"unknown setting {word!r}: {nearest(word, keys)}"
