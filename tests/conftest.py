@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ import pytest
 
 from lens import figures
 from lens.files import write_atomically
+
+# What modules make stays for good, and the collector would look through it again and again: not while they are imported,
+# and never after.
+gc.disable()
 
 TINY = [
     "--extractor", "test_resnet", "--lens_depth", "3", "--image_size", "32", "--cache_size", "36", "--batch_size", "4",
@@ -47,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     assert all(Path(__file__).with_name(name).is_file() for name in place)
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what the modules made
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def undrawn(patch: pytest.MonkeyPatch) -> None:

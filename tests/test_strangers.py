@@ -506,7 +506,8 @@ def test_bombs_are_one_line(stranger, whole, capsys):
 
 def test_edits_that_are_none_are_one_line(stranger):
     file = stranger / "figures" / "edits.npz"
-    good = dict(np.load(file))
+    with np.load(file) as arrays:
+        good = dict(arrays)
     for change in (
         {"map": good["map"][None]}, {"map": good["map"] * np.nan}, {"map": good["map"].astype(str)}, {"original": good["original"][:, :5]},
         {"lensed": good["lensed"].astype(float)}, {"map_images": np.arange(3)}, {"by": np.array(3)}, {"mean_image": good["map"]},
