@@ -54,6 +54,8 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """A mapping in which no key stands twice."""
+        if not isinstance(node, yaml.MappingNode):
+            raise YamlError(f"what is tagged as a mapping is none{_at(node)}")
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):

@@ -544,6 +544,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"!!python/object/apply:os.system ['touch owned']", "is no kind of value that settings have"),
         (b"- task", "holds no settings: it must be a mapping"),
         (b"? [a]\n: 1", "a key is no word"),
+        (b"extractor_args: !!map [a]", "what is tagged as a mapping is none (line 1)"),
         (b"arrow: 3\nshortcut: arrow", "arrow is 3: it must be a mapping"),
         (b"1: 2", "'1' is no name of a setting"),
         (b"x: " + b"9" * 5000, "is no YAML of settings"),
