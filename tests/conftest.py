@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 import os
@@ -19,6 +20,10 @@ from lens.base.files import write_atomically
 from lens.figures import run as figures
 from lens.players.lens import LearnedLens
 from lens.protocols.lookup import find
+
+# What modules make stays for good, and the collector would look through it again and again: not while they are imported,
+# and never after.
+gc.disable()
 
 TINY = [
     "--extractor", "test_resnet", "--lens.depth", "3", "--image_size", "32", "--cache_image_size", "36", "--batch_size", "4",
@@ -55,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     assert all(Path(__file__).with_name(name).is_file() for name in place)
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what the modules made
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def undrawn(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Processes forked from one that has imported everything: each as killable as one begun afresh, without its seconds of imports.
+"""Processes forked from one that has imported everything (`preloaded`): each as killable as one begun afresh, without its seconds of imports.
 
 Their runs are `undrawn`.
 """
@@ -11,14 +11,7 @@ import sys
 import pytest
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "lens.train", "lens.measuring.evaluate", "lens.figures.run", "lens.figures.removal", "lens.proving.proof", "lens.training.rehearsal", "lens.proving.lensed_set",
-        "lens.training.trainer", "kornia.color", "kornia.metrics", "lightning_fabric.strategies.ddp", "matplotlib.pyplot",
-        "pytorch_metric_learning.losses",
-        "segmentation_models_pytorch", "sklearn.linear_model", "sklearn.neighbors", "timm", "torch.distributed.run",
-    ]
-)  # fmt: skip
+CONTEXT.set_forkserver_preload(["preloaded"])
 
 
 def start(main, *argv, log):
@@ -29,7 +22,9 @@ def start(main, *argv, log):
     process = CONTEXT.Process(
         target=_begin, args=(main, argv, str(log), dict(os.environ), multiprocessing.get_start_method())
     )
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:  # the server begins here, and looks for `preloaded`
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        process.start()
     return process
 
 
@@ -47,6 +42,7 @@ def _begin(main, argv, log, environment, method):
         os.dup2(descriptor, stream)
     os.environ.clear()
     os.environ.update(environment)
+    assert "preloaded" in sys.modules
     from conftest import undrawn
 
     undrawn(pytest.MonkeyPatch())

@@ -251,7 +251,7 @@ DAMAGED = {
     "two kinds": gzip.compress(f"{json.dumps(LINE)}\n{json.dumps(without_content(LINE) | {'name': 'c'})}\n".encode()),
     "twice": gzip.compress(f"{json.dumps(LINE)}\n{json.dumps(LINE)}\n".encode()),
     "no UTF-8": gzip.compress(b'{"name": "\xff"}'),
-    "a bomb": bomb(200 * 2**20),
+    "a bomb": "bomb",
     "far too large": "sparse",
     "a pipe": "pipe",
     "a folder": "folder",
@@ -266,6 +266,8 @@ def test_a_damaged_record_is_one_line(run, capsys, damage):
         os.mkfifo(file)
     elif content == "folder":
         file.mkdir()
+    elif content == "bomb":
+        file.write_bytes(bomb(200 * 2**20))
     elif content == "sparse":
         file.touch()
         os.truncate(file, 2**34)

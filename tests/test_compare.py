@@ -138,15 +138,20 @@ def test_a_regions_share_is_held_against_every_other_place():
 # --- maps ------------------------------------------------------------------------------------------------------------
 
 
+def arrays_of(file):
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
 def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
     out = tmp_path / "new" / "maps"
     code, shown = called(capsys, runs[0], "--maps", *runs[1:], "--out", out)  # runs before and after the flag
     assert code == 0
     numbers = json.loads((out / "maps.json").read_text())
-    arrays = np.load(out / "maps.npz")
+    arrays = arrays_of(out / "maps.npz")
     assert walk.own_kind(os.listdir(out)) == "comparison"  # so that its pictures are nobody's data
     for n, run in enumerate(runs):
-        edits = np.load(run / "figures" / "edits.npz")
+        edits = arrays_of(run / "figures" / "edits.npz")
         summary = json.loads((run / "summary.json").read_text())
         entry = numbers["runs"][n]
         assert np.array_equal(arrays[f"map_{n}"], edits["map"])
@@ -159,7 +164,7 @@ def test_maps_of_any_size_stand_side_by_side(runs, tmp_path, capsys):
         assert entry["map_images"] == 10
         assert (entry["task"], entry["shortcut"]) == ("rotation", "none" if n else "arrow")
         assert numbers["rank_correlation"][n][n] == pytest.approx(1)
-    expected = spearmanr(*(np.load(run / "figures" / "edits.npz")["map"].ravel() for run in runs[:2])).statistic
+    expected = spearmanr(*(arrays_of(run / "figures" / "edits.npz")["map"].ravel() for run in runs[:2])).statistic
     assert numbers["rank_correlation"][0][1] == numbers["rank_correlation"][1][0] == pytest.approx(expected)
     assert "no proof of a shortcut" in numbers["notes"][0]
     assert "averaged over areas" in numbers["notes"][1]
@@ -173,8 +178,8 @@ def test_a_run_that_keeps_no_edits_is_asked_again(runs, copied, tmp_path, capsys
     code, shown = called(capsys, runs[0], copied, "--maps", "--out", tmp_path / "asked")
     assert code == 0
     assert "its lens is asked again" in shown.err
-    read, asked = (np.load(tmp_path / name / "maps.npz") for name in ("read", "asked"))
-    for name in read.files:
+    read, asked = (arrays_of(tmp_path / name / "maps.npz") for name in ("read", "asked"))
+    for name in read:
         assert np.allclose(read[name], asked[name], atol=1e-6), name
 
 
@@ -397,6 +402,6 @@ def test_a_regions_picture_and_table_come_from_the_runs_edits(runs, tmp_path):
     figures_region.draw_region(runs[0], region, tmp_path / "region.png")
     assert (tmp_path / "region.png").read_bytes()[:4] == b"\x89PNG"
     lines = figures_region.region_markdown(list(runs[:2]), region).splitlines()
-    mean_edit = np.load(runs[0] / "figures" / "edits.npz")["map"]
+    mean_edit = arrays_of(runs[0] / "figures" / "edits.npz")["map"]
     share = mean_edit[:16, :8].sum() / mean_edit.sum()
     assert lines[2].startswith(f"| arrow | {100 * share:.1f} % | 12.5 % | ")

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -509,7 +510,8 @@ def test_bombs_are_one_line(stranger, whole, capsys):
 
 def test_edits_that_are_none_are_one_line(stranger):
     file = stranger / "figures" / "edits.npz"
-    good = dict(np.load(file))
+    with np.load(file) as arrays:
+        good = dict(arrays)
     for change in (
         {"map": good["map"][None]}, {"map": good["map"] * np.nan}, {"map": good["map"].astype(str)}, {"original": good["original"][:, :5]},
         {"lensed": good["lensed"].astype(float)}, {"map_images": np.arange(3)}, {"by": np.array(3)}, {"mean_image": good["map"]},
@@ -546,6 +548,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"!!python/object/apply:os.system ['touch owned']", "is no kind of value that settings have"),
         (b"- task", "holds no settings: it must be a mapping"),
         (b"? [a]\n: 1", "a key is no word"),
+        (b"extractor_args: !!map [a]", "what is tagged as a mapping is none (line 1)"),
         (b"arrow: 3\nshortcut: arrow", "arrow is 3: it must be a mapping"),
         (b"1: 2", "'1' is no name of a setting"),
         (b"x: " + b"9" * 5000, "is no YAML of settings"),
@@ -581,6 +584,41 @@ def test_dates_are_words(tmp_path, monkeypatch):
 def test_what_is_written_as_yaml_reads_back_as_it_was(value):
     for one in (value, [value], {"a": {value or "k": value}}):
         assert yaml_text.parse(yaml_text.dump(one)) == one
+
+
+def test_libyaml_reads_what_the_loader_in_python_reads(monkeypatch):
+    """Values, errors and their words; what the two would read differently is left to the one in Python."""
+    rng = random.Random(0)
+    whole = yaml_text.dump(parse(["--data", "a b", "c"], "lens.train").plain)
+    texts = [
+        whole,
+        "1\t",
+        "a: !",
+        "a:\n\ufeff{",
+        ">#",
+        "a: |-#\n",
+        "a: &x [*x]",
+        "{a: 1, a: 2}",
+        "\ud800",
+        "[" * 40,
+        BOMB,
+    ]
+    texts += ["".join(rng.choices("ab:{}[],&*!|>'\"%@#-?. \n\t01\\é\ufeff", k=rng.randint(1, 14))) for _ in range(3000)]
+
+    def read(text):
+        try:
+            return repr(yaml_text.parse(text))
+        except yaml_text.YamlError as error:
+            return error.args
+
+    found = [read(text) for text in texts]
+    if yaml.__with_libyaml__:
+        with monkeypatch.context() as patch:
+            patch.setattr(yaml_text, "_Loader", None)
+            assert read(whole) == found[0]  # by libyaml alone
+    monkeypatch.setattr(yaml_text, "_Quick", yaml_text._Loader)
+    for text, one in zip(texts, found, strict=True):
+        assert one == read(text), text
 
 
 def test_a_number_in_a_schema_is_a_number():

@@ -69,9 +69,8 @@ def _one_line(message: str, keys: list[str]) -> str:
         if dot and owner in PLUGINS:
             own = [key for key in keys if key.startswith(f"{owner}.")]
             return f"--{word}: what --{owner} names has no such setting{': ' + nearest(word, own) if own else ' and no other'}"
-        if dot and not any(key.startswith(f"{owner}.") for key in keys):
-            if owner in names("task") + names("shortcut"):
-                return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
+        if dot and owner in names("task") + names("shortcut"):
+            return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
         return f"unknown setting {word!r}: {nearest(word, keys)}"
     wrong = re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
     if wrong:
