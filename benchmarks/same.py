@@ -56,6 +56,8 @@ OTHERS = {
 REMOVAL = ["--prove", "--judge_seeds", "1", "--judge_steps", "4", "--judges", "test_resnet"]
 PASSING = ("seconds", "images_per_second", "versions", "git_commit", "command", "phases", "resumed", "data", "match")
 """Keys of a summary that say when and where, not what."""
+NAMES = ("adversary", "lens", "objective", "norm_sync", "sync_batchnorm", "shuffle_targets", "shuffle_labels")
+"""Keys of a summary that repeat settings: versions call them otherwise."""
 
 
 def make_photos(folder: Path, seed: int) -> None:
@@ -147,7 +149,7 @@ def all_runs(root: Path) -> dict[str, dict[str, Any]]:
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
     """Where two records differ, as paths of keys; keys that one alone has are named too."""
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = sorted(one.keys() | other.keys())
+        keys = sorted((one.keys() | other.keys()) - (set(NAMES) if place.endswith("/summary") else set()))
         return [line for key in keys for line in differences(one.get(key), other.get(key), f"{place}/{key}")]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [
