@@ -25,9 +25,9 @@ from lens.training.trainer import Trainer
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
 STUB = """
 import json, os, pathlib, sys, time
-from lens.run import Run
-from lens.stopping import stop_signals
-from lens.terminal import guard
+from lens.base.stopping import stop_signals
+from lens.base.terminal import guard
+from lens.record.run import Run
 words = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 SUMMARY = {SUMMARY}
 def body():

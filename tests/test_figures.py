@@ -47,7 +47,7 @@ def test_the_edits_are_rows_of_pictures_beside_their_names_on_one_axis(monkeypat
     rng = np.random.default_rng(0)
     clean, original, lensed = rng.integers(0, 256, (3, 5, 8, 8, 3)).astype(np.uint8)
     drawn = []
-    monkeypatch.setattr(drawing, "save_picture", lambda plt, figure, file: drawn.append(figure))
+    monkeypatch.setattr(figures, "save_picture", lambda plt, figure, file: drawn.append(figure))
     figures.edits({"clean": clean, "original": original, "lensed": lensed}, tmp_path / "edits.png")
     ((axis,),) = (figure.axes for figure in drawn)
     shown = axis.images[0].get_array()

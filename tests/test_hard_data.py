@@ -358,7 +358,7 @@ def test_a_reader_killed_while_it_hands_over_a_batch_ends_the_run_in_one_line(
             raise met
             yield
 
-    monkeypatch.setattr(data, "DataLoader", Loader)
+    monkeypatch.setattr(batching, "DataLoader", Loader)
     assert train.main([*TINY, "--data", str(photos), "--out", str(tmp_path / "run")]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lens: error:")]
     assert len(lines) == 1

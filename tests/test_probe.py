@@ -45,7 +45,9 @@ def on_disk(features, folder, monkeypatch):
 def test_the_streamed_regression_is_scikit_learns(classes, monkeypatch):
     from sklearn.linear_model import LogisticRegression
 
-    monkeypatch.setattr(linear, "chunks", lambda count: feature_store.chunks(count, 64))  # the last part is short
+    monkeypatch.setattr(
+        training_rows, "chunks", lambda count: feature_store.chunks(count, 64)
+    )  # the last part is short
     features, labels = problem(classes)
     train = training_rows.Rows.of(features["train"], labels["train"], "cpu")
     x = (features["train"] - features["train"].mean(0, np.float64)) / features["train"].std(0, dtype=np.float64)
@@ -86,8 +88,8 @@ def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
 def test_a_test_label_that_training_lacks_is_never_right():
     features, labels = problem()
     labels = labels | {"test": np.full(200, 7)}
-    for method in ("streamed_logistic", "sgd"):
-        assert not getattr(linear, method)(features, labels, **({"seed": 0} if method == "sgd" else {"device": "cpu"}))[0].any()  # fmt: skip
+    assert not logistic.streamed_logistic(features, labels, device="cpu")[0].any()
+    assert not sgd.sgd(features, labels, seed=0)[0].any()
 
 
 def test_fitting_leaves_the_features_as_they_are():

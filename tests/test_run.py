@@ -100,7 +100,7 @@ def test_a_summary_of_an_older_version_is_read_in_todays_names(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lens.run import Run
+from lens.record.run import Run
 with Run.open(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
