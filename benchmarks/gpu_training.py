@@ -10,13 +10,13 @@ from typing import Any
 
 from benchmarks.gpu import Asked
 from benchmarks.step_ways import now
-from lens import probe, train
+from lens import prove, train
 from lens.base import files
 from lens.grids import file as grid_file
 from lens.grids.grid import Grid, GridRun
 from lens.images import batching
 from lens.players import experiment
-from lens.settings import words
+from lens.settings import agreement, words
 from lens.settings.parsing import parse
 from lens.training.trainer import Trainer
 
@@ -64,7 +64,7 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     change = FULL_SIZE if not asked.dry else FULL_SIZE | TINY
     planted.rules.append(({}, change))
     run = next(run for run in runs_of(asked, planted) if run.cell["cue"] == CUE and run.seed == 0)
-    run = GridRun(run.cell, run.seed, [word for word in run.words if not words.key_of(word).startswith("removal")])
+    run = GridRun(run.cell, run.seed, [word for word in run.words if words.key_of(word) not in agreement.names({"proof"})])
     rate = seconds_a_step(run.words, 3 if asked.dry else CALLS)
     left = 0.55 * asked.seconds - (time.monotonic() - start)
     most = next(int(word.partition("=")[2]) for word in run.words if words.key_of(word) == "steps")
@@ -75,12 +75,12 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     result["training"] = trained(asked, run, steps)
     keep(result)
 
-    judged = ["--prove", "--judge_seeds=1", f"--judge_steps={2 if asked.dry else 400}"]
+    judged = ["--judge_seeds=1", f"--judge_steps={2 if asked.dry else 400}"]
     judged += [f"--judges={name}" for name in (judges[:1] if asked.dry else judges)]
     if asked.dry:
         judged.append("--judge_images=16")
     out = asked.work / run.slug
-    probe.probe([str(out), *judged])
+    prove.prove([str(out), *judged])
     removal = files_json(out / "removal.json")
     result["removal"] = {
         "steps": removal["recipe"]["steps"], "seeds": len(removal["recipe"]["seeds"]), "chance": removal["chance"],

@@ -424,10 +424,10 @@ def test_a_mistake_is_one_line_before_anything_runs(stub, capsys, changes, messa
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--worker", "2"], "unknown setting 'worker': did you mean 'workers'?"),
-        (["--jobs", "0"], "--num_workers is 0"),
+        (["--worker", "2"], "unknown setting 'worker': did you mean 'num_workers'?"),
+        (["--jobs", "0"], "--jobs is 0"),
         (["--seed", "3"], "seed has no place in a grid"),
-        (["--objective", "uniform"], "have the same settings"),
+        (["--lens", "full_res"], "have the same settings"),
         (["--table"], "holds no grid yet"),
     ],
 )
@@ -687,13 +687,13 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
         assert command[command.index("--wandb") + 1] == "online"
         asked = dict(word[2:].split("=", 1) for word in command if "=" in word)
         config = asked.get("config") or command[command.index("--config") + 1]
-        adversary = yaml.safe_load(Path(config).read_text())["adversary"]
+        lens = yaml.safe_load(Path(config).read_text())["lens"]
         tiny = [*TINY, "--extractor_args", "{}", "--extractor_stem", "default", "--steps", "1", "--test_images", "8"]
         tiny += ["--precision", "32"]  # few CPUs have instructions for bf16
-        tiny = fit([*tiny, "--adversary", adversary])
+        tiny = fit([*tiny, "--lens", lens])
         assert train.main([*command[3:], *tiny, "--wandb", "disabled", "--out", f"run{number}"]) == 0
         settings = yaml.safe_load(Path(f"run{number}/settings.yaml").read_text())
-        assert settings["adversary"] == adversary
+        assert settings["lens"] == lens
         for key in ("shortcut", "seed"):
             assert str(settings[key]) == asked[key]
 

@@ -293,7 +293,7 @@ def changes(cache):
     return {"cut": lambda: os.truncate(file, 128 + ROW), "empty": lambda: os.truncate(file, 0), "rewritten": rewrite}
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("change", ["cut", "empty", "rewritten"])
 def test_a_cache_that_changes_while_it_is_read_is_one_line(folder, cache, tmp_path, change, workers):
     images = load([folder], tmp_path, SIZE, bad=0.2)

@@ -449,7 +449,7 @@ def test_without_a_cache_the_images_are_the_same_bits_and_nothing_is_written(tmp
     assert all(float(line.split()[-3].removesuffix("/s").replace(",", "")) > 1 for line in rates)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_without_a_cache_an_unreadable_image_stops_the_run_by_its_name(tmp_path, workers):
     folder = write_folder(tmp_path / "a", 400)  # more than the 256 that are read at the start
     images = load_uncached([folder], tmp_path / "nowhere")

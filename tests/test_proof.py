@@ -1,6 +1,7 @@
 """Proof of removal: a swap is not removed, the identity changes nothing, an oracle removes."""
 
 import copy
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -13,7 +14,7 @@ import torch
 from conftest import TINY, fit
 from torch import nn
 
-from lens import probe, prove, train
+from lens import prove, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
@@ -273,7 +274,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
         return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
     monkeypatch.setattr(judges, "judged", told)
-    players = players.__class__(**{**vars(players), "settings": players.settings.__class__(**{**vars(players.settings), "judge_seeds": 2})})  # fmt: skip
+    players = dataclasses.replace(players, settings=dataclasses.replace(players.settings, judge_seeds=2))
     sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert found["balanced_accuracy"] == 0
@@ -362,7 +363,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
 def test_measuring_a_run_again_keeps_what_a_probe_has_proved(tmp_path, sources):
     out = tmp_path / "run"
     assert train.main([*WORDS, "--data", *sources, "--out", str(out)]) == 0
-    assert probe.main([str(out), *JUDGES, "--judge_steps", "4"]) == 0
+    assert prove.main([str(out), *JUDGES[1:], "--judge_steps", "4"]) == 0
     found = json.loads((out / "summary.json").read_text())["removal"]
     assert train.main(["--resume", str(out)]) == 0
     assert json.loads((out / "summary.json").read_text())["removal"] == found

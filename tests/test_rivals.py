@@ -166,7 +166,7 @@ def test_a_resumed_rival_ends_as_an_uninterrupted_one(photos, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--match_mse", "0.01"], "no meaning with --objective least_likely"),
+        (["--match_mse", "0.01"], "no meaning with --lens full_res"),
         (["--lens", "fgsm", "--match_mse", "nowhere"], "no run directory"),
         (["--lens", "fgsm", "--match_mse", "-1"], "--match_mse is -1"),
         (["--lens", "fgsm", "--match_mse", "0.01", "--target_psnr", "20"], "contradict"),

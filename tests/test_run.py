@@ -293,8 +293,8 @@ def change(file, **changes):
     ("version", "changes", "message"),
     [
         ("0.0.9", {"colour": 3}, "which does not know the setting 'colour': use lens 0.0.9"),
-        ("0.0.9", {"arrow": {"size": 0.3}}, "whose setting 'arrow."),
-        ("0.0.9", {"arrow": {"size": 0.3, "strength": 1.0, "tint": 2}}, "setting 'arrow.tint'"),
+        ("0.0.9", {"shortcut.strength": GONE}, "whose setting 'shortcut.strength' it lacks"),
+        ("0.0.9", {"shortcut.tint": 2}, "setting 'shortcut.tint'"),
         ("0.0.9", {"lens_lr": GONE}, "whose setting 'lens_lr' it lacks"),
         ("9.0.0", {"colour": 3}, "which does not know the setting 'colour'"),
         ("9.0.0", {"task": "unheard_of"}, "unknown task 'unheard_of'"),
@@ -322,7 +322,9 @@ def test_settings_that_were_cut_short_are_told_as_damaged(copied, capsys):
 
 def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     (copied / "origin.json").unlink()
-    change(copied / "settings.yaml", **dict.fromkeys(agreement.unknown_to("0.1.0"), GONE))
+    objective = Run.open(copied).settings()["objective"]
+    theirs = {"adversary": objective, "lens_encoder": "full", "lens_depth": 3, "lens.depth": GONE}
+    change(copied / "settings.yaml", **dict.fromkeys(agreement.unknown_to("0.1.0"), GONE) | theirs)
     assert train.main(["--resume", str(copied)]) == 0
     assert Run.open(copied).origin()["lens"] == __version__
     fields = (field for field in dataclasses.fields(Settings) if "before" in field.metadata)

@@ -243,7 +243,7 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
     assert len(made) == 4
     parsing._parser.cache_clear()
     afresh = parse([], "lens.train")
-    assert len(made) == 6
+    assert len(made) == 8
     assert again == afresh
 
 

@@ -726,7 +726,7 @@ def test_a_lens_of_another_place_or_kind_is_one_line(stranger, capsys, name):
     error = refused(
         capsys, train.main, *TINY, "--data", "./photos", "--lens", "unet", "--lens.encoder", name, "--out", "new"
     )
-    assert "--lens_encoder" in error
+    assert "--lens.encoder" in error
     assert not Path("new").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lens.base.errors import BadInput
-from lens.measuring import evaluate
+from lens.measuring import pretext
 from lens.protocols.lookup import find, names
 from lens.protocols.task import Task, WrappedTask
 
@@ -69,9 +69,9 @@ def test_outputs_are_the_logits_where_there_are_classes_and_nowhere_else(least):
 
 
 def test_a_task_without_a_choice_of_two_has_no_accuracy_and_no_chance(least):
-    assert evaluate._score(least(), torch.zeros(2), {}) is None
-    assert evaluate._chance(least(), []) is None
-    assert evaluate._chance(find("task", "inpainting")(), []) == 0.5
+    assert pretext._score(least(), torch.zeros(2), {}) is None
+    assert pretext._chance(least(), []) is None
+    assert pretext._chance(find("task", "inpainting")(), []) == 0.5
 
 
 def test_a_task_that_is_not_of_the_datas_classes_says_so(least):

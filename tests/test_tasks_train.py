@@ -48,7 +48,8 @@ def test_every_task_trains_and_is_measured(tmp_path, photos, task, mode):
         else:
             assert ends[0] <= found["pretext"][kind] <= ends[1]
     assert (found["downstream"]["photos"]["n_train"], found["downstream"]["photos"]["n_test"]) == (20, 5)
-    assert yaml.safe_load((out / "settings.yaml").read_text())["objective"] is not None
+    settings = yaml.safe_load((out / "settings.yaml").read_text())
+    assert (settings["objective"] is None) == (settings["lens"] == "fgsm")
 
 
 def test_a_stopped_jigsaw_goes_on_to_the_same_weights(tmp_path, photos):
@@ -106,7 +107,8 @@ def test_removal_by_hand_is_part_of_a_run_and_of_its_probe(tmp_path, photos):
         (["--task", "jigsaw", "--task.permutations", "600"], "--task.permutations is 600"),
         (["--task", "jigsaw", "--task.gap", "0.9"], "4 px are the least"),
         (["--task", "inpainting", "--task.size", "0.1"], "the hidden square is only 3 px wide"),
-        (["--task", "rotation", "--task.gap", "0.1"], "jigsaw is not selected"),
+        (["--task", "rotation", "--jigsaw.gap", "0.1"], "jigsaw is not selected"),
+        (["--task", "rotation", "--task.gap", "0.1"], "--task.gap: what --task names has no such setting and no other"),
         (["--extractor_stem", "stride1", "--extractor", "vit_tiny_patch16_224"], "no root convolution of stride 2"),
     ],
 )

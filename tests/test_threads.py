@@ -81,7 +81,7 @@ def test_threads_are_those_given_or_the_usable_cores_shared(monkeypatch, given, 
     assert told == ([] if expected is None else [expected] * 2)
 
 
-@pytest.mark.parametrize(("num_workers", "own", "expected"), [(2, None, "3"), (2, "5", "5"), (1, None, "None")])
+@pytest.mark.parametrize(("workers", "own", "expected"), [(2, None, "3"), (2, "5", "5"), (1, None, "None")])
 def test_jobs_side_by_side_share_the_cores(monkeypatch, tmp_path, workers, own, expected):
     monkeypatch.setattr("lens.grids.processes.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")

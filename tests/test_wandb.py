@@ -237,7 +237,7 @@ def test_online_without_a_login_or_a_network_is_one_line_before_anything(
 
 
 def test_starting_does_not_wait_for_wandb():
-    code = "import sys, lens.train, lens.probe, lens.run, lens.mirror; assert 'wandb' not in sys.modules"
+    code = "import sys, lens.train, lens.probe, lens.record.run, lens.record.mirror; assert 'wandb' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -142,19 +142,14 @@ def _axis(axis: str, values: list[Any] | dict[Any, Any]) -> dict[str, dict[str, 
 def _allowed(where: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with dotted keys spread out; what a grid sets itself, and what nobody knows, is refused."""
     found: dict[str, Any] = {}
-    chosen = {
-        kind: name
-        for name, kind in _old_sections().items()
-        if any(key.split(".")[0] == name for key in map(str, settings))
-    }
-    settings = old_names.in_settings({str(key): value for key, value in settings.items()}, chosen, where)
+    settings = old_names.in_settings({str(key): value for key, value in settings.items()}, where=where)
     for key, value in settings.items():
         words.refuse_key(key)
         if key in OWN:
             raise BadInput(f"{where}: {key} has no place in a grid: {OWN[key]}")
         first, dot, rest = key.partition(".")
-        # A section of a plug-in from a file, as 0.3 had them, is known only to the cells that select it.
-        if first not in FIELDS and not isinstance(value, dict) and not dot:
+        # What 0.3 had as sections of plug-ins (`jigsaw: {permutations: 100}`) belongs to the cells that select them.
+        if first not in FIELDS and first not in _old_sections() and not isinstance(value, dict) and not dot:
             raise BadInput(f"{where}: unknown setting {key!r}: {nearest(key, FIELDS)}")
         if key in ("data", "probe") and isinstance(value, list) and len(value) == 1:
             value = value[0]

@@ -14,7 +14,7 @@ from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.grids import matching
 from lens.grids.matching import Cell
-from lens.protocols.lookup import find, is_file_key
+from lens.protocols.lookup import find, is_file_key, key_name
 from lens.settings import agreement, idle, old_names, words
 from lens.settings.groups import PLUGINS, Settings
 from lens.settings.parsing import Parsed, parse
@@ -80,10 +80,10 @@ class Grid:
         """The axes within whose cells arms are compared: all but the baseline's."""
         return [axis for axis in self.axes if axis not in self.baseline]
 
-    def cells(self) -> list[Cell]:
-        """Every combination of the axes' values that is not excluded, the last axis moving fastest."""
+    def cells(self, excluded: bool = False) -> list[Cell]:
+        """Every combination of the axes' values, without what is excluded unless asked for; the last axis moves fastest."""
         every = (dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values()))
-        return [cell for cell in every if not any(_matches(when, cell) for when in self.exclude)]
+        return [cell for cell in every if excluded or not any(_matches(when, cell) for when in self.exclude)]
 
     def arm(self, cell: Cell) -> str:
         """The name of a cell among those of its group: its values of the baseline's axes."""
@@ -107,13 +107,14 @@ class Grid:
         settled = [(cell, self._settings(cell)) for cell in cells]
         _refuse_untrusted([found for _, found in settled], set(trusted))
         matched = [self._matched(cell, found) for cell, found in settled]
-        of_plugins = set().union(*(own_settings(found) for _, found in settled))
+        selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in PLUGINS}
+        of_plugins = set().union(*(own_settings(self._settings(cell)) for cell in self.cells(excluded=True)))
         same: dict[str, Cell] = {}
         every: list[tuple[Cell, list[str], Parsed]] = []
         for cell, found in settled:
             # A setting may be for a plug-in that only other cells select.
             others = of_plugins - own_settings(found)
-            found = {key: value for key, value in found.items() if key not in others}
+            found = {k: v for k, v in found.items() if k not in others and not (k in selected and isinstance(v, dict))}
             told = words.of_mapping(found, LISTS, OPENED)
             try:
                 parsed = parse(told, "lens.train", refuse_idle=False)

@@ -157,14 +157,14 @@ def _score(task: Task, outputs: Tensor, question: Question) -> Tensor | None:
     """1 for each right answer, 0 for each wrong one (E,); None where a task has neither classes nor a choice of two."""
     if task.classes is not None:
         return (task.logits(outputs).argmax(dim=1) == question["target"]).float()
-    correct = getattr(task, "correct", None)
-    return None if correct is None else correct(outputs, question)
+    chosen: Tensor | None = None if task.correct is None else task.correct(outputs, question)
+    return chosen
 
 
 def _chance(task: Task, counts: list[Tensor]) -> float | None:
     """What knowing nothing gets right: 1/K, the share of the most frequent class, or one of two."""
     if task.classes is None:
-        return 0.5 if hasattr(task, "correct") else None
+        return None if task.correct is None else 0.5
     if not counts:
         return 1 / task.classes
     total = torch.stack(counts).sum(dim=0)

@@ -77,6 +77,8 @@ def in_settings(
             continue
         elif owner in sections and (dot or isinstance(value, dict)):
             new = {f"{sections[owner]}.{name}": one for name, one in ({own: value} if dot else value).items()}
+        elif owner in sections:
+            raise BadInput(f"{key} is {value!r}: it must be a mapping of the settings of {owner}")
         elif key in PLUGINS and isinstance(value, dict):  # lens: {depth: 4}
             new = {f"{key}.{name}": one for name, one in value.items()}
         else:

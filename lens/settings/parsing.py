@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 
 from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
-from lens.base.terminal import fitting, only_stdout_fails, put
+from lens.base.terminal import fitting, only_stdout_fails
 from lens.protocols.lookup import find, first_docstring_line, folder_of, is_file_key, key_name, names, summary_line
 from lens.settings import agreement, idle, old_names, words
 from lens.settings.groups import PLUGINS, Settings, as_list, default_of
@@ -249,7 +249,9 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
         )
     settings = Settings(**fields)
     if asked:
-        put(yaml_text.dump(plain))
+        with only_stdout_fails():
+            sys.stdout.write(yaml_text.dump(plain))
+            sys.stdout.flush()
         raise SystemExit(0)
     if made["task"].answer == "source" and settings.source_count < 2:
         raise BadInput(

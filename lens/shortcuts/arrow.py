@@ -30,8 +30,8 @@ class Arrow:
     """Opacity of the black, above 0 and at most 1."""
 
     def __post_init__(self) -> None:
-        check_number("arrow.size", self.size, low=0, high=0.5, open_low=True)
-        check_number("arrow.strength", self.strength, low=0, high=1, open_low=True)
+        check_number("shortcut.size", self.size, low=0, high=0.5, open_low=True)
+        check_number("shortcut.strength", self.strength, low=0, high=1, open_low=True)
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Draw the arrow in direction floor(4 θ): 0 up, 1 left, 2 down, 3 right (each a quarter turn further)."""

@@ -33,8 +33,8 @@ class Chromatic:
     """Spread green from the centre instead; θ then turns the whole field (0 outward, 0.5 inward)."""
 
     def __post_init__(self) -> None:
-        check_number("chromatic.strength", self.strength, low=0, high=8, open_low=True)
-        check_number("chromatic.directions", self.directions, low=1)
+        check_number("shortcut.strength", self.strength, low=0, high=8, open_low=True)
+        check_number("shortcut.directions", self.directions, low=1)
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Move green by θ of a turn, counter-clockwise from up; what comes in from outside repeats the edge."""

@@ -26,7 +26,7 @@ class ColourCast:
     """What is added to one channel and taken from another, above 0 and at most 1 (the whole range)."""
 
     def __post_init__(self) -> None:
-        check_number("colour_cast.strength", self.strength, low=0, high=1, open_low=True)
+        check_number("shortcut.strength", self.strength, low=0, high=1, open_low=True)
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Shift the channels of each image by the hue floor(6 θ)."""

@@ -42,8 +42,8 @@ class Jpeg:
     """libjpeg's quality that θ → 1 approaches, from `quality` to 100."""
 
     def __post_init__(self) -> None:
-        check_number("jpeg.quality", self.quality, low=1, high=100)
-        check_number("jpeg.highest", self.highest, low=1, high=100)
+        check_number("shortcut.quality", self.quality, low=1, high=100)
+        check_number("shortcut.highest", self.highest, low=1, high=100)
         if self.highest < self.quality:
             raise BadInput(f"--shortcut.highest {self.highest} is below --shortcut.quality {self.quality}: swap them")
 

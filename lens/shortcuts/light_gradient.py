@@ -26,8 +26,8 @@ class LightGradient:
     """Directions that θ chooses from; with 4, a random key shows the same pictures as a constant one under rotation."""
 
     def __post_init__(self) -> None:
-        check_number("light_gradient.strength", self.strength, low=0, high=1, open_low=True)
-        check_number("light_gradient.directions", self.directions, low=1)
+        check_number("shortcut.strength", self.strength, low=0, high=1, open_low=True)
+        check_number("shortcut.directions", self.directions, low=1)
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Brighten towards θ of a turn, counter-clockwise from up."""

@@ -39,7 +39,7 @@ class Watermark:
     """Opacity α of the letters, above 0 and at most 1."""
 
     def __post_init__(self) -> None:
-        check_number("watermark.strength", self.strength, low=0, high=1, open_low=True)
+        check_number("shortcut.strength", self.strength, low=0, high=1, open_low=True)
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """Blend word floor(4 θ) into each image, its box at a place drawn afresh for every view."""

@@ -30,8 +30,8 @@ class Geometry:
     @classmethod
     def of(cls, side: int, gap: float, jitter: float, task: str) -> Geometry:
         """For images of `side` px. Raises BadInput where a patch would be smaller than 4 px."""
-        check_number(f"{task}.gap", gap, low=0, high=1)
-        check_number(f"{task}.jitter", jitter, low=0, high=1)
+        check_number("task.gap", gap, low=0, high=1)
+        check_number("task.jitter", jitter, low=0, high=1)
         cell = side // 3
         moves, apart = round(cell * jitter), round(cell * gap)
         patch = cell - moves - apart

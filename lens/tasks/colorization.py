@@ -39,7 +39,7 @@ class Colorization(Task):
     """Channels of the head's hidden layer."""
 
     def __post_init__(self) -> None:
-        check_number("colorization.hidden", self.hidden, low=1)
+        check_number("task.hidden", self.hidden, low=1)
 
     @property
     def classes(self) -> int | None:  # type: ignore[override]

@@ -38,9 +38,9 @@ class Exemplar(Task):
     """Smallest share of the image that a crop shows."""
 
     def __post_init__(self) -> None:
-        check_number("exemplar.embedding", self.embedding, low=1)
-        check_number("exemplar.margin", self.margin, low=0, high=4, open_low=True)
-        check_number("exemplar.least_area", self.least_area, low=0, high=1, open_low=True)
+        check_number("task.embedding", self.embedding, low=1)
+        check_number("task.margin", self.margin, low=0, high=4, open_low=True)
+        check_number("task.least_area", self.least_area, low=0, high=1, open_low=True)
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
         """A crop of each row (V, C, H, W); `target` (V,) is the number of the image it comes from."""

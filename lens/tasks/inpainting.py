@@ -32,9 +32,9 @@ class Inpainting(Task):
     """Width of the head's hidden layer."""
 
     def __post_init__(self) -> None:
-        check_number("inpainting.size", self.size, low=0, high=0.95, open_low=True)
-        check_number("inpainting.cells", self.cells, low=1)
-        check_number("inpainting.hidden", self.hidden, low=1)
+        check_number("task.size", self.size, low=0, high=0.95, open_low=True)
+        check_number("task.cells", self.cells, low=1)
+        check_number("task.hidden", self.hidden, low=1)
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
         """The whole images; `mask` (V, 1, H, W) is 1 where hidden, `target` (V, 3, cells, cells) what is there.

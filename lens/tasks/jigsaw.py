@@ -46,10 +46,10 @@ class Jigsaw(Task):
     """Width of the classifier's hidden layer."""
 
     def __post_init__(self) -> None:
-        check_number("jigsaw.permutations", self.permutations, low=2, high=MOST)
-        check_number("jigsaw.shown", self.shown, low=1, high=self.permutations)
-        check_number("jigsaw.embedding", self.embedding, low=1)
-        check_number("jigsaw.hidden", self.hidden, low=1)
+        check_number("task.permutations", self.permutations, low=2, high=MOST)
+        check_number("task.shown", self.shown, low=1, high=self.permutations)
+        check_number("task.embedding", self.embedding, low=1)
+        check_number("task.hidden", self.hidden, low=1)
 
     @property
     def classes(self) -> int:  # type: ignore[override]

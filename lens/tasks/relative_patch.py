@@ -38,8 +38,8 @@ class RelativePatch(Task):
     """Width of the classifier's hidden layer."""
 
     def __post_init__(self) -> None:
-        check_number("relative_patch.embedding", self.embedding, low=1)
-        check_number("relative_patch.hidden", self.hidden, low=1)
+        check_number("task.embedding", self.embedding, low=1)
+        check_number("task.hidden", self.hidden, low=1)
 
     def pose(self, images: Tensor, draws: Draws) -> tuple[Tensor, Question]:
         """The whole images; `corners` (V, 9, 2) of their patches, `target` (V·8,) the neighbour's number."""
