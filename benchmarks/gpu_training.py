@@ -64,7 +64,9 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
     change = FULL_SIZE if not asked.dry else FULL_SIZE | TINY
     planted.rules.append(({}, change))
     run = next(run for run in runs_of(asked, planted) if run.cell["cue"] == CUE and run.seed == 0)
-    run = GridRun(run.cell, run.seed, [word for word in run.words if words.key_of(word) not in agreement.names({"proof"})])
+    run = GridRun(
+        run.cell, run.seed, [word for word in run.words if words.key_of(word) not in agreement.names({"proof"})]
+    )
     rate = seconds_a_step(run.words, 3 if asked.dry else CALLS)
     left = 0.55 * asked.seconds - (time.monotonic() - start)
     most = next(int(word.partition("=")[2]) for word in run.words if words.key_of(word) == "steps")
