@@ -36,8 +36,8 @@ def repeatable(trainer: Trainer, batch: Batch) -> Callable[[], None]:
 
     def call() -> None:
         with (
-            mock.patch.object(experiment.Experiment, "views", return_value=(views, question, carriers)),
-            mock.patch.object(experiment.Experiment, "draws", return_value=draws),
+            mock.patch.object(experiment.Players, "views", return_value=(views, question, carriers)),
+            mock.patch.object(experiment.Players, "draws", return_value=draws),
             mock.patch.object(torch, "manual_seed"),  # which a generator refuses while a graph is recorded
         ):
             trainer.train_step(batch)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens.base.errors import BadInput
 from lens.base.phases import BEGAN, Phases
-from lens.base.ranks import Ranks, launched, losses_are_told
+from lens.base.ranks import Ranks, launched, lost_ranks_told_in_one_line
 from lens.base.stopping import stop_signals
 from lens.base.terminal import Bar, guard, say, say_lines
 from lens.protocols.lookup import key_name
@@ -46,7 +46,7 @@ def start(argv: list[str]) -> int:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
         name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
         directory = Path(parsed.settings.out or Path("runs") / name)
-        with Run.plan(directory) as run, losses_are_told(directory):
+        with Run.plan(directory) as run, lost_ranks_told_in_one_line(directory):
             return train(parsed, run, argv)
     if value_of("--out", argv) is not None:
         raise BadInput(
@@ -68,7 +68,7 @@ def start(argv: list[str]) -> int:
             f"--resume {resume}: {key} was {stored.get(key)!r} and is now {parsed.plain.get(key)!r}; only "
             f"{', '.join(agreement.may_change())} may differ: start a new run with another --out"
         )
-    with run, losses_are_told(run.directory):
+    with run, lost_ranks_told_in_one_line(run.directory):
         return train(parsed, run, argv)
 
 
@@ -113,7 +113,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if ranks.writes:
             grey_sources.tell(players)
         trainer = Trainer(players, total)
-        with ranks.together():
+        with ranks.all_or_none():
             prepare(run, parsed, trainer, splits, command, resumed)
     say(f"run directory: {run.directory}")
     say_lines(images.describe())

@@ -15,7 +15,7 @@ from lens.base.errors import BadInput
 from lens.figures import summary_table
 from lens.images import classes
 from lens.measuring import probes
-from lens.players.experiment import Experiment, posed_about
+from lens.players.experiment import Players, posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
 from lens.proving.lensed_set import LensedSet
@@ -122,8 +122,8 @@ def test_the_task_of_labels_is_asked_about_classes_that_training_has(capsys):
     assert "--task labels: 2 test images of 2 classes ('owl', 'unknown') that training lacks: left out" in said
     limits = SimpleNamespace(val_images=None, test_images=None, seed=0)
     players = SimpleNamespace(settings=limits, by_source=False, images=data, answers=answers)
-    assert Experiment.held_out(players, "test").tolist() == [3]
-    assert Experiment.held_out(players, "val").tolist() == [2]
+    assert Players.held_out(players, "test").tolist() == [3]
+    assert Players.held_out(players, "val").tolist() == [2]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -11,7 +11,7 @@ from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
 from lens import compare, probe, train
 from lens.figures import maps as maps_figures
 from lens.figures import transfer as transfer_figures
-from lens.players import pairing
+from lens.players import rival_target
 from lens.players.finished import Finished
 from lens.record.run import Run
 from lens.settings.parsing import parse
@@ -160,7 +160,7 @@ def test_lenses_of_several_versions_are_compared(old, tmp_path, monkeypatch):
 def test_a_rival_of_today_is_held_to_an_older_lens(old):
     lens = old("0.2.0", "lens")
     words = [*COMMON, *SOURCES, *FGSM[:-1], str(lens.directory)]
-    assert pairing.target_mse(parse(words, "lens.train")) == lens.metrics()[-1]["mse"]
+    assert rival_target.target_mse(parse(words, "lens.train")) == lens.metrics()[-1]["mse"]
 
 
 def test_a_lens_whose_version_recorded_no_error_says_how_to_hold_a_rival_to_it(old, tmp_path, capsys):

@@ -172,7 +172,7 @@ class Ranks:
             raise BadInput(f"ranks {different} have other {what} than rank 0: every process must see the same")
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def all_or_none(self) -> Iterator[None]:
         """Where one rank fails at what is done here (rank 0 writes), the others end too, without a word of their own."""
         try:
             yield
@@ -194,16 +194,16 @@ class Ranks:
     def first_on_each_node(self) -> Iterator[None]:
         """What is done here is done by one rank of each node before the others: it builds the cache, they read it."""
         if self.local_rank == 0:
-            with self.together():
+            with self.all_or_none():
                 yield
         else:
-            with self.together():
+            with self.all_or_none():
                 pass  # the first rank is at it
             yield
 
 
 @contextmanager
-def losses_are_told(resume: object) -> Iterator[None]:
+def lost_ranks_told_in_one_line(resume: object) -> Iterator[None]:
     """Turn the library's report of a rank that has died into one line, with what to do about it."""
     try:
         yield

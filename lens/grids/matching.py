@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lens.base.errors import BadInput, nearest
-from lens.players import pairing
+from lens.players import rival_target
 from lens.settings.parsing import Parsed
 
 Cell = dict[str, str]
@@ -44,7 +44,7 @@ def refuse_unlike(rival: Parsed, name: str, lens: Parsed | None) -> None:
         )
     if not lens.settings.lens_class.learns:
         raise BadInput(f"match_mse: the cell {name} has no lens (lens: {lens.settings.lens}): name a cell that has one")
-    if differs := pairing.difference(rival, lens.plain):
+    if differs := rival_target.difference(rival, lens.plain):
         setting, mine, theirs = differs
         raise BadInput(
             f"match_mse: the {setting} of the cell {name} is {theirs!r} and here it is {mine!r}; a paired run has the same"

@@ -14,7 +14,7 @@ from lens.base.terminal import Bar
 from lens.images import classes, data
 from lens.measuring import features, inner_features, knn, linear, proportions
 from lens.measuring.probes import probe_splits
-from lens.players.experiment import Experiment, new_extractor
+from lens.players.experiment import Players, new_extractor
 from lens.players.extractor import Extractor
 
 Array = np.ndarray[Any, Any]
@@ -22,7 +22,7 @@ DEFAULT = linear.ProbeRecipe()
 
 
 def downstream(
-    experiment: Experiment,
+    experiment: Players,
     images: data.Images,
     source: int,
     key: str,
@@ -103,7 +103,7 @@ def downstream(
     return result | sizes | fit
 
 
-def untrained_extractor(experiment: Experiment) -> Extractor:
+def untrained_extractor(experiment: Players) -> Extractor:
     """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
     torch.manual_seed(experiment.settings.seed)
     plain = dataclasses.replace(experiment.settings, pretrained=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens.base.draws import generator
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.players.rivals import Rival
 from lens.protocols.lookup import key_name
 
@@ -31,7 +31,7 @@ class Edits:
     without the lens's own noise: the same for all places, it would only level the map.
     """
 
-    def __init__(self, experiment: Experiment, index: Array, shown: int = 8) -> None:
+    def __init__(self, experiment: Players, index: Array, shown: int = 8) -> None:
         self.experiment = experiment
         order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
         self.chosen = index[order[:MAP_IMAGES]]
@@ -79,7 +79,7 @@ class Edits:
 
 
 @torch.no_grad()
-def edits_of(experiment: Experiment) -> dict[str, Array]:
+def edits_of(experiment: Players) -> dict[str, Array]:
     """The lens's edits of test images, as `Edits` has them, without asking the task."""
     assert experiment.lens is not None
     experiment.lens.eval()

@@ -16,7 +16,7 @@ from lens.images import data
 from lens.images.augment import centre
 from lens.images.cache import default_cache_dir
 from lens.measuring import feature_store
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.players.extractor import Extractor
 from lens.settings.groups import Settings
 
@@ -26,7 +26,7 @@ Reader = Callable[[Tensor, Tensor], Tensor]
 
 
 def of_extractor(
-    experiment: Experiment,
+    experiment: Players,
     extractor: Extractor,
     lensed_statistics: bool = False,
     read: Callable[[Tensor], Tensor] | None = None,
@@ -55,7 +55,7 @@ def pixels(images: Tensor, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read(
-    experiment: Experiment,
+    experiment: Players,
     readers: Mapping[str, Reader],
     images: data.Images,
     index: Array,
@@ -83,7 +83,7 @@ def read(
 
 
 @torch.no_grad()
-def of_pixels(experiment: Experiment, reader: Reader, images: Array) -> Array:
+def of_pixels(experiment: Players, reader: Reader, images: Array) -> Array:
     """What a reader gives of images (n, H, W, C) uint8 of the run's size, (n, F)."""
 
     def parts() -> Iterator[Tensor]:
@@ -95,9 +95,7 @@ def of_pixels(experiment: Experiment, reader: Reader, images: Array) -> Array:
     return feature_store.gathered(rows, len(images), cache_folder(experiment.settings))
 
 
-def _rows(
-    experiment: Experiment, readers: Mapping[str, Reader], batches: Iterable[Tensor]
-) -> Iterator[dict[str, Array]]:
+def _rows(experiment: Players, readers: Mapping[str, Reader], batches: Iterable[Tensor]) -> Iterator[dict[str, Array]]:
     """What each reader gives of batches of centred images (B, C, H, W) in [0, 1], each prepared once: (B, F) by its name."""
     kind = next(experiment.extractor.parameters()).dtype
     for images in batches:

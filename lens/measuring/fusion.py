@@ -17,7 +17,7 @@ from lens.images import classes
 from lens.measuring import feature_store, features, linear, proportions, resampling
 from lens.measuring.downstream import Array
 from lens.measuring.probes import Probe, probe_splits
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.players.finished import Finished
 from lens.settings import agreement, idle
 
@@ -26,9 +26,9 @@ from lens.settings import agreement, idle
 class Trio:
     """The players of the run, of the one whose features are put beside it, and of the control."""
 
-    run: Experiment
-    other: Experiment
-    control: Experiment
+    run: Players
+    other: Players
+    control: Players
 
 
 def check(run: Finished, other: Finished, control: Finished) -> None:
@@ -61,7 +61,7 @@ def check(run: Finished, other: Finished, control: Finished) -> None:
 
 
 @torch.no_grad()
-def width(players: Experiment) -> int:
+def width(players: Players) -> int:
     """F, the number of pooled features of a run's extractor."""
     players.extractor.eval()
     reference = next(players.extractor.parameters())
@@ -91,7 +91,7 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     ones = np.ones(len(group))
     folder = features.cache_folder(settings)
 
-    def read(players: Experiment) -> dict[str, Array]:
+    def read(players: Players) -> dict[str, Array]:
         readers = {"": features.of_extractor(players, players.extractor)}
         return {s: features.read(players, readers, probe.images, index)[""] for s, index in splits.items()}
 

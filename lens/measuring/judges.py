@@ -19,7 +19,7 @@ from lens.base.errors import BadInput
 from lens.base.terminal import Bar
 from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.protocols.lookup import find
 from lens.settings.groups import Settings
 
@@ -189,7 +189,7 @@ def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
 
 
 def judged(
-    players: Experiment, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
+    players: Players, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
     flip: bool = False, model: nn.Module | None = None,
 ) -> JudgeResult:  # fmt: skip
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""

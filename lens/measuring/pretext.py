@@ -14,7 +14,7 @@ from lens.base.intervals import Interval
 from lens.measuring import proportions, resampling
 from lens.measuring.edits import Edits
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.protocols.task import Question, Task
 
 Array = np.ndarray[Any, Any]
@@ -65,10 +65,10 @@ class Pretext:
 
 @torch.no_grad()
 def measured(
-    experiment: Experiment,
+    experiment: Players,
     index: Array,
     with_ssim: bool = True,
-    by: Experiment | None = None,
+    by: Players | None = None,
     lensed_statistics: bool = True,
     other_statistics: bool = False,
     edits: Edits | None = None,
@@ -201,7 +201,7 @@ def summary(result: Pretext, seed: int) -> dict[str, Any]:
     return found
 
 
-def validation(experiment: Experiment, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
+def validation(experiment: Players, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
     """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
 
     It is a line of metrics.jsonl, of the weights of that step, and of as many images as --val_images allows (`images` of

@@ -12,7 +12,7 @@ from lens.players.finished import Finished
 from lens.settings import agreement
 
 if TYPE_CHECKING:
-    from lens.players.experiment import Experiment
+    from lens.players.experiment import Players
 
 Array = np.ndarray[Any, Any]
 ABOUT_TRANSFER = (
@@ -59,7 +59,7 @@ def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str,
     return {"runs": about, "cells": cells, "notes": [ABOUT_TRANSFER]}
 
 
-def asked_of(one: Experiment, other: Experiment, index: Array) -> dict[str, Any]:
+def asked_of(one: Players, other: Players, index: Array) -> dict[str, Any]:
     """The task of `one` on held-out images at `index`, raw and through the lens of `other`; 95 % intervals.
 
     `lensed` is with the set of statistics that `statistics` names; `with_raw_statistics` and `with_lensed_statistics` give

@@ -33,7 +33,7 @@ from lens.players.building import build_extractor
 from lens.players.extractor import Extractor, reestimate_statistics
 from lens.players.global_norm import synchronise
 from lens.players.lens import LearnedLens
-from lens.players.pairing import target_mse
+from lens.players.rival_target import target_mse
 from lens.players.rivals import Loss, Rival
 from lens.protocols.lens import Lens
 from lens.protocols.lookup import find, key_name
@@ -48,7 +48,7 @@ STATISTICS_BATCHES = 24
 
 
 @dataclasses.dataclass
-class Experiment:
+class Players:
     """The parts of a run. `lens` is what changes the views: the lens, a rival of it, or None under `--lens none`."""
 
     settings: Settings
@@ -296,7 +296,7 @@ def build(
     ranks: Ranks | None = None,
     rival_mse: float | None = None,
     weights_follow: bool = False,
-) -> Experiment:
+) -> Players:
     """Both players, freshly initialised from the seed (then from weight files, where given), on the device.
 
     `rival_mse` is the change that a rival was held to, where that is known from earlier. Where the weights of the run itself
@@ -366,7 +366,7 @@ def build(
     if lens is not None:
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
-    return Experiment(settings, task, shortcut, images, extractor, lens, fabric, ranks, mixing, answers)
+    return Players(settings, task, shortcut, images, extractor, lens, fabric, ranks, mixing, answers)
 
 
 def origin(weights: Path) -> dict[str, Any]:

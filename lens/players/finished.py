@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import lightning_fabric
 
     from lens.images.data import Images
-    from lens.players.experiment import Experiment
+    from lens.players.experiment import Players
 
 
 def summary_of(run: Run) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Finished:
         self.run.refuse_other_images(images.splits())
         return images
 
-    def restored(self, fabric: lightning_fabric.Fabric) -> Experiment:
+    def restored(self, fabric: lightning_fabric.Fabric) -> Players:
         """Both players and the run's images, its directory held against a training while they are read.
 
         Raises BadInput as `images` and `players` do.
@@ -82,7 +82,7 @@ class Finished:
         with self.run:
             return self.players(self.images(), fabric)
 
-    def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Experiment:
+    def players(self, images: Images, fabric: lightning_fabric.Fabric, weights: str = "last") -> Players:
         """Both players with the weights that the run has kept: its `last` ones, or those that were `best` in validation.
 
         Raises BadInput where a weight file is missing or does not fit the settings.

@@ -7,7 +7,7 @@ import torch
 from lens.base.terminal import say
 from lens.images import batching, data
 from lens.operations.grey import without_colour
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 
 SAMPLE = 64
 """Training images of each source that are looked at."""
@@ -16,7 +16,7 @@ APART = 0.1
 
 
 @torch.no_grad()
-def tell(players: Experiment) -> None:
+def tell(players: Players) -> None:
     """Say where the share of images without colour gives the source away and the lens has to leave it as it is.
 
     They are the images that the lens is given, with a planted cue. With `--lens_grey keep` what is grey stays grey, and

@@ -16,13 +16,13 @@ from lens.measuring.downstream import untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
 from lens.measuring.probes import Probe, probe_splits
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.proving.lensed_set import LensedSet, rows_of, stored, subset
 
 Array = np.ndarray[Any, Any]
 
 
-def labelled(players: Experiment, sets: dict[str, LensedSet], names: list[str]) -> dict[str, LensedSet] | None:
+def labelled(players: Players, sets: dict[str, LensedSet], names: list[str]) -> dict[str, LensedSet] | None:
     """The sets without images of classes that those of `train` lack; a line says how many, or why there is nothing to ask.
 
     None where not every image has a label, or a split has fewer than two classes.
@@ -39,7 +39,7 @@ def labelled(players: Experiment, sets: dict[str, LensedSet], names: list[str]) 
     return {split: subset(players, part, known[split]) for split, part in sets.items()}
 
 
-def by_fresh_classifiers(players: Experiment, sets: dict[str, LensedSet], count: int) -> dict[str, Any]:
+def by_fresh_classifiers(players: Players, sets: dict[str, LensedSet], count: int) -> dict[str, Any]:
     """Accuracy on `count` classes of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
 
     `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
@@ -73,7 +73,7 @@ def by_fresh_classifiers(players: Experiment, sets: dict[str, LensedSet], count:
     }
 
 
-def by_frozen_features(players: Experiment, sets: dict[str, LensedSet]) -> dict[str, Any]:
+def by_frozen_features(players: Players, sets: dict[str, LensedSet]) -> dict[str, Any]:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
     Beside it an untrained extractor's on raw images: the floor.
@@ -83,7 +83,7 @@ def by_frozen_features(players: Experiment, sets: dict[str, LensedSet]) -> dict[
     return _linear(players, raw, lensed, labels, sets["test"].group)
 
 
-def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
+def on_probe(players: Players, probe: Probe) -> dict[str, Any]:
     """The same on a probe's own images, each read once, to which nothing is planted, with what the lens changes there (PSNR)."""
     assert players.lens is not None
     players.lens.eval()
@@ -112,7 +112,7 @@ def on_probe(players: Experiment, probe: Probe) -> dict[str, Any]:
 
 
 def _linear(
-    players: Experiment, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
+    players: Players, raw: dict[str, Array], lensed: dict[str, Array], labels: dict[str, Array], group: Array
 ) -> dict[str, Any]:
     """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw.
 

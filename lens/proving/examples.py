@@ -10,13 +10,13 @@ import torch
 from lens.images.data import sample_of
 from lens.measuring.edits import squared_edits
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 
 Array = np.ndarray[Any, Any]
 
 
 @torch.no_grad()
-def examples_of(players: Experiment, each: int = 5) -> dict[str, Array]:
+def examples_of(players: Players, each: int = 5) -> dict[str, Array]:
     """Some test images of every source, raw and lensed (K, each, H, W, C) uint8, and each source's mean edit map (K, H, W).
 
     The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the

@@ -14,7 +14,7 @@ from lens.measuring.feature_store import PIXELS, gathered_by_name
 from lens.measuring.features import cache_folder
 from lens.measuring.judges import Pictures
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +42,7 @@ class LensedSet:
 
 
 @torch.no_grad()
-def lens_images(players: Experiment, index: Array, labels: Array, advance: Callable[[int], None]) -> LensedSet:
+def lens_images(players: Players, index: Array, labels: Array, advance: Callable[[int], None]) -> LensedSet:
     """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
 
     Each image is read once, and planted once.
@@ -73,14 +73,14 @@ def rows_of(views: Tensor) -> Array:
     return quality.pixels(views).reshape(len(views), -1)
 
 
-def stored(players: Experiment, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
+def stored(players: Players, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
     """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
     side = players.settings.image_size
     rows = gathered_by_name(batches, count, cache_folder(players.settings), PIXELS)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 
-def subset(players: Experiment, part: LensedSet, chosen: Array) -> LensedSet:
+def subset(players: Players, part: LensedSet, chosen: Array) -> LensedSet:
     """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
     if chosen.all():
         return part

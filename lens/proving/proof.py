@@ -18,7 +18,7 @@ from lens.measuring.judges import JudgeResult, Recipe
 from lens.measuring.probes import Probe
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.protocols.lookup import key_name, short_names
 from lens.proving import cost, verdict
 from lens.proving.lensed_set import LensedSet, lens_images
@@ -29,7 +29,7 @@ READABLE = 0.95
 """Balanced accuracy on raw images from which a cue counts as readable: below it a removal has little to prove."""
 
 
-def removal(players: Experiment, probes: list[Probe]) -> dict[str, Any]:
+def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
     """Everything in removal.json: can a fresh classifier tell the sources apart, before and after the lens, and at what cost?
 
     The lens was trained on the `train` split; the classifiers are trained on `fresh` images and stopped on `val`, the
@@ -95,7 +95,7 @@ def added(summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     return summary | {"removal": found | {"probes": merge_downstream(earlier, found["probes"])}}
 
 
-def check(players: Experiment) -> None:
+def check(players: Players) -> None:
     """Raise BadInput where there is nothing to prove or nobody to prove it with."""
     images = players.images
     if players.ranks.world > 1:
@@ -135,7 +135,7 @@ def check(players: Experiment) -> None:
 # --- which source? ---------------------------------------------------------------------------------------------------
 
 
-def told_apart(players: Experiment, sets: dict[str, LensedSet], kind: str) -> tuple[dict[str, Any], Array]:
+def told_apart(players: Players, sets: dict[str, LensedSet], kind: str) -> tuple[dict[str, Any], Array]:
     """How well fresh classifiers tell the sources apart on one kind of images; the best in validation counts.
 
     `val_balanced_accuracy` is what that one reads of validation images, the highest of all: a little too high.
@@ -174,7 +174,7 @@ def told_apart(players: Experiment, sets: dict[str, LensedSet], kind: str) -> tu
     }, best.answers == truth  # fmt: skip
 
 
-def adversary_reads(players: Experiment, sets: dict[str, LensedSet]) -> dict[str, Any]:
+def adversary_reads(players: Players, sets: dict[str, LensedSet]) -> dict[str, Any]:
     """`adversary`, the balanced accuracy of the run's own extractor, trained on with the lens held still, and its interval.
 
     Stricter than the fresh ones: what hides so well that a network has to know where to look, it may still read. Only of

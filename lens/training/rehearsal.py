@@ -10,7 +10,7 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import batching
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.players.lens import LearnedLens
 from lens.training.coupled import Coupled
 from lens.training.step import Rules, extractor_losses
@@ -19,7 +19,7 @@ ENOUGH = 2
 """Images in a part of a batch from which on it does not matter how many more there are: each norm has several values."""
 
 
-def rehearse(players: Experiment) -> None:
+def rehearse(players: Players) -> None:
     """Show one part of a batch, as one rank is handed it, to copies of both players that are in training.
 
     The players, their statistics and torch's random numbers stay as they are. Raises BadInput where a norm would have one
@@ -57,7 +57,7 @@ def rehearse(players: Experiment) -> None:
 
 
 @contextmanager
-def _told(players: Experiment, player: str, rows: int) -> Iterator[None]:
+def _told(players: Players, player: str, rows: int) -> Iterator[None]:
     """Give torch's refusal of a single value its line."""
     try:
         yield

@@ -20,7 +20,7 @@ from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch
 from lens.measuring import pretext
 from lens.operations import quality
-from lens.players.experiment import Experiment
+from lens.players.experiment import Players
 from lens.players.lens import LearnedLens
 from lens.players.rivals import Rival
 from lens.players.weights import SIDE
@@ -33,7 +33,7 @@ from lens.training.step import Losses, Rules, adversarial_step, clamp_straight_t
 class Trainer:
     """The players' optimisers and the state of the loop: everything that a checkpoint holds."""
 
-    def __init__(self, players: Experiment, total: int) -> None:
+    def __init__(self, players: Players, total: int) -> None:
         settings = players.settings
         self.players, self.settings, self.total = players, settings, total
         self.fabric, self.ranks = players.fabric, players.ranks
@@ -234,7 +234,7 @@ class Trainer:
         """Ask the task about held-out validation images; keep the weights that do best on clean ones.
 
         The line's `psnr` is over every view at 8 bits, as in summary.json; its `mse` over every view before rounding, as
-        in training: what a rival is held to (`pairing.target_mse`).
+        in training: what a rival is held to (`rival_target.target_mse`).
         """
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
