@@ -22,7 +22,7 @@ LIMIT = 1e-9
 MODES = ("both, separate", "both, joint", "lensed")
 ADVERSARIES = ("least_likely", "full", "uniform")
 LARGE = [
-    "--task=rotation", "--extractor=resnetv2_50", "--lens=unet --lens.encoder=resnet18", "--lens.depth=5", "--image_size=64",
+    "--task=rotation", "--extractor=resnetv2_50", "--lens=unet", "--lens.encoder=resnet18", "--lens.depth=5", "--image_size=64",
     "--batch_size=2",
 ]  # fmt: skip
 TINY = [

@@ -17,7 +17,7 @@ from lens import train
 from lens.base import files
 
 PLAYERS = [
-    "--extractor=resnetv2_50", "--lens=unet --lens.encoder=resnet18", "--lens.depth=5", "--image_size=64", "--cache_image_size=72",
+    "--extractor=resnetv2_50", "--lens=unet", "--lens.encoder=resnet18", "--lens.depth=5", "--image_size=64", "--cache_image_size=72",
     "--batch_size=16", "--val_images=16", "--test_images=16", "--probe_images=64", "--probe_test_images=32",
 ]  # fmt: skip
 TINY = [

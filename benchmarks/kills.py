@@ -32,7 +32,7 @@ from lens.base.terminal import Bar
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TINY = {
-    "extractor": "test_resnet", "lens_depth": 3, "image_size": 32, "cache_image_size": 36, "batch_size": 4, "steps": 12,
+    "extractor": "test_resnet", "lens.depth": 3, "image_size": 32, "cache_image_size": 36, "batch_size": 4, "steps": 12,
     "log_every": 2, "val_every": 3, "checkpoint_every": 2, "val_images": 8, "test_images": 8, "probe_images": 20,
     "device": "cpu", "shortcut": "arrow", "target_psnr": 20,
 }  # fmt: skip

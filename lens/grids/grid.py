@@ -105,10 +105,11 @@ class Grid:
         if not cells:
             raise BadInput("exclude: leaves no cell of the grid to run")
         settled = [(cell, self._settings(cell)) for cell in cells]
-        _refuse_untrusted([found for _, found in settled], set(trusted))
+        whole = [self._settings(cell) for cell in self.cells(excluded=True)]
+        _refuse_untrusted(whole, set(trusted))  # of what is excluded too: its plug-ins are looked at
         matched = [self._matched(cell, found) for cell, found in settled]
         selected = {key_name(str(found.get(kind, ""))) for _, found in settled for kind in PLUGINS}
-        of_plugins = set().union(*(own_settings(self._settings(cell)) for cell in self.cells(excluded=True)))
+        of_plugins = set().union(*map(own_settings, whole))
         same: dict[str, Cell] = {}
         every: list[tuple[Cell, list[str], Parsed]] = []
         for cell, found in settled:

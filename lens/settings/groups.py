@@ -234,7 +234,7 @@ class Settings:
     out: str | None = setting(None, role="place", path=True, grid="each run has its own directory in the grid's --out")
     """Run directory; default runs/<task>-<time>. One that holds a run is never overwritten."""
     resume: str | None = setting(None, role="place", path=True, grid="unfinished runs are resumed without being asked")
-    """Run directory to continue; only steps, epochs, device, workers, the wandb and the proof's settings may differ."""
+    """Run directory to continue; only steps, epochs, device, num_workers, the wandb and the proof's settings may differ."""
     log_every: int = setting(10, role="record")
     """Steps between lines of metrics.jsonl."""
     val_every: int = setting(50, role="record", was="eval_every")

@@ -19,6 +19,8 @@ RENAMED = {old: field.name for field in dataclasses.fields(Settings) if (old := 
 LENSES = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
 """What --lens_encoder called the lenses that are now called by --lens; another value was the encoder of a U-Net."""
 KNOWN = {field.name for field in dataclasses.fields(Settings)}
+RIVALS = ("fgsm", "random", "none")
+"""What --adversary called that is no lens with an objective. A file of code it could not be, and cannot be now."""
 SPLIT = ("adversary", "lens_encoder", "lens_depth")
 """Settings that several new ones stand for."""
 _told: set[str] = set()
@@ -135,8 +137,10 @@ def _split(old: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that `adversary`, `lens_encoder` and `lens_depth` were."""
     new: dict[str, Any] = {}
     adversary, encoder = old.get("adversary"), old.get("lens_encoder")
-    if adversary is not None and adversary not in OBJECTIVES:
+    if adversary in RIVALS:
         return {"lens": adversary, "objective": None}
+    if adversary is not None and adversary not in OBJECTIVES:
+        raise BadInput(f"adversary is {str(adversary)[:80]!r}: it was one of {', '.join((*OBJECTIVES, *RIVALS))}")
     if "adversary" in old:
         new["objective"] = adversary
     if encoder is not None:

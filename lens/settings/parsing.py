@@ -178,7 +178,9 @@ def _selected(layers: list[dict[str, Any]], argv: list[str]) -> dict[str, str]:
     """The plug-ins that files and a command line select, before the full parser exists."""
     chosen = dict(PLUGINS)
     for layer in layers:
-        chosen.update({kind: str(layer[kind]) for kind in chosen if isinstance(layer.get(kind), str)})
+        chosen.update(
+            {kind: str(layer[kind]) for kind in chosen if kind in layer and not isinstance(layer[kind], dict)}
+        )
     for kind in chosen:
         for i, word in enumerate(argv):
             flag, equals, value = word.partition("=")
@@ -208,7 +210,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     files, flags = _without_files(argv)
     layers = [words.of_file(file) for file in files]
     for file, layer in zip(files, layers, strict=True):
-        refuse_untrusted_files(layer, file, argv)
+        refuse_untrusted_files(old_names.in_settings(layer), file, argv)  # whatever names it has for them
     if base:
         words.refuse_classes("the stored settings", base)
         layers.insert(0, base)
