@@ -6,27 +6,16 @@ import dataclasses
 import warnings
 from typing import Any
 
-from lens.base.errors import BadInput, check_number, nearest
-from lens.protocols.lens import Lens
+from lens.base.errors import BadInput, nearest
+from lens.lenses._levels import Levels
 
 
 @dataclasses.dataclass(frozen=True)
-class Unet(Lens):
+class Unet(Levels):
     """δ is a U-Net (Minderer et al. 2020, section 3), from scratch; its edits are never sharper than two pixels."""
 
     encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
     """Encoder: any segmentation-models-pytorch name, or tu-NAME for any timm model."""
-    depth: int = 4
-    """Levels of the U-Net, 3 to 5; its input is padded to a multiple of 2**depth."""
-
-    def __post_init__(self) -> None:
-        """Raise BadInput for a depth outside its range."""
-        check_number("lens.depth", self.depth, low=3, high=5)
-
-    @property
-    def multiple(self) -> int:
-        """Two to the number of levels."""
-        return 1 << self.depth
 
     def network(self) -> Any:
         """The U-Net. Raises BadInput for an encoder that the library does not know, or that does not work at this depth."""
