@@ -128,6 +128,18 @@ def test_no_cell_of_a_grid_runs_code_not_even_one_that_is_excluded(change, exclu
     assert not Path("owned").exists()
 
 
+@pytest.mark.parametrize("kind", ["task", "shortcut", "lens"])
+def test_the_parsers_own_name_of_a_section_is_no_setting_and_reads_no_file(kind, capsys):
+    Path("other.yaml").write_text("depth: 3\n")
+    for words in ([f"--{kind}_settings", "other.yaml"], [f"--{kind}_settings.depth", "3"], ["--config", "c.yaml"]):
+        Path("c.yaml").write_text(f"{kind}_settings: other.yaml\n")
+        assert train.main(words) == 2
+        assert f"unknown setting '{kind}_settings'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(["--help"], "lens.train")
+    assert "_settings" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("value", ["3", "null"])
 def test_a_plugin_that_is_no_word_is_refused(value, capsys):
     Path("c.yaml").write_text(f"task: {value}\n")

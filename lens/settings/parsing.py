@@ -229,6 +229,11 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     lists = [field.name for field in dataclasses.fields(Settings) if str(field.type).startswith("list")]
     own = [words.of_mapping(_checked(layer), lists, [*opened, *map(_outside, opened)]) for layer in layers]
     told = [*(word for one in own for word in one), *flags]
+    for word in told:  # the parser's own names: it would read a file that one of them is given
+        if (name := word[2:].partition("=")[0].partition(".")[0]) in map(SECTION.format, PLUGINS):
+            raise BadInput(
+                f"unknown setting {name!r}: give a plug-in's settings one by one, as in --task.SETTING VALUE"
+            )
     refuse_times(told, Settings)
     for kind, plugin in plugins.items():
         refuse_times(told, plugin, f"{kind}.")
@@ -293,7 +298,9 @@ def _inside(word: str) -> str:
 
 
 def _outside(text: str) -> str:
-    """Names of the parser's as a person knows them."""
+    """Names of the parser's as a person knows them; the flag of a whole section, which nobody may give, is left out."""
+    whole = "|".join(map(SECTION.format, PLUGINS))
+    text = re.sub(rf"\s\[--({whole}) CONFIG\]|^ +--({whole}) CONFIG\n( {{10,}}.*\n)?", "", text, flags=re.MULTILINE)
     return re.sub(rf"\b{SECTION.format('(' + '|'.join(PLUGINS) + ')')}\.", r"\1.", text)
 
 
