@@ -216,9 +216,9 @@ def damage(rng: random.Random, root: Path, outside: Path) -> str:
 def settings_file(rng: random.Random) -> str:
     """A file of settings, or of a grid, with values that some of them have."""
     from lens.protocols.lookup import names
-    from lens.settings.groups import Settings
+    from lens.settings.run_settings import FIELDS
 
-    known = [field.name for field in dataclasses.fields(Settings)] + names("task") + names("shortcut")
+    known = list(FIELDS) + names("task") + names("shortcut")
     known += 5 * ["task=./evil.py", "config=./evil.py", "lr\n--task", "a b", "extractor_args.class_path"]
     chosen = {rng.choice(known): rng.choice(VALUES) for _ in range(rng.randint(1, 4))}
     if rng.random() < 0.3:

@@ -69,16 +69,16 @@ def compare(words: list[str], mode: str) -> dict[str, Any]:
     assert players.lens is not None
     weight = float(trainer.recon_weight)
     lens, extractor = (copy.deepcopy(player).cpu().double() for player in (players.lens, players.extractor))
-    batch = gather(images, np.arange(settings.batch_size), 0)
+    batch = gather(images, np.arange(settings.optimisation.batch_size), 0)
     views, question, _ = players.views(batch, training=True)
     there, _, _ = players.views(batch.to(fabric.device), training=True)
     views, target = views.double(), question["target"]
-    with fabric_gives(torch.float64 if settings.precision == 64 else torch.float32):
+    with fabric_gives(torch.float64 if settings.machine.precision == 64 else torch.float32):
         trainer.train_step(batch.to(fabric.device))
 
-    reference.extractor_loss(lens, extractor, views, target, settings.feed, settings.batch_norm).backward()
+    reference.extractor_loss(lens, extractor, views, target, settings.game.feed, settings.game.batch_norm).backward()
     expected = gradient(extractor)
-    rules = (str(settings.objective), settings.feed, settings.batch_norm)
+    rules = (str(settings.game.objective), settings.game.feed, settings.game.batch_norm)
     reference.lens_loss(lens, extractor, views, target, *rules, weight).backward()
     return {
         "extractor_error": apart(gradient(players.extractor), expected),

@@ -110,7 +110,13 @@ def seconds_a_step(told: list[str], calls: int) -> float:
     warm_up = max(1, calls // 2)
     start = 0.0
     batches = batching.training_batches(
-        images, settings.batch_size, settings.seed, 0, warm_up + calls, 0, balanced=players.by_source
+        images,
+        settings.optimisation.batch_size,
+        settings.optimisation.seed,
+        0,
+        warm_up + calls,
+        0,
+        balanced=players.by_source,
     )
     for number, batch in enumerate(batches):
         if number == warm_up:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 WAYS = {

@@ -28,12 +28,12 @@ def main() -> None:
     from lens.images.augment import centre
     from lens.players import experiment
     from lens.protocols.lookup import find, names
-    from lens.settings.groups import Settings
+    from lens.settings.run_settings import Settings
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    settings = Settings(data=asked.data, image_size=asked.image_size, cache_image_size=asked.image_size)
+    settings = Settings.of({"data": asked.data, "image_size": asked.image_size, "cache_image_size": asked.image_size})
     images = experiment.training_images(settings)
     thetas = (0.0, 0.25, 0.5, 0.75)
     shortcuts = [name for name in names("shortcut") if name != "none"]

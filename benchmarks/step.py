@@ -93,7 +93,7 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     moved = lens(views)
     lensed = moved + (moved.clamp(0, 1) - moved).detach()
     outputs = trainer.extractor(task.present(lensed, question), question, lensed=True)
-    fooling = adversarial_loss(settings.objective, task, outputs, question).mean()
+    fooling = adversarial_loss(settings.game.objective, task, outputs, question).mean()
     trainer.fabric.backward(fooling + trainer.recon_weight * functional.mse_loss(moved, views))
     trainer.lens_optimizer.step()
 
@@ -112,8 +112,8 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
 def synthetic(parsed: Parsed) -> Images:
     """One batch of noise at cache size, as if it had been read."""
     settings = parsed.settings
-    count, side = settings.batch_size, settings.resolved_cache_size
-    pixels = np.random.default_rng(settings.seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    count, side = settings.optimisation.batch_size, settings.data.resolved_cache_size
+    pixels = np.random.default_rng(settings.optimisation.seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     zeros = np.zeros(count, dtype=np.int64)
     names = [str(i) for i in range(count)]
     split = np.full(count, "train")
@@ -124,7 +124,7 @@ def synthetic(parsed: Parsed) -> Images:
 
 def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric, mode: str) -> Trainer:
     """The players and optimisers of a mode; the lens's last layer is moved off zero, where its gradients are special."""
-    settings = dataclasses.replace(parsed.settings, **MODES[mode])  # type: ignore[arg-type]
+    settings = parsed.settings.replaced(**MODES[mode])
     plugins = parsed.plugins | ({"lens": find("lens", "none")()} if mode == "plain" else {})
     players = experiment.build(dataclasses.replace(parsed, settings=settings, plugins=plugins), images, fabric)
     if players.lens is not None:
@@ -285,14 +285,14 @@ def bound_by(contraction_share: float, busy_share: float | None) -> str:
 def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
     """Time every mode and every part in the same rounds, and put each mode beside its own floor."""
     settings = parsed.settings
-    if not settings.lens_class.learns:
+    if not settings.players.lens_class.learns:
         raise BadInput(
-            f"--lens {settings.lens} has no lens to time; none is the mode 'plain' in any case: leave it out"
+            f"--lens {settings.players.lens} has no lens to time; none is the mode 'plain' in any case: leave it out"
         )
     fabric = experiment.make_fabric(settings)
     device = fabric.device
     images = synthetic(parsed)
-    batch = gather(images, np.arange(settings.batch_size), 0).to(device)
+    batch = gather(images, np.arange(settings.optimisation.batch_size), 0).to(device)
     jobs: dict[str, Prepare] = {}
     examined: dict[str, dict[str, Any]] = {}
     for mode in MODES:
@@ -327,13 +327,13 @@ def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
         modes[mode] = {
             "seconds": median[mode],
             "spread": spread[mode],
-            "images_per_second": settings.batch_size / median[mode],
+            "images_per_second": settings.optimisation.batch_size / median[mode],
             "floor_seconds": floor,
             "ratio_to_floor": median[mode] / floor,
             "ratio_to_two_pass": median[mode] / median["two-pass"],
             **examined[mode],
             "flops_per_second": rate,
-            "share_of_bf16_peak": rate / peak if peak and settings.precision == "bf16" else None,
+            "share_of_bf16_peak": rate / peak if peak and settings.machine.precision == "bf16" else None,
             "busy_share": busy,
             "bound_by": bound_by(examined[mode]["contraction_share"], busy),
         }

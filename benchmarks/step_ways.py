@@ -82,7 +82,7 @@ def measure(
     """Each mode's step in each way beside the step as it is; what fails says why. Without CUDA nothing is recorded."""
     fabric = experiment.make_fabric(parsed.settings)
     images = step.synthetic(parsed)
-    batch = gather(images, np.arange(parsed.settings.batch_size), 0).to(fabric.device)
+    batch = gather(images, np.arange(parsed.settings.optimisation.batch_size), 0).to(fabric.device)
     makers: dict[str, Callable[[Trainer], Callable[[], object]]] = {
         "compile": lambda trainer: compiled(trainer, batch, backend),
         "graph": lambda trainer: (graphed if fabric.device.type == "cuda" else repeatable)(trainer, batch),

@@ -25,8 +25,10 @@ from lens.grids.processes import POLL, Job, work
 from lens.record.lock import holder
 from lens.record.run import RECORD, held
 from lens.settings import old_names
-from lens.settings.groups import MOST_PROCESSES, PLUGINS, Settings, setting
+from lens.settings.field import setting
+from lens.settings.groups.machine import MOST_PROCESSES
 from lens.settings.parsing import normalise_arguments, parse_simple
+from lens.settings.run_settings import PLUGINS, Settings
 from lens.settings.words import key_of
 
 TRAIN = [sys.executable, "-P", "-m", "lens.train"]

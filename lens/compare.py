@@ -18,7 +18,8 @@ from lens.base.ranks import launched
 from lens.base.terminal import guard, say
 from lens.players.finished import Finished, summary_of
 from lens.record.run import RECORD, Run
-from lens.settings.groups import MOST_THREADS, as_list, setting
+from lens.settings.field import as_list, setting
+from lens.settings.groups.machine import MOST_THREADS
 from lens.settings.parsing import parse_simple
 
 

@@ -16,7 +16,8 @@ from lens.base.terminal import guard, say
 from lens.players.finished import Finished
 from lens.protocols.lookup import names, short_names
 from lens.record.run import Run
-from lens.settings.groups import MOST_THREADS, as_list, default_of, setting
+from lens.settings.field import as_list, default_of, setting
+from lens.settings.groups.machine import MOST_THREADS
 from lens.settings.parsing import parse_simple
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
-        inner_features.choose(players.extractor.backbone, asked.layers, settings.extractor)
+        inner_features.choose(players.extractor.backbone, asked.layers, settings.players.extractor)
     found = evaluate.everything(players, probes, linear.ProbeRecipe(asked.method, asked.probe_epochs), asked.layers)
     step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
     found["validation"] = pretext.validation(players, run.metrics(), step)

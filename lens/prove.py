@@ -15,7 +15,8 @@ from lens.players.finished import Finished
 from lens.protocols.lookup import names
 from lens.record.run import Run
 from lens.settings import agreement
-from lens.settings.groups import MOST_THREADS, as_list, setting
+from lens.settings.field import as_list, setting
+from lens.settings.groups.machine import MOST_THREADS
 from lens.settings.parsing import parse_simple
 
 JUDGES = tuple(name for name in agreement.names({"proof"}) if name != "prove")

@@ -20,8 +20,8 @@ from lens.protocols.lookup import key_name
 from lens.record.mirror import Mirror
 from lens.record.run import Run
 from lens.settings import agreement
-from lens.settings.groups import Settings
 from lens.settings.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
+from lens.settings.run_settings import Settings
 
 if TYPE_CHECKING:
     from lens.training.trainer import Trainer
@@ -40,12 +40,12 @@ def start(argv: list[str]) -> int:
     resume = path_of("--resume", argv)
     if resume is None:
         parsed = parse(argv, "lens.train")
-        if launched() > 1 and not parsed.settings.out:
+        if launched() > 1 and not parsed.settings.record.out:
             raise BadInput("torchrun needs --out: every process must know the same run directory")
-        if parsed.settings.resume:
+        if parsed.settings.record.resume:
             raise BadInput("resume stands in a --config file: give it on the command line, --resume DIR")
-        name = f"{key_name(parsed.settings.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-        directory = Path(parsed.settings.out or Path("runs") / name)
+        name = f"{key_name(parsed.settings.question.task)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        directory = Path(parsed.settings.record.out or Path("runs") / name)
         with Run.plan(directory) as run, lost_ranks_told_in_one_line(directory):
             return train(parsed, run, argv)
     if value_of("--out", argv) is not None:
@@ -90,7 +90,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
     settings, phases = parsed.settings, Phases()
     phases.seconds["starting"] = time.monotonic() - BEGAN
-    Mirror.check(settings.wandb)
+    Mirror.check(settings.record.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
     fabric = experiment.make_fabric(settings)
@@ -98,8 +98,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with phases.timed("reading images"), ranks.first_on_each_node():
         images = experiment.training_images(settings)
         preferred = parsed.plugins["task"].defaults.get("steps", DEFAULT_STEPS)
-        total = total_steps(settings, batching.steps_per_epoch(images, settings.batch_size), preferred)
-        probes = load_probes(settings, settings.probes, images)
+        total = total_steps(settings, batching.steps_per_epoch(images, settings.optimisation.batch_size), preferred)
+        probes = load_probes(settings, settings.measuring.probes, images)
     splits = images.splits()
     # Two machines' copies may differ in their times.
     shared = images.splits(stamps=False) if images.stamps else splits
@@ -107,7 +107,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with phases.timed("building"):
         saved = run.last_checkpoint_path() is not None
         players = experiment.build(parsed, images, fabric, ranks, run.rival_mse(), weights_follow=saved)
-        if settings.prove:
+        if settings.proof.prove:
             proof.check(players)
         rehearse(players)
         if ranks.writes:
@@ -121,14 +121,14 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     with Bar("training", total, "steps", trainer.step) as bar, stop_signals() as stops:
         trainer.start_clock()
         for batch in batching.training_batches(
-            images, settings.batch_size, settings.seed, trainer.step, total, settings.num_workers, ranks.rank, ranks.world,
+            images, settings.optimisation.batch_size, settings.optimisation.seed, trainer.step, total, settings.machine.num_workers, ranks.rank, ranks.world,
             balanced=players.by_source,
         ):  # fmt: skip
             losses = trainer.train_step(batch.to(fabric.device))
             trainer.remember(losses)
-            to_evaluate = trainer.step == total or trainer.step % settings.val_every == 0
-            to_save = trainer.step == total or trainer.step % settings.checkpoint_every == 0
-            if to_evaluate or to_save or trainer.step % settings.log_every == 0:
+            to_evaluate = trainer.step == total or trainer.step % settings.record.val_every == 0
+            to_save = trainer.step == total or trainer.step % settings.record.checkpoint_every == 0
+            if to_evaluate or to_save or trainer.step % settings.record.log_every == 0:
                 bar.advance(trainer.step, trainer.log(run))
             if to_evaluate:
                 with phases.timed("validating"):
@@ -163,9 +163,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         if ranks.writes:
             with phases.timed("drawing"):
                 summary = summarise(trainer, run, measured, pictured)
-            if settings.prove:
+            if settings.proof.prove:
                 with phases.timed("proving"):
-                    found = proof.removal(players, probes if settings.probe else [])
+                    found = proof.removal(players, probes if settings.measuring.probe else [])
                     summary = proof.save(run, summary, found)
             summary["phases"] = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
             run.write_json("summary.json", summary)  # last of all: it says that the run is finished
@@ -177,7 +177,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         return 130
     if ranks.writes:
         summary_table.print_table(summary, run.directory / "summary.json")
-        if settings.prove:
+        if settings.proof.prove:
             run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
             figures_removal.print_table(summary["removal"], run.directory / "removal.json")
         run.mirror_results(summary)
@@ -189,9 +189,9 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
 
 def total_steps(settings: Settings, steps_per_epoch: int, otherwise: int = DEFAULT_STEPS) -> int:
     """--steps, or as many as --epochs need, or the task's own number, or the default."""
-    if settings.epochs is not None:
-        return max(1, round(settings.epochs * steps_per_epoch))
-    return settings.steps or otherwise
+    if settings.optimisation.epochs is not None:
+        return max(1, round(settings.optimisation.epochs * steps_per_epoch))
+    return settings.optimisation.steps or otherwise
 
 
 def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: str, resumed: bool) -> None:

@@ -55,7 +55,7 @@ def test_print_config_is_a_config(capsys, tmp_path):
         cli.main(["train", "--shortcut", "arrow", "--lr", "0.25", "--print_config"])
     (tmp_path / "c.yaml").write_text(capsys.readouterr().out)
     parsed = parse(["--config", str(tmp_path / "c.yaml")], "lens.train")
-    assert parsed.settings.lr == 0.25
+    assert parsed.settings.optimisation.lr == 0.25
     assert parsed.plugins["shortcut"].size == 0.25
 
 

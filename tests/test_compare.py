@@ -258,7 +258,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
     settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
     images = experiment.training_images(settings)
-    index = sample_of(images.indices("test"), settings.test_images, settings.seed, "test")
+    index = sample_of(images.indices("test"), settings.measuring.test_images, settings.optimisation.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
     expected = [slow_accuracy(copied, runs[0], images, index, lensed) for lensed in (False, True)]
     assert found == pytest.approx(expected)

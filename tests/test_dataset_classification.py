@@ -228,7 +228,7 @@ def test_the_cue_of_a_pseudo_source_is_its_own(sources):
     ],
 )
 def test_two_pseudo_sources_are_two_sources_to_the_lens(words, adversary):
-    assert parse(["--task", "dataset_classification", *words], "lens.train").settings.objective == adversary
+    assert parse(["--task", "dataset_classification", *words], "lens.train").settings.game.objective == adversary
 
 
 def test_one_source_is_no_question():
@@ -271,6 +271,6 @@ def test_the_task_is_told_by_its_file_too(tmp_path, sources):
         "@dataclasses.dataclass(frozen=True)\nclass Whose(OfData):\n    answer = 'source'\n"
     )
     settings = parse([*TINY, "--task", str(file), "--data", *sources], "lens.train").settings
-    assert settings.objective == "uniform"
+    assert settings.game.objective == "uniform"
     assert len(experiment.training_images(settings).indices("fresh")) > 0
     assert find("task", str(file)).answer == "source"

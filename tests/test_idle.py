@@ -1,6 +1,5 @@
 """Settings that a run would ignore: a person who gives one is told; what is stored, or common to a grid, is left alone."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,8 +12,8 @@ from lens import ablate, compare, probe, prove, train
 from lens.base.errors import BadInput
 from lens.grids.file import read
 from lens.settings import idle
-from lens.settings.groups import Settings
 from lens.settings.parsing import parse
+from lens.settings.run_settings import FIELDS
 
 NONE = ["--lens", "none"]
 FGSM = ["--lens", "fgsm"]
@@ -51,7 +50,7 @@ def test_a_setting_that_nobody_would_read_is_told_as_a_flag_and_in_a_config(tmp_
     with pytest.raises(BadInput, match=f"--{name} would be ignored: .*{message}.*leave it out"):
         parse([*given, f"--{name}", str(value)], "lens.train")
     Path("c.yaml").write_text(yaml.safe_dump({name: [value] if name == "wandb_tags" else value}))
-    default = {field.name: field.default for field in dataclasses.fields(Settings)}[name]
+    default = {field.name: field.default for field in FIELDS.values()}[name]
     if value == default:  # as in a whole settings.yaml, or what --print_config prints: it says nothing
         parse([*given, "--config", "c.yaml"], "lens.train")
     else:
@@ -60,7 +59,7 @@ def test_a_setting_that_nobody_would_read_is_told_as_a_flag_and_in_a_config(tmp_
 
 
 def test_every_need_is_of_a_setting_and_every_row_above_has_one():
-    needs = {field.name: field.metadata.get("needs") for field in dataclasses.fields(Settings)}
+    needs = {field.name: field.metadata.get("needs") for field in FIELDS.values()}
     assert {need for need in needs.values() if need} == idle.NEEDS.keys()
     assert {name for name, need in needs.items() if need} == {row[1] for row in ROWS}
 
@@ -95,7 +94,7 @@ def test_a_runs_stored_settings_are_never_refused_but_what_is_given_now_is():
         "shortcut_key": "image",
     }
     parsed = parse([], "lens.train", stored)
-    assert (parsed.settings.lens_lr, parsed.given) == (0.5, frozenset())
+    assert (parsed.settings.optimisation.lens_lr, parsed.given) == (0.5, frozenset())
     with pytest.raises(BadInput, match="--judge_seeds would be ignored"):
         parse(["--judge_seeds", "2"], "lens.train", stored)
     parse(["--judge_seeds", "2"], "lens.train", stored | {"prove": True})
@@ -104,7 +103,7 @@ def test_a_runs_stored_settings_are_never_refused_but_what_is_given_now_is():
 def test_the_settings_that_a_run_writes_can_be_given_to_another(tmp_path):
     plain = parse(["--lens", "none", "--lr", "0.5"], "lens.train").plain
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(plain))
-    assert parse([f"--config={tmp_path}/c.yaml"], "lens.train").settings.lr == 0.5
+    assert parse([f"--config={tmp_path}/c.yaml"], "lens.train").settings.optimisation.lr == 0.5
 
 
 def grid(place, **more):
@@ -199,16 +198,16 @@ def probed(finished, monkeypatch):
 
 def test_a_path_that_begins_with_a_tilde_is_the_persons_own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    paths = [field.name for field in dataclasses.fields(Settings) if field.metadata.get("path")]
+    paths = [field.name for field in FIELDS.values() if field.metadata.get("path")]
     assert {"out", "resume", "data", "cache_dir", "probe", "lens_weights", "extractor_weights", "data_root"} <= {*paths}
     told = ["--out", "~/x", "--data", "~/a", "~/b", "--probe=~/c", "--cache_dir=~/d", "--extractor_weights", "~/e"]
     settings = parse(told, "lens.train").settings
-    assert settings.out == f"{tmp_path}/x"
-    assert (settings.sources, settings.probes) == ([f"{tmp_path}/a", f"{tmp_path}/b"], [f"{tmp_path}/c"])
-    assert (settings.cache_dir, settings.extractor_weights) == (f"{tmp_path}/d", f"{tmp_path}/e")
+    assert settings.record.out == f"{tmp_path}/x"
+    assert (settings.data.sources, settings.measuring.probes) == ([f"{tmp_path}/a", f"{tmp_path}/b"], [f"{tmp_path}/c"])
+    assert (settings.data.cache_dir, settings.players.extractor_weights) == (f"{tmp_path}/d", f"{tmp_path}/e")
     (tmp_path / "c.yaml").write_text("out: ~/y\ndata: ~/z\n")
     settings = parse(["--config", "~/c.yaml"], "lens.train").settings
-    assert (settings.out, settings.sources) == (f"{tmp_path}/y", [f"{tmp_path}/z"])
+    assert (settings.record.out, settings.data.sources) == (f"{tmp_path}/y", [f"{tmp_path}/z"])
     for call in (train.main, lambda argv: probe.main([argv[1]])):
         assert call(["--resume", "~/nothing"]) == 2
     assert not Path("~").exists()
@@ -300,6 +299,6 @@ def test_a_date_or_a_time_is_an_axis_value_as_it_is_written(tmp_path):
 
 def test_a_folder_whose_name_looks_like_a_list_is_one_folder(tmp_path):
     (tmp_path / "c.yaml").write_text("data: '[weird]'\n")
-    assert parse(["--config", f"{tmp_path}/c.yaml"], "lens.train").settings.sources == ["[weird]"]
+    assert parse(["--config", f"{tmp_path}/c.yaml"], "lens.train").settings.data.sources == ["[weird]"]
     stored = parse(["--data", '["./[a]"]'], "lens.train").plain
-    assert parse([], "lens.train", stored).settings.sources == ["./[a]"]
+    assert parse([], "lens.train", stored).settings.data.sources == ["./[a]"]

@@ -282,11 +282,11 @@ def test_the_range_is_recorded_and_another_one_is_refused(tmp_path, capsys):
 )
 def test_the_setting(tmp_path, words, expected):
     parsed = parse([*TINY, *words], "lens.train")
-    assert parsed.settings.shown_range == expected
+    assert parsed.settings.data.shown_range == expected
     again = parse([], "lens.train", parsed.plain)  # as a run's settings.yaml is read
-    assert again.settings.shown_range == expected
+    assert again.settings.data.shown_range == expected
     (tmp_path / "file.yaml").write_text(f"intensity_range: {'auto' if expected is None else list(expected)}\n")
-    assert parse(["--config", str(tmp_path / "file.yaml")], "lens.train").settings.shown_range == expected
+    assert parse(["--config", str(tmp_path / "file.yaml")], "lens.train").settings.data.shown_range == expected
 
 
 @pytest.mark.parametrize(

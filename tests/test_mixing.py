@@ -15,7 +15,7 @@ from lens.base.draws import Draws, generator, step_seed
 from lens.base.errors import BadInput
 from lens.images.mixing import Mixing
 from lens.protocols.lookup import find, names
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 from lens.training import trainer
 
 MODES = {"mixup": Mixing(0.8, 0.0, 0.0), "cutmix": Mixing(0.0, 1.0, 0.0), "both": Mixing(0.8, 1.0, 0.0)}
@@ -192,7 +192,7 @@ def test_an_image_alone_cannot_be_mixed_but_its_answer_smoothed():
 @pytest.mark.parametrize("setting", [{"mixup": -0.1}, {"cutmix": float("nan")}, {"label_smoothing": 1.0}])
 def test_values_out_of_range_are_refused(setting):
     with pytest.raises(BadInput, match=f"--{next(iter(setting))} is .*at least 0"):
-        Settings(**setting)
+        Settings.of(setting)
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------

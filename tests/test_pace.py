@@ -36,7 +36,9 @@ def trainer(photos, *words, steps=6):
     fabric = experiment.make_fabric(settings)
     images = experiment.training_images(settings)
     made = Trainer(experiment.build(parsed, images, fabric, Ranks(fabric)), steps)
-    return made, batching.training_batches(images, settings.batch_size, settings.seed, 0, steps, 0)
+    return made, batching.training_batches(
+        images, settings.optimisation.batch_size, settings.optimisation.seed, 0, steps, 0
+    )
 
 
 def copied(module):
@@ -141,8 +143,8 @@ def test_only_the_extractors_rate_is_constant(photos):
     made, batches = trainer(photos, "--lr_schedule", "constant", "--warmup_fraction", "0")
     for batch in batches:
         made.train_step(batch)
-    assert made.extractor_optimizer.param_groups[0]["lr"] == made.settings.lr
-    assert made.lens_optimizer.param_groups[0]["lr"] < 0.3 * made.settings.lens_lr
+    assert made.extractor_optimizer.param_groups[0]["lr"] == made.settings.optimisation.lr
+    assert made.lens_optimizer.param_groups[0]["lr"] < 0.3 * made.settings.optimisation.lens_lr
     assert made.lens_optimizer.param_groups[0]["betas"][0] == 0.9
 
 

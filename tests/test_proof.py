@@ -274,7 +274,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
         return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
     monkeypatch.setattr(judges, "judged", told)
-    players = dataclasses.replace(players, settings=dataclasses.replace(players.settings, judge_seeds=2))
+    players = dataclasses.replace(players, settings=players.settings.replaced(judge_seeds=2))
     sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
     found, _ = proof.told_apart(players, sets, "raw")
     assert found["balanced_accuracy"] == 0
@@ -300,7 +300,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
     met = {0: set(), 1: set()}
 
     def told(players, name, classes, pictures, seed, what, flip=False, model=None):
-        met[players.settings.seed].add((name, what, seed))
+        met[players.settings.optimisation.seed].add((name, what, seed))
         return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(judges, "judged", told)

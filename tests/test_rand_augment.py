@@ -12,7 +12,7 @@ from lens.base.draws import Draws, generator
 from lens.base.errors import BadInput
 from lens.images import rand_augment as module
 from lens.images.rand_augment import OPERATIONS, rand_augment
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 PUBLISHED = {
     "identity", "autocontrast", "equalize", "rotate", "solarize", "color", "posterize", "contrast", "brightness",
@@ -171,7 +171,7 @@ def test_two_operations_are_drawn_evenly_with_the_published_magnitude(monkeypatc
 @pytest.mark.parametrize("value", [-1.0, 10.5, float("nan")])
 def test_a_magnitude_out_of_range_is_refused(value):
     with pytest.raises(BadInput, match="--rand_augment is"):
-        Settings(rand_augment=value)
+        Settings.of({"rand_augment": value})
 
 
 def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out_ones_never(photos, monkeypatch):

@@ -14,7 +14,7 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.images.removal import ByHand, Removal, by_hand
 from lens.protocols.lookup import find, names
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 from lens.training.coupled import Coupled
 
 NOTHING = {"grey": 0.0, "colour_jitter": 0.0, "blur": 0.0, "standardise": False}
@@ -104,7 +104,7 @@ def test_a_protocol_prescribes_what_nobody_switches():
 @pytest.mark.parametrize("setting", [{"grey": 1.5}, {"colour_jitter": -1.0}, {"blur": 90.0}])
 def test_values_out_of_range_are_refused(setting):
     with pytest.raises(BadInput, match=f"--{next(iter(setting))} is"):
-        Settings(**setting)
+        Settings.of(setting)
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda task: pickle.loads(pickle.dumps(task))])

@@ -1,7 +1,6 @@
 """A run's directory in hard cases: in use, on a full disk, of another version, damaged."""
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import json
@@ -27,7 +26,7 @@ from lens.figures import run as figures
 from lens.grids import table as grid_table
 from lens.record.run import Run
 from lens.settings import agreement
-from lens.settings.groups import Settings
+from lens.settings.run_settings import FIELDS
 from lens.training.trainer import Trainer
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
@@ -327,7 +326,7 @@ def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     change(copied / "settings.yaml", **dict.fromkeys(agreement.unknown_to("0.1.0"), GONE) | theirs)
     assert train.main(["--resume", str(copied)]) == 0
     assert Run.open(copied).origin()["lens"] == __version__
-    fields = (field for field in dataclasses.fields(Settings) if "before" in field.metadata)
+    fields = (field for field in FIELDS.values() if "before" in field.metadata)
     before = {field.name: field.metadata["before"] for field in fields}
     assert before == {"lens_grey": "free", "probe_test_images": None}  # what versions without these settings did
     assert Run.open(copied).settings() == Run.open(whole).settings() | before

@@ -10,8 +10,8 @@ from lens.base.errors import BadInput
 from lens.grids.file import read
 from lens.protocols.lookup import find
 from lens.settings import parsing
-from lens.settings.groups import Settings
 from lens.settings.parsing import differing, parse, refuse_foreign_code
+from lens.settings.run_settings import Settings
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -24,7 +24,11 @@ def test_flags_override_the_file(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("lr: 0.5\nbatch_size: 7\nprecision: 32\nshortcut: arrow\narrow:\n  size: 0.3\ndata: chest_xray\n")
     parsed = parse(["--config", str(file), "--lr", "0.25", "--shortcut.strength", "0.5"], "lens.train")
-    assert (parsed.settings.lr, parsed.settings.batch_size, parsed.settings.precision) == (0.25, 7, 32)
+    assert (
+        parsed.settings.optimisation.lr,
+        parsed.settings.optimisation.batch_size,
+        parsed.settings.machine.precision,
+    ) == (0.25, 7, 32)
     assert (parsed.plugins["shortcut"].size, parsed.plugins["shortcut"].strength) == (0.3, 0.5)
 
 
@@ -38,7 +42,7 @@ def test_flags_override_the_file(tmp_path):
     ],
 )
 def test_a_weight_that_is_given_stays_fixed_unless_a_psnr_is_asked_for(argv, first, steered):
-    assert (settings(*argv).first_recon_weight, settings(*argv).steered_psnr) == (first, steered)
+    assert (settings(*argv).game.first_recon_weight, settings(*argv).game.steered_psnr) == (first, steered)
 
 
 def test_what_is_written_reads_back_the_same(tmp_path):
@@ -67,7 +71,7 @@ def test_what_is_written_reads_back_the_same(tmp_path):
     [["--data", "./a", "--data", "./b"], ["--data", "./a", "./b"], ["--data=./a", "--data=./b"], ["--data=[./a, ./b]"]],
 )
 def test_lists_are_taken_however_people_write_them(argv):
-    assert settings(*argv, "--seed", "3").sources == ["./a", "./b"]
+    assert settings(*argv, "--seed", "3").data.sources == ["./a", "./b"]
 
 
 @pytest.mark.parametrize(
@@ -81,12 +85,12 @@ def test_lists_are_taken_however_people_write_them(argv):
     ],
 )
 def test_a_switch_can_be_turned_on_and_off(argv, value):
-    assert settings(*argv).pretrained is value
+    assert settings(*argv).players.pretrained is value
 
 
 def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
     given = (["--standardise"], ["--standardise", "false"], [], ["--standardise", "--grey", "0.5"])
-    assert [settings(*argv).standardise for argv in given] == [True, False, None, True]
+    assert [settings(*argv).views.standardise for argv in given] == [True, False, None, True]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(argv, message):
 
 def test_the_longest_names_that_wandb_takes_are_taken():
     names = ["--wandb_tags", "t" * 64, "u", "--wandb_project", "p" * 128, "--wandb_group", "g" * 128]
-    assert settings("--wandb", "offline", *names).wandb_tags == ["t" * 64, "u"]
+    assert settings("--wandb", "offline", *names).record.wandb_tags == ["t" * 64, "u"]
 
 
 def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path):
@@ -204,18 +208,35 @@ def test_every_config_is_valid_and_says_what_it_shows_and_costs(file):
 def test_a_task_prefers_its_own_settings_where_nothing_is_said(tmp_path):
     two = ["--task", "dataset_classification", "--data", "./a", "./b"]
     preferred = parse(two, "lens.train").settings
-    assert (preferred.extractor, preferred.lens, preferred.feed) == ("all_conv", "full_res", "lensed")
-    assert (preferred.lens_update_every, preferred.lens_ema, preferred.lr_schedule) == (2, 0.99, "constant")
-    assert preferred.lens_noise == 0.03
+    assert (preferred.players.extractor, preferred.players.lens, preferred.game.feed) == (
+        "all_conv",
+        "full_res",
+        "lensed",
+    )
+    assert (
+        preferred.optimisation.lens_update_every,
+        preferred.optimisation.lens_ema,
+        preferred.optimisation.lr_schedule,
+    ) == (2, 0.99, "constant")
+    assert preferred.players.lens_noise == 0.03
     assert parse(two, "lens.train").plain["lens.depth"] == 3
     assert "lens.depth" not in parse([*two, "--lens", "colour"], "lens.train").plain
-    assert parse([*two, "--lens_update_every", "1", "--feed", "both"], "lens.train").settings.lens_update_every == 1
+    assert (
+        parse(
+            [*two, "--lens_update_every", "1", "--feed", "both"], "lens.train"
+        ).settings.optimisation.lens_update_every
+        == 1
+    )
     file = tmp_path / "settings.yaml"
     file.write_text("task: dataset_classification\ndata: [./a, ./b]\nextractor: resnet18\n")
     told = parse([f"--config={file}"], "lens.train").settings
-    assert (told.extractor, told.lens) == ("resnet18", "full_res")
+    assert (told.players.extractor, told.players.lens) == ("resnet18", "full_res")
     other = parse(["--task", "labels"], "lens.train").settings
-    assert (other.extractor, other.lens_update_every, other.lens_ema) == ("resnet10t_narrow", 1, 0.0)
+    assert (other.players.extractor, other.optimisation.lens_update_every, other.optimisation.lens_ema) == (
+        "resnet10t_narrow",
+        1,
+        0.0,
+    )
 
 
 def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():
@@ -235,7 +256,11 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
     assert made == [Settings, *(type(first.plugins[kind]) for kind in ("task", "shortcut", "lens"))]
     words = ["--probe", "a", "--data", "b", "--extractor_args.width", "3", "--steps", "7"]
     other = parse(words, "lens.train")
-    assert (other.settings.probe, other.settings.extractor_args, other.settings.steps) == (["a"], {"width": 3}, 7)
+    assert (
+        other.settings.measuring.probe,
+        other.settings.players.extractor_args,
+        other.settings.optimisation.steps,
+    ) == (["a"], {"width": 3}, 7)
     for found in (first, other):  # whoever changes what he was given changes nobody's defaults
         for value in (*vars(found.settings).values(), *found.plain.values()):
             value.clear() if isinstance(value, list | dict) else None
@@ -270,7 +295,7 @@ def test_a_parser_that_has_shown_its_settings_is_not_used_again(capsys):
     """It would remember that it was asked to, and fail at the next words."""
     with pytest.raises((SystemExit, BadInput)):
         parse(["--print_config", "--lr", "a lot"], "lens.train")
-    assert parse(["--lr", "0.5"], "lens.train").settings.lr == 0.5
+    assert parse(["--lr", "0.5"], "lens.train").settings.optimisation.lr == 0.5
     with pytest.raises(SystemExit):
         parse(["--print_config"], "lens.train")
-    assert parse([], "lens.train").settings.lr == 1e-3
+    assert parse([], "lens.train").settings.optimisation.lr == 1e-3

@@ -21,8 +21,8 @@ from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.protocols.lookup import find, names
 from lens.record import edits_file, schemas
-from lens.settings.groups import Settings
 from lens.settings.parsing import parse
+from lens.settings.run_settings import FIELDS
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
 
@@ -75,7 +75,7 @@ GRID = {"axes": {"shortcut": ["none", "arrow"]}, "seeds": [0], "baseline": {"sho
 
 def every_setting():
     """Every setting of a run and of every plug-in, each with one nesting, and those that may hold anything with all."""
-    found = [([field.name], field.name in ("extractor_args",)) for field in dataclasses.fields(Settings)]
+    found = [([field.name], field.name in ("extractor_args",)) for field in FIELDS.values()]
     for kind in ("task", "shortcut"):
         for name in names(kind):
             found.append(([name], False))
@@ -146,8 +146,10 @@ def test_what_may_hold_anything_is_kept_as_it_is():
     args = {"a": "subprocess.Popen", "channels": [8, 8], "deep": {"b": [1, {"c": None}], "d": "1:30"}}
     for given in ([f"--extractor_args={json.dumps(args)}"], [], ["--extractor_args.a=os.system"]):
         parsed = parse(given, "lens.train", {"extractor_args": args})
-        assert parsed.settings.extractor_args == args | ({"a": "os.system"} if "os.system" in str(given) else {})
-    assert parse(["--extractor_args.deep.b", "2"], "lens.train").settings.extractor_args == {"deep": {"b": 2}}
+        assert parsed.settings.players.extractor_args == args | (
+            {"a": "os.system"} if "os.system" in str(given) else {}
+        )
+    assert parse(["--extractor_args.deep.b", "2"], "lens.train").settings.players.extractor_args == {"deep": {"b": 2}}
     with pytest.raises(BadInput, match="it must be a mapping"):
         parse(["--extractor_args", "3"], "lens.train")
 
@@ -195,7 +197,9 @@ def test_a_config_and_a_grid_run_no_file_of_code_that_is_not_named_by_hand(tmp_p
     assert not Path("owned").exists()
     shutil.copy(Path(train.__file__).parent / "shortcuts" / "none.py", "evil.py")
     assert (
-        parse(["--config", "c.yaml", "--task", "rotation"], "lens.train").settings.task == "rotation" if False else True
+        parse(["--config", "c.yaml", "--task", "rotation"], "lens.train").settings.question.task == "rotation"
+        if False
+        else True
     )
     Path("g.yaml").write_text(json.dumps(GRID | {"axes": axes}))
     assert "have the same settings" not in refused(capsys, ablate.main, "g.yaml", "--trust", "./evil.py", "--table")
@@ -577,7 +581,7 @@ def test_dates_are_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("c.yaml").write_text("out: 2020-01-01\nwandb_group: 2020-01-01\nwandb: offline\n")
     settings = parse(["--config", "c.yaml"], "lens.train").settings
-    assert (settings.out, settings.wandb_group) == ("2020-01-01", "2020-01-01")
+    assert (settings.record.out, settings.record.wandb_group) == ("2020-01-01", "2020-01-01")
 
 
 @pytest.mark.parametrize("value", ["1:30", "010", "2020-01-01", "1e-5", "yes", "null", "~", "", "0o7", "[a]", "a\nb", "a\r\nb ", "\x85", "a\u2028b", "\ufeff", "\x1b[0m", "\U0001f600", "=", "- a", "é"])  # fmt: skip

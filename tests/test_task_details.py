@@ -350,7 +350,7 @@ def test_the_answer_of_dataset_classification_is_the_source():
 )
 def test_of_two_sources_the_lens_aims_at_neither(words, adversary):
     parsed = parse(words, "lens.train")
-    assert parsed.settings.objective == adversary
+    assert parsed.settings.game.objective == adversary
     assert parsed.plain["objective"] == adversary  # as the run records it
 
 
@@ -361,6 +361,6 @@ def test_a_task_without_classes_takes_the_full_loss_alone(name, adversary):
         BadInput, match=r"an embedding or a regression has no least likely answer.* use --objective full"
     ):
         parse(["--task", name, "--objective", adversary], "lens.train")
-    assert parse(["--task", name, "--objective", "full"], "lens.train").settings.objective == "full"
+    assert parse(["--task", name, "--objective", "full"], "lens.train").settings.game.objective == "full"
     assert parse(["--task", name], "lens.train").plain["objective"] == "full"
-    assert parse(["--task", "rotation"], "lens.train").settings.objective == "least_likely"
+    assert parse(["--task", "rotation"], "lens.train").settings.game.objective == "least_likely"

@@ -156,7 +156,7 @@ def test_a_transfer_asks_about_images_that_neither_run_has_learnt_from(divided, 
     whole = transfer.asked_of
 
     def watched(one, other, index):
-        asked.setdefault(one.settings.group_by, set()).update(one.images.names[i] for i in index)
+        asked.setdefault(one.settings.data.group_by, set()).update(one.images.names[i] for i in index)
         return whole(one, other, index)
 
     monkeypatch.setattr(transfer, "asked_of", watched)

@@ -190,7 +190,7 @@ def test_what_wandb_refuses_at_the_start_is_one_line(tmp_path, monkeypatch, erro
         raise {"ValueError": ValueError, "UsageError": wandb.errors.UsageError, "OSError": OSError}[error]("no\ngood")
 
     monkeypatch.setattr(wandb, "init", fails)
-    plain = vars(parse([*TINY, "--wandb", "offline"], "lens.train").settings)
+    plain = parse([*TINY, "--wandb", "offline"], "lens.train").settings.flat()
     with pytest.raises(BadInput, match=r"does not start \(no good\): continue with --resume .* --wandb disabled"):
         Mirror(tmp_path, plain)
 
@@ -203,7 +203,7 @@ def test_a_run_is_called_what_wandb_takes_and_its_files_lie_in_its_directory(tmp
     monkeypatch.setenv("WANDB_DIR", "/proc/nowhere")
     directory = tmp_path / ("d" * 200)
     directory.mkdir()
-    Mirror(directory, vars(parse([*TINY, "--wandb", "offline"], "lens.train").settings))
+    Mirror(directory, parse([*TINY, "--wandb", "offline"], "lens.train").settings.flat())
     assert given["name"] == "d" * 128
     assert given["dir"] == str(directory)
 

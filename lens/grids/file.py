@@ -12,10 +12,10 @@ from typing import Any
 from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
 from lens.base.files import system_fault
-from lens.grids.grid import FIELDS, Grid, merge
+from lens.grids.grid import TYPES, Grid, merge
 from lens.protocols.lookup import names
 from lens.settings import agreement, old_names, words
-from lens.settings.groups import PLUGINS
+from lens.settings.run_settings import FIELDS, PLUGINS
 
 KEYS = ("name", "settings", "axes", "seeds", "rules", "exclude", "baseline", "measures")
 MOST_CELLS = 10_000
@@ -115,7 +115,7 @@ def overrides(told: Iterable[str]) -> list[tuple[str, Any]]:
 
 def _value(key: str, text: str) -> Any:
     """What a word of a command line means: a setting that is a word stays as it is written."""
-    if FIELDS.get(key, "").removesuffix(" | None") == "str" and text not in ("null", "~"):
+    if TYPES.get(key, "").removesuffix(" | None") == "str" and text not in ("null", "~"):
         return text
     try:
         return words.plain_value(text)

@@ -16,12 +16,12 @@ from lens.grids import matching
 from lens.grids.matching import Cell
 from lens.protocols.lookup import find, is_file_key, key_name
 from lens.settings import agreement, idle, old_names, words
-from lens.settings.groups import PLUGINS, Settings
 from lens.settings.parsing import Parsed, parse
+from lens.settings.run_settings import FIELDS, PLUGINS, Settings
 
 MACHINE = agreement.may_change_in_a_grid()
-FIELDS = {field.name: str(field.type) for field in dataclasses.fields(Settings)}
-LISTS = [name for name, kind in FIELDS.items() if kind.startswith("list")]
+TYPES = {name: str(field.type) for name, field in FIELDS.items()}
+LISTS = [name for name, kind in TYPES.items() if kind.startswith("list")]
 OPENED = words.open_fields(Settings)
 
 

@@ -42,8 +42,10 @@ def refuse_unlike(rival: Parsed, name: str, lens: Parsed | None) -> None:
         raise BadInput(
             f"match_mse: the grid has no cell {name}, exclude: leaves it out: keep it, or leave this one out too"
         )
-    if not lens.settings.lens_class.learns:
-        raise BadInput(f"match_mse: the cell {name} has no lens (lens: {lens.settings.lens}): name a cell that has one")
+    if not lens.settings.players.lens_class.learns:
+        raise BadInput(
+            f"match_mse: the cell {name} has no lens (lens: {lens.settings.players.lens}): name a cell that has one"
+        )
     if differs := rival_target.difference(rival, lens.plain):
         setting, mine, theirs = differs
         raise BadInput(

@@ -40,8 +40,8 @@ def downstream(
     phases = phases or Phases()
     settings = experiment.settings
     recipe = dataclasses.replace(recipe, device=experiment.fabric.device)
-    limits = (settings.probe_images, settings.probe_test_images)
-    splits = probe_splits(images, source, key, *limits, settings.seed)
+    limits = (settings.measuring.probe_images, settings.measuring.probe_test_images)
+    splits = probe_splits(images, source, key, *limits, settings.optimisation.seed)
     label = classes.of_source(images, source)
     labels = {split: label[index] for split, index in splits.items()}
     sizes = {f"n_{split}": len(answers) for split, answers in labels.items()}
@@ -62,7 +62,7 @@ def downstream(
         )
     inner: list[inner_features.Reader] = []
     if layer:
-        names = inner_features.choose(experiment.extractor.backbone, list(layer), settings.extractor)
+        names = inner_features.choose(experiment.extractor.backbone, list(layer), settings.players.extractor)
         for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
             inner.append(inner_features.Reader(extractor.backbone, names))
             readers[name] = features.of_extractor(experiment, extractor, read=inner[-1])
@@ -77,7 +77,7 @@ def downstream(
     result: dict[str, Any] = {}
 
     def fitted(into: dict[str, Any], name: str, rows: dict[str, Array]) -> dict[str, Any]:
-        fits = linear.fit(rows, labels, settings.seed, recipe, bar.add)
+        fits = linear.fit(rows, labels, settings.optimisation.seed, recipe, bar.add)
         for method, (correct, went) in fits.items():
             key = linear.keyed(name, method)
             into[key], into[f"{key}_ci"] = proportions.proportion(correct.astype(float), ones, group)
@@ -105,8 +105,8 @@ def downstream(
 
 def untrained_extractor(experiment: Players) -> Extractor:
     """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
-    torch.manual_seed(experiment.settings.seed)
-    plain = dataclasses.replace(experiment.settings, pretrained=False)
+    torch.manual_seed(experiment.settings.optimisation.seed)
+    plain = experiment.settings.replaced(pretrained=False)
     untrained = new_extractor(plain, experiment.task)
     untrained.to(experiment.fabric.device, next(experiment.extractor.parameters()).dtype)
     experiment.reestimate_statistics(untrained)

@@ -33,7 +33,9 @@ class Edits:
 
     def __init__(self, experiment: Players, index: Array, shown: int = 8) -> None:
         self.experiment = experiment
-        order = torch.randperm(len(index), generator=generator(experiment.settings.seed, 0, "pictures")).numpy()
+        order = torch.randperm(
+            len(index), generator=generator(experiment.settings.optimisation.seed, 0, "pictures")
+        ).numpy()
         self.chosen = index[order[:MAP_IMAGES]]
         self.place = {int(image): place for place, image in enumerate(self.chosen[:shown])}
         self.sums: dict[str, Tensor] = {}
@@ -74,7 +76,7 @@ class Edits:
             "map": (sums["map"] / len(self.chosen)).numpy(),
             "mean_image": (sums["mean_image"] / len(self.chosen)).permute(1, 2, 0).numpy(),
             "map_images": np.array(len(self.chosen)),
-            "by": np.array(key_name(settings.lens) if isinstance(self.experiment.lens, Rival) else "lensed"),
+            "by": np.array(key_name(settings.players.lens) if isinstance(self.experiment.lens, Rival) else "lensed"),
         }
 
 

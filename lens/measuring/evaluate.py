@@ -39,8 +39,8 @@ def everything(
         other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
         result = pretext.measured(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
         found = {
-            "pretext": pretext.summary(result, settings.seed),
-            "reconstruction": reconstruction.summary(result, settings.seed),
+            "pretext": pretext.summary(result, settings.optimisation.seed),
+            "reconstruction": reconstruction.summary(result, settings.optimisation.seed),
         }
         found["pretext"]["of_images"] = len(experiment.images.indices("test"))
     found["downstream"] = {

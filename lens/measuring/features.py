@@ -18,7 +18,7 @@ from lens.images.cache import default_cache_dir
 from lens.measuring import feature_store
 from lens.players.experiment import Players
 from lens.players.extractor import Extractor
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 Array = np.ndarray[Any, Any]
 Reader = Callable[[Tensor, Tensor], Tensor]
@@ -69,7 +69,7 @@ def read(
 
     def centred() -> Iterator[Tensor]:
         for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            yield centre(batch.images, experiment.settings.image_size)
+            yield centre(batch.images, experiment.settings.data.image_size)
             advance(len(batch.index) * experiment.ranks.world)
 
     batches = _rows(experiment, readers, centred())
@@ -105,4 +105,4 @@ def _rows(experiment: Players, readers: Mapping[str, Reader], batches: Iterable[
 
 def cache_folder(settings: Settings) -> Path:
     """Where decoded images are kept, and features while they are probed."""
-    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
+    return Path(settings.data.cache_dir) if settings.data.cache_dir else default_cache_dir()

@@ -20,6 +20,7 @@ from lens.measuring.probes import Probe, probe_splits
 from lens.players.experiment import Players
 from lens.players.finished import Finished
 from lens.settings import agreement, idle
+from lens.settings.run_settings import FIELDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,8 @@ def check(run: Finished, other: Finished, control: Finished) -> None:
                 "together are of the same images at the same size"
             )
     first, second = ({**x.parsed.plain, "steps": x.summary["steps"]} for x in (other, control))
-    unread = [set(idle.idle(x.parsed.settings, agreement.FIELDS)) for x in (other, control)]
-    plugins = sorted((set(first) | set(second)) - set(agreement.FIELDS))  # their own settings
+    unread = [set(idle.idle(x.parsed.settings, FIELDS)) for x in (other, control)]
+    plugins = sorted((set(first) | set(second)) - set(FIELDS))  # their own settings
     compared = [*agreement.names(agreement.AGREE["control"]), *plugins, "steps"]
     # What is not read does not matter; where one of them alone reads it, what makes it do so differs too.
     compared = [name for name in compared if name not in unread[0] | unread[1]]
@@ -65,7 +66,7 @@ def width(players: Players) -> int:
     """F, the number of pooled features of a run's extractor."""
     players.extractor.eval()
     reference = next(players.extractor.parameters())
-    side = players.settings.image_size
+    side = players.settings.data.image_size
     inputs = players.task.prepare(torch.zeros(1, 3, side, side, device=reference.device)).to(reference.dtype)
     return int(players.extractor.features(inputs).shape[1])
 
@@ -83,8 +84,8 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
             "many, or their number alone could tell"
         )
     settings = trio.run.settings
-    limits = (settings.probe_images, settings.probe_test_images)
-    splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.seed)
+    limits = (settings.measuring.probe_images, settings.measuring.probe_test_images)
+    splits = probe_splits(probe.images, probe.source, probe.key, *limits, settings.optimisation.seed)
     label = classes.of_source(probe.images, probe.source)
     labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
@@ -103,7 +104,7 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     correct: dict[tuple[str, str], Array] = {}
 
     def fitted(what: str, found: dict[str, Array]) -> None:
-        for method, (right, fit) in linear.fit(found, labels, settings.seed, recipe).items():
+        for method, (right, fit) in linear.fit(found, labels, settings.optimisation.seed, recipe).items():
             correct[what, method] = right.astype(float)
             key = linear.keyed(what, method)
             part[key], part[f"{key}_ci"] = proportions.proportion(correct[what, method], ones, group)
@@ -119,5 +120,5 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
         gain = correct["fused", method] - correct["control", method]
         key = linear.keyed("gain", method)
         part[key] = float(gain.mean())
-        part[f"{key}_ci"] = resampling.bootstrap(gain, ones, group, settings.seed)
+        part[f"{key}_ci"] = resampling.bootstrap(gain, ones, group, settings.optimisation.seed)
     return {"source": probe.key, "chance": proportions.chance(labels["test"]), **sizes, "fusion": {name: part}}

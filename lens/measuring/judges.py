@@ -21,7 +21,7 @@ from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
 from lens.players.experiment import Players
 from lens.protocols.lookup import find
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 Array = np.ndarray[Any, Any]
 FOUND = 0.95
@@ -194,14 +194,14 @@ def judged(
 ) -> JudgeResult:  # fmt: skip
     """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
     settings = players.settings
-    recipe = Recipe(settings.judge_steps)
+    recipe = Recipe(settings.proof.judge_steps)
     if flip:  # of class labels the last points count too
         recipe = dataclasses.replace(recipe, enough=1.0)
 
     def make() -> nn.Module:
         if model is not None:
             return model
-        return build(name, classes, settings.image_size, stem_of(name, settings))
+        return build(name, classes, settings.data.image_size, stem_of(name, settings))
 
     with Bar(f"{what}: {name}, seed {seed}", recipe.steps, "steps") as bar:
         return judge(make, pictures, seed, recipe, players.fabric.device, players.fabric.autocast, flip, bar.advance)
@@ -210,6 +210,6 @@ def judged(
 def stem_of(spec: str, settings: Settings) -> str:
     """The root of a classifier: the run's own for its extractor, else the small one for ResNets on small images."""
     name, _ = parts(spec)
-    if name == settings.extractor:
-        return settings.extractor_stem
-    return "small" if settings.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"
+    if name == settings.players.extractor:
+        return settings.players.extractor_stem
+    return "small" if settings.data.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"

@@ -15,7 +15,7 @@ from lens.images.read_as import levels_of, unlike
 from lens.images.splits import SPLITS
 from lens.images.unseen import without_learnt
 from lens.players.experiment import load_images
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 Array = np.ndarray[Any, Any]
 

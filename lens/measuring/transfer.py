@@ -71,12 +71,12 @@ def asked_of(one: Players, other: Players, index: Array) -> dict[str, Any]:
     chosen = "lensed" if one is other else "raw"
     for statistics in ("raw", "lensed"):
         result = pretext.measured(one, index, with_ssim=False, by=other, lensed_statistics=statistics == "lensed")
-        found = pretext.summary(result, one.settings.seed)
+        found = pretext.summary(result, one.settings.optimisation.seed)
         cell[f"with_{statistics}_statistics"] = {name: found[name] for name in ("lensed", "lensed_ci")}
         if statistics == chosen:
             names = ("metric", "chance", "images", "raw", "raw_ci", "lensed", "lensed_ci", "gap", "gap_ci")
             cell |= {name: found[name] for name in names} | {"statistics": statistics}
-            changed = reconstruction.summary(result, one.settings.seed)
+            changed = reconstruction.summary(result, one.settings.optimisation.seed)
             cell |= {name: changed[name] for name in ("mse", "psnr", "psnr_ci")}
     return cell
 

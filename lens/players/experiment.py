@@ -40,8 +40,9 @@ from lens.protocols.lookup import find, key_name
 from lens.protocols.shortcut import Shortcut
 from lens.protocols.source import Listing
 from lens.protocols.task import Question, Task
-from lens.settings.groups import LARGEST_SIDE, Settings
+from lens.settings.groups.data import LARGEST_SIDE
 from lens.settings.parsing import Parsed
+from lens.settings.run_settings import Settings
 
 STATISTICS_BATCHES = 24
 """Batches of 64 views on which the raw set of batch-norm statistics is re-estimated."""
@@ -66,30 +67,32 @@ class Players:
     def views(self, batch: batching.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
         settings = self.settings
-        draws = batch.draws(settings.seed)
+        draws = batch.draws(settings.optimisation.seed)
         if training:
-            images = augment(settings.augment, batch.images, settings.image_size, draws)
-            if settings.rand_augment:
-                images = rand_augment(images, settings.rand_augment, draws)
+            images = augment(settings.views.augment, batch.images, settings.data.image_size, draws)
+            if settings.views.rand_augment:
+                images = rand_augment(images, settings.views.rand_augment, draws)
         else:
-            images = centre(batch.images, settings.image_size)
+            images = centre(batch.images, settings.data.image_size)
         count = self.task.views
         images, source = images.repeat_interleave(count, dim=0), batch.source.repeat_interleave(count)
         draws = self.draws(batch)
         carriers = torch.full_like(source, False, dtype=torch.bool)
         if planted:
-            images, carriers = plant(self.shortcut, settings.shortcut_key, images, draws, source, len(self.images.keys))
+            images, carriers = plant(
+                self.shortcut, settings.question.shortcut_key, images, draws, source, len(self.images.keys)
+            )
         views, question = self.task.pose(images, draws)
         if self.answers is not None:
             question["target"] = self.answers[batch.index].repeat_interleave(count)
-        if settings.precision == 64:
+        if settings.machine.precision == 64:
             views = views.double()
         # On CPU channels-last convolutions are up to twice as fast, and on GPUs tensor cores want them too.
         return views.contiguous(memory_format=torch.channels_last), question, carriers
 
     def draws(self, batch: batching.Batch) -> Draws:
         """The draws of a batch's views (V)."""
-        return batch.draws(self.settings.seed).repeat(self.task.views)
+        return batch.draws(self.settings.optimisation.seed).repeat(self.task.views)
 
     def lensed(self, views: Tensor, question: Question, draws: Draws) -> Tensor:
         """What the lens, or a rival, makes of held-out views (V, C, H, W) in [0, 1], clamped but not rounded."""
@@ -127,26 +130,28 @@ class Players:
         They are a random choice, once and for all; where the answer is the source, as many of each as there are. Where it is
         the label, they are of classes that training has.
         """
-        limit = self.settings.val_images if split == "val" else self.settings.test_images
+        limit = self.settings.measuring.val_images if split == "val" else self.settings.measuring.test_images
         if self.by_source:
             return self.of_each_source(split, limit)
         index = self.images.indices(split)
         if self.answers is not None:  # below zero: of a class that training lacks
             index = index[(self.answers >= 0).cpu().numpy()[index]]
-        return data.sample_of(index, limit, self.settings.seed, split)
+        return data.sample_of(index, limit, self.settings.optimisation.seed, split)
 
     def of_each_source(self, split: str, limit: int | None) -> np.ndarray[Any, Any]:
         """At most `limit` images of a split, as many of each source as there are: a random choice, once and for all."""
         each = None if limit is None else max(1, limit // len(self.images.keys))
         chosen = [
-            data.sample_of(self.images.indices(split, source), each, self.settings.seed, f"{split} {source}")
+            data.sample_of(
+                self.images.indices(split, source), each, self.settings.optimisation.seed, f"{split} {source}"
+            )
             for source in range(len(self.images.keys))
         ]
         return np.sort(np.concatenate(chosen))
 
     def share_statistics(self) -> None:
         """Under `--sync_batchnorm local`: give every rank the running statistics of rank 0, which are the ones that are kept."""
-        if self.settings.sync_batchnorm == "local":
+        if self.settings.optimisation.sync_batchnorm == "local":
             for player in (self.extractor, self.lens):
                 for buffer in player.buffers() if player is not None else ():
                     self.ranks.broadcast(buffer)
@@ -154,14 +159,14 @@ class Players:
     @property
     def lensed_statistics_only(self) -> bool:
         """Whether training never updates the raw set of statistics (`--feed lensed`)."""
-        return self.lens is not None and self.settings.feed == "lensed"
+        return self.lens is not None and self.settings.game.feed == "lensed"
 
     def reestimate_statistics(self, extractor: Extractor) -> None:
         """Estimate the raw set of batch-norm statistics on unlensed training views."""
         index = self.images.indices("train")
         size = max(1, 64 // self.task.views)
         sources = self.images.source[index] if self.by_source else None
-        order = batching.order_of(len(index), self.settings.seed, 0, "statistics", sources).numpy()
+        order = batching.order_of(len(index), self.settings.optimisation.seed, 0, "statistics", sources).numpy()
         chosen = index[order[: STATISTICS_BATCHES * size]]
         if len(chosen) > size:  # a last batch of a few views would be noise
             chosen = chosen[: len(chosen) // size * size]
@@ -177,7 +182,7 @@ class Players:
 
 def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
     """Lightning Fabric on one device, or on one a process under torchrun. Raises BadInput for a device that is not there."""
-    device, processes = settings.device, launched()
+    device, processes = settings.machine.device, launched()
     mine = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes > 1 else 1
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -195,16 +200,16 @@ def make_fabric(settings: Settings) -> lightning_fabric.Fabric:
         torch.backends.cudnn.deterministic = True
     else:
         accelerator, devices = "cpu", mine
-    set_threads(settings.threads, mine)
-    precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[settings.precision]
+    set_threads(settings.machine.threads, mine)
+    precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[settings.machine.precision]
     if processes == 1:
         return lightning_fabric.Fabric(accelerator=accelerator, devices=devices, precision=precision)
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    if settings.batch_size % (processes * settings.grad_accum_steps):
+    if settings.optimisation.batch_size % (processes * settings.optimisation.grad_accum_steps):
         raise BadInput(
-            f"--batch_size {settings.batch_size} does not divide into {processes} processes of --grad_accum_steps "
-            f"{settings.grad_accum_steps} equal parts"
+            f"--batch_size {settings.optimisation.batch_size} does not divide into {processes} processes of --grad_accum_steps "
+            f"{settings.optimisation.grad_accum_steps} equal parts"
         )
     # The statistics are shared by the norms, or kept each rank's own, and the two sets take turns: nothing to broadcast.
     known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
@@ -245,17 +250,17 @@ def load_images(
     try:
         return data.load(
             keys,
-            settings.resolved_cache_size,
-            Path(settings.cache_dir) if settings.cache_dir else default_cache_dir(),
-            settings.max_bad_fraction,
+            settings.data.resolved_cache_size,
+            Path(settings.data.cache_dir) if settings.data.cache_dir else default_cache_dir(),
+            settings.data.max_bad_fraction,
             image_column,
             label_column,
             progress,
-            settings.data_root,
-            settings.cache,
-            settings.group_by,
+            settings.data.data_root,
+            settings.data.cache,
+            settings.data.group_by,
             check,
-            settings.shown_range,
+            settings.data.shown_range,
         )
     finally:
         if bar is not None:
@@ -268,25 +273,25 @@ def training_images(settings: Settings) -> data.Images:
     Sources are asked about by the task, or by the fresh classifiers for whom images of several are kept. Raises BadInput
     where sources overlap, or where one that is asked about is too small for it.
     """
-    by_source = find("task", settings.task).answer == "source"
-    fraction = settings.judge_fraction if settings.judge_fraction is not None else 0.5 if by_source else 0.0
-    by_source = by_source or (fraction > 0 and len(settings.sources) > 1)
-    overlap.refuse_overlap(settings.sources)
+    by_source = find("task", settings.question.task).answer == "source"
+    fraction = settings.data.judge_fraction if settings.data.judge_fraction is not None else 0.5 if by_source else 0.0
+    by_source = by_source or (fraction > 0 and len(settings.data.sources) > 1)
+    overlap.refuse_overlap(settings.data.sources)
 
     def check(keys: list[str], listings: list[Listing]) -> None:
         overlap.refuse_overlap(keys, listings)
-        if settings.group_by is not None:
-            divide.refuse_unmatched(settings.group_by, keys, listings)
+        if settings.data.group_by is not None:
+            divide.refuse_unmatched(settings.data.group_by, keys, listings)
 
-    images = load_images(settings, settings.sources, settings.image_column, settings.label_column, check)
+    images = load_images(settings, settings.data.sources, settings.data.image_column, settings.data.label_column, check)
     images = divide.divided(
         images,
         by_source=by_source,
-        pseudo_sources=settings.pseudo_sources,
+        pseudo_sources=settings.data.pseudo_sources,
         judge_fraction=fraction,
-        seed=settings.seed,
+        seed=settings.optimisation.seed,
     )
-    return divide.labelled_only(images) if find("task", settings.task).answer == "label" else images
+    return divide.labelled_only(images) if find("task", settings.question.task).answer == "label" else images
 
 
 def build(
@@ -304,46 +309,48 @@ def build(
     """
     settings, shortcut = parsed.settings, parsed.plugins["shortcut"]
     task, answers = posed_about(parsed.plugins["task"], settings, images)
-    if task.couples and (settings.grad_accum_steps > 1 or settings.batch_size < 2):
+    if task.couples and (settings.optimisation.grad_accum_steps > 1 or settings.optimisation.batch_size < 2):
         raise BadInput(
-            f"--task {key_name(settings.task)} asks about the images of a step together: --grad_accum_steps "
-            f"{settings.grad_accum_steps} and --batch_size {settings.batch_size} do not work; give --grad_accum_steps 1 and two images or more"
+            f"--task {key_name(settings.question.task)} asks about the images of a step together: --grad_accum_steps "
+            f"{settings.optimisation.grad_accum_steps} and --batch_size {settings.optimisation.batch_size} do not work; give --grad_accum_steps 1 and two images or more"
         )
     # A question that this image size cannot be asked is refused here, before there is a run.
     one = torch.zeros(1, dtype=torch.int64)
-    blank = torch.zeros(task.views, 3, settings.image_size, settings.image_size)
-    _, question = task.pose(blank, Draws(settings.seed, EVALUATION, one, one).repeat(task.views))
+    blank = torch.zeros(task.views, 3, settings.data.image_size, settings.data.image_size)
+    _, question = task.pose(blank, Draws(settings.optimisation.seed, EVALUATION, one, one).repeat(task.views))
     ranks = ranks or Ranks(fabric)
-    mixing = Mixing(settings.mixup, settings.cutmix, settings.label_smoothing)
-    mixing.check(task, key_name(settings.task), len(blank), question, settings.batch_size // ranks.world)
-    torch.manual_seed(settings.seed)
-    extractor = new_extractor(dataclasses.replace(settings, pretrained=False) if weights_follow else settings, task)
+    mixing = Mixing(settings.views.mixup, settings.views.cutmix, settings.views.label_smoothing)
+    mixing.check(
+        task, key_name(settings.question.task), len(blank), question, settings.optimisation.batch_size // ranks.world
+    )
+    torch.manual_seed(settings.optimisation.seed)
+    extractor = new_extractor(settings.replaced(pretrained=False) if weights_follow else settings, task)
     lens: LearnedLens | Rival | None = None
     plugin: Lens = parsed.plugins["lens"]
     if plugin.learns:
-        lens = LearnedLens(plugin, settings.lens_noise, settings.lens_grey)
+        lens = LearnedLens(plugin, settings.players.lens_noise, settings.players.lens_grey)
     elif plugin.changes:
         change = target_mse(parsed) if rival_mse is None else rival_mse
-        lens = Rival(plugin, change, _loss_of(extractor, task, settings.feed, fabric), settings.lens_grey)
-    if settings.extractor_weights and not weights_follow:
-        weights.load_weights(extractor.backbone, settings.extractor_weights, "--extractor_weights")
-    if settings.lens_weights:
+        lens = Rival(plugin, change, _loss_of(extractor, task, settings.game.feed, fabric), settings.players.lens_grey)
+    if settings.players.extractor_weights and not weights_follow:
+        weights.load_weights(extractor.backbone, settings.players.extractor_weights, "--extractor_weights")
+    if settings.players.lens_weights:
         if not isinstance(lens, LearnedLens):
-            raise BadInput(f"--lens_weights has no meaning with --lens {settings.lens}: there is no lens")
-        theirs = origin(Path(settings.lens_weights))
+            raise BadInput(f"--lens_weights has no meaning with --lens {settings.players.lens}: there is no lens")
+        theirs = origin(Path(settings.players.lens_weights))
         if not weights_follow:
-            weights.load_weights(lens, settings.lens_weights, "--lens_weights")
+            weights.load_weights(lens, settings.players.lens_weights, "--lens_weights")
         if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
             lens.side = theirs.get("image_size")
         before = theirs.get("lens_noise", lens.noise)
-        if lens.side not in (None, settings.image_size):
+        if lens.side not in (None, settings.data.image_size):
             say(
-                f"--lens_weights {settings.lens_weights} was trained at {lens.side} px and the images have "
-                f"{settings.image_size}: it edits them at {lens.side} px, and its edits are resized"
+                f"--lens_weights {settings.players.lens_weights} was trained at {lens.side} px and the images have "
+                f"{settings.data.image_size}: it edits them at {lens.side} px, and its edits are resized"
             )
         if (theirs_grey := theirs.get("lens_grey", lens.grey)) != lens.grey:
             say(
-                f"--lens_weights {settings.lens_weights} was trained with --lens_grey {theirs_grey} and this run has "
+                f"--lens_weights {settings.players.lens_weights} was trained with --lens_grey {theirs_grey} and this run has "
                 f"{lens.grey}: images without colour are edited otherwise; to have it as it was, give --lens_grey {theirs_grey}"
             )
         if before != lens.noise:
@@ -351,13 +358,13 @@ def build(
                 "what the noise covered may be seen" if before > lens.noise else "its images get more noise than then"
             )
             say(
-                f"--lens_weights {settings.lens_weights} was trained with --lens_noise {before:g} and this run has "
+                f"--lens_weights {settings.players.lens_weights} was trained with --lens_noise {before:g} and this run has "
                 f"{lens.noise:g}: {meant}; to have it as it was, give --lens_noise {before:g}"
             )
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
-    if settings.precision == 64:
+    if settings.machine.precision == 64:
         place["dtype"] = torch.float64
-    if ranks.world > 1 and settings.sync_batchnorm == "global":
+    if ranks.world > 1 and settings.optimisation.sync_batchnorm == "global":
         synchronise(extractor, fabric.device)
         extractor.find_norms()
         if lens is not None:
@@ -399,7 +406,7 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
         answers = torch.from_numpy(images.source)
         task = task.for_classes(images.keys)
     if task.answer == "label":
-        name = key_name(settings.task)
+        name = key_name(settings.question.task)
         label, kinds = classes.pooled(images)
         missing = int((label[images.split != divide.UNLABELLED] < 0).sum())
         if missing:
@@ -421,7 +428,9 @@ def posed_about(task: Task, settings: Settings, images: data.Images) -> tuple[Ta
             label[index[~known[split]]] = -1
         answers = torch.from_numpy(label)
         task = task.for_classes(kinds)
-    treated = removal.by_hand(task, settings.grey, settings.colour_jitter, settings.blur, settings.standardise)
+    treated = removal.by_hand(
+        task, settings.views.grey, settings.views.colour_jitter, settings.views.blur, settings.views.standardise
+    )
     return treated, answers
 
 
@@ -443,8 +452,10 @@ def _loss_of(extractor: Extractor, task: Task, feed: str, fabric: lightning_fabr
 def new_extractor(settings: Settings, task: Task) -> Extractor:
     """An extractor with its head as the settings describe it, from torch's current seed."""
     # Where the extractor only ever sees lensed images, the raw set still has to be kept apart: it is re-estimated.
-    separate = settings.lens_class.changes and (settings.batch_norm == "separate" or settings.feed == "lensed")
+    separate = settings.players.lens_class.changes and (
+        settings.game.batch_norm == "separate" or settings.game.feed == "lensed"
+    )
     return build_extractor(
-        task, settings.extractor, settings.image_size, settings.extractor_stem, settings.extractor_args,
-        settings.pretrained, separate,
+        task, settings.players.extractor, settings.data.image_size, settings.players.extractor_stem, settings.players.extractor_args,
+        settings.players.pretrained, separate,
     )  # fmt: skip

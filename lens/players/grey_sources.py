@@ -23,11 +23,11 @@ def tell(players: Players) -> None:
     nothing that the lens does to the other images makes them exactly grey: the sources stay apart by that alone.
     """
     images, settings = players.images, players.settings
-    if not players.by_source or players.lens is None or settings.lens_grey != "keep":
+    if not players.by_source or players.lens is None or settings.players.lens_grey != "keep":
         return
     shares = []
     for source in range(len(images.keys)):
-        index = data.sample_of(images.indices("train", source), SAMPLE, settings.seed, "grey")
+        index = data.sample_of(images.indices("train", source), SAMPLE, settings.optimisation.seed, "grey")
         views, _, _ = players.views(batching.gather(images, index, 0).to(players.fabric.device), training=False)
         shares.append(float(without_colour(views).float().mean()))
     low, high = (shares.index(end) for end in (min(shares), max(shares)))

@@ -21,10 +21,10 @@ def target_mse(parsed: Parsed) -> float:
     Raises BadInput where that is no finished lens run, or one of other images or another question.
     """
     settings = parsed.settings
-    match = settings.match_mse
+    match = settings.game.match_mse
     if match is None:
-        assert settings.steered_psnr is not None
-        return mse_of(settings.steered_psnr)
+        assert settings.game.steered_psnr is not None
+        return mse_of(settings.game.steered_psnr)
     if isinstance(match, float):
         return match
     run = Run.open(Path(match))

@@ -10,7 +10,7 @@ from torch import nn
 from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, read_bytes, system_fault, tensors_told
 from lens.players.lens import LearnedLens
-from lens.settings.groups import LARGEST_SIDE
+from lens.settings.groups.data import LARGEST_SIDE
 
 SIDE = "side"
 """What a lens's file calls the size that it was trained at."""

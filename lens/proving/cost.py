@@ -63,7 +63,9 @@ def by_fresh_classifiers(players: Players, sets: dict[str, LensedSet], count: in
         "raw": float(mean["raw"].mean()),
         "lensed": float(mean["lensed"].mean()),
         "cost": float((mean["raw"] - mean["lensed"]).mean()),
-        "cost_ci": resampling.bootstrap(mean["raw"] - mean["lensed"], ones, test.group, players.settings.seed),
+        "cost_ci": resampling.bootstrap(
+            mean["raw"] - mean["lensed"], ones, test.group, players.settings.optimisation.seed
+        ),
         "val_raw": validation["raw"],
         "val_lensed": validation["lensed"],
         "val_cost": validation["raw"] - validation["lensed"],
@@ -88,8 +90,8 @@ def on_probe(players: Players, probe: Probe) -> dict[str, Any]:
     assert players.lens is not None
     players.lens.eval()
     settings, images = players.settings, probe.images
-    limits = (settings.probe_images, settings.probe_test_images)
-    splits = probe_splits(images, probe.source, probe.key, *limits, settings.seed)
+    limits = (settings.measuring.probe_images, settings.measuring.probe_test_images)
+    splits = probe_splits(images, probe.source, probe.key, *limits, settings.optimisation.seed)
     raw: dict[str, Array] = {}
     lensed: dict[str, Array] = {}
     change = []
@@ -97,7 +99,7 @@ def on_probe(players: Players, probe: Probe) -> dict[str, Any]:
 
         def batches(index: Array) -> Iterator[dict[str, Array]]:
             for batch in players.batches(index, 256, images):
-                before = centre(batch.images, settings.image_size).to(next(players.extractor.parameters()).dtype)
+                before = centre(batch.images, settings.data.image_size).to(next(players.extractor.parameters()).dtype)
                 after = quality.to_8_bits(players.lensed(before, {}, players.draws(batch)))
                 change.append((after - before).square().mean(dim=(1, 2, 3)).cpu().numpy())
                 yield {"raw": rows_of(before), "lensed": rows_of(after)}
@@ -126,7 +128,7 @@ def _linear(
         reader = of_extractor(players, extractor, statistics)
         read = {split: of_pixels(players, reader, rows) for split, rows in images.items()}
         recipe = linear.ProbeRecipe(device=players.fabric.device)
-        correct, went = linear.fit(read, labels, players.settings.seed, recipe)["logistic"]
+        correct, went = linear.fit(read, labels, players.settings.optimisation.seed, recipe)["logistic"]
         found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
         found[f"val_{name}"] = went["validation"]
     return found | {"chance": proportions.chance(labels["test"])}

@@ -26,7 +26,9 @@ def examples_of(players: Players, each: int = 5) -> dict[str, Array]:
     players.lens.eval()
     found: dict[str, list[Array]] = {"raw": [], "lensed": [], "map": []}
     for source in range(len(players.images.keys)):
-        index = sample_of(players.images.indices("test", source), 512, players.settings.seed, "removal pictures")
+        index = sample_of(
+            players.images.indices("test", source), 512, players.settings.optimisation.seed, "removal pictures"
+        )
         kept: dict[str, list[Array]] = {"raw": [], "lensed": []}
         total: Array | float = 0.0
         for batch in players.batches(index, 128):

@@ -75,7 +75,7 @@ def rows_of(views: Tensor) -> Array:
 
 def stored(players: Players, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
     """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
-    side = players.settings.image_size
+    side = players.settings.data.image_size
     rows = gathered_by_name(batches, count, cache_folder(players.settings), PIXELS)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 

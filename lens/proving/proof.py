@@ -40,7 +40,7 @@ def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
     check(players)
     labels, names = classes.pooled(images)
     splits = {
-        new: players.of_each_source(old, settings.judge_images)
+        new: players.of_each_source(old, settings.proof.judge_images)
         for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
     }
     total = sum(len(index) for index in splits.values())
@@ -59,16 +59,16 @@ def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
     found["groups"] = {
         split: [len(np.unique(part.group[part.source == k])) for k in range(sources)] for split, part in sets.items()
     }
-    found["recipe"] = dataclasses.asdict(Recipe(settings.judge_steps)) | {"seeds": settings.seeds_of_judges}
+    found["recipe"] = dataclasses.asdict(Recipe(settings.proof.judge_steps)) | {"seeds": settings.seeds_of_judges}
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(players, sets, kind)
     if players.by_source:
         found["lensed"] |= adversary_reads(players, sets)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = _fall(found, sets["test"], answers, settings.seed)
+    found["fall"], found["fall_ci"] = _fall(found, sets["test"], answers, settings.optimisation.seed)
     found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found |= quality(sets["test"], settings.seed)
+    found |= quality(sets["test"], settings.optimisation.seed)
     found["verdict"] = verdict.of(found)
     found["close"] = verdict.close(found["chance"])
     found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
@@ -100,10 +100,12 @@ def check(players: Players) -> None:
     images = players.images
     if players.ranks.world > 1:
         raise BadInput("--prove measures in one process: train under torchrun, then lens prove RUN")
-    if players.lens is None or players.settings.has_rival:
-        raise BadInput(f"--prove asks what a lens has removed, and this run has none (--lens {players.settings.lens})")
+    if players.lens is None or players.settings.players.has_rival:
+        raise BadInput(
+            f"--prove asks what a lens has removed, and this run has none (--lens {players.settings.players.lens})"
+        )
     settings = players.settings
-    treated = {"grey": settings.grey, "colour_jitter": settings.colour_jitter, "blur": settings.blur}
+    treated = {"grey": settings.views.grey, "colour_jitter": settings.views.colour_jitter, "blur": settings.views.blur}
     if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:
         raise BadInput(
             f"--prove compares images as they are with lensed ones, and {' '.join(flags)} treats them before: leave it "
@@ -115,7 +117,7 @@ def check(players: Players) -> None:
         )
     if players.task.views != 1:
         raise BadInput(
-            f"--prove looks at whole images and --task {key_name(players.settings.task)} lenses {players.task.views} views of "
+            f"--prove looks at whole images and --task {key_name(players.settings.question.task)} lenses {players.task.views} views of "
             "each: use --task dataset_classification or labels"
         )
     if not len(images.indices("fresh")):
@@ -129,7 +131,7 @@ def check(players: Players) -> None:
                 f"--prove needs images of every source in every split, and {key} has none in its {empty[0]} split: give more"
             )
     for name in players.settings.judge_architectures:
-        judges.build(name, 2, players.settings.image_size, judges.stem_of(name, players.settings))
+        judges.build(name, 2, players.settings.data.image_size, judges.stem_of(name, players.settings))
 
 
 # --- which source? ---------------------------------------------------------------------------------------------------
@@ -184,7 +186,9 @@ def adversary_reads(players: Players, sets: dict[str, LensedSet]) -> dict[str, A
     extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
     if len(extractor.lensed_statistics):
         extractor.use_lensed_statistics()
-    found = judges.judged(players, verdict.ADVERSARY, 0, pictures, players.settings.seed, "lensed", model=extractor)
+    found = judges.judged(
+        players, verdict.ADVERSARY, 0, pictures, players.settings.optimisation.seed, "lensed", model=extractor
+    )
     right = (found.answers == sets["test"].source).astype(float)
     reads, interval = proportions.balanced_accuracy(right, np.ones(len(right)), sets["test"].source, sets["test"].group)
     return {"adversary": reads, "adversary_ci": interval, "val_adversary": found.validation}

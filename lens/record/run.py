@@ -38,7 +38,7 @@ from lens.record.checkpoints import Checkpoints
 from lens.record.lock import SMALL, Lock
 from lens.record.mirror import Mirror
 from lens.settings import old_names
-from lens.settings.groups import PLUGINS
+from lens.settings.run_settings import PLUGINS
 
 if TYPE_CHECKING:
     from torch import Tensor

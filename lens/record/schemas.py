@@ -11,7 +11,8 @@ from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot re
 
 from lens.base.intervals import TooFew
 from lens.operations.quality import mse_of
-from lens.settings.groups import LARGEST_SIDE, OBJECTIVES
+from lens.settings.groups.data import LARGEST_SIDE
+from lens.settings.groups.game import OBJECTIVES
 
 ALLOW = pydantic.ConfigDict(extra="allow")
 Number = float | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 import typing
@@ -10,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lens.settings.groups import FIRST, Role, Settings, as_list, cache_side, default_of
+from lens.settings.field import FIRST, Role, as_list, default_of
+from lens.settings.groups.data import cache_side
+from lens.settings.run_settings import FIELDS
 
-FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 EVERY: frozenset[str] = frozenset(typing.get_args(Role))
 AGREE: dict[str, frozenset[str]] = {
     "transfer": frozenset({"images", "precision"}),

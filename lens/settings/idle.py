@@ -7,45 +7,48 @@ from collections.abc import Callable, Iterable
 
 from lens.base.errors import BadInput
 from lens.protocols.lookup import find, key_name, names
-from lens.settings.groups import Settings
+from lens.settings.run_settings import FIELDS, Settings
 
 
 def _has_lens(settings: Settings) -> bool:
-    return settings.lens_class.learns
+    return settings.players.lens_class.learns
 
 
 def _reads_tables(settings: Settings) -> bool:
-    return any(key not in names("source") for key in settings.sources)
+    return any(key not in names("source") for key in settings.data.sources)
 
 
 def _has_data_set(settings: Settings) -> bool:
-    built_in = {key for key in (*settings.sources, *settings.probes) if key in names("source")}
+    built_in = {key for key in (*settings.data.sources, *settings.measuring.probes) if key in names("source")}
     return any("root" in {field.name for field in dataclasses.fields(find("source", key))} for key in built_in)
 
 
 NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     "lens": (_has_lens, "with --lens {lens} there is no lens"),
-    "changed images": (lambda s: s.lens_class.changes, "with --lens {lens} nothing changes the images"),
-    "planted shortcut": (lambda s: key_name(s.shortcut) != "none", "no --shortcut is planted"),
-    "removal": (lambda s: s.prove, "it belongs to --prove, which is not asked for"),
-    "W&B": (lambda s: s.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
-    "disk cache": (lambda s: s.cache == "disk", "with --cache none an image that cannot be read ends the run"),
+    "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
+    "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),
+    "removal": (lambda s: s.proof.prove, "it belongs to --prove, which is not asked for"),
+    "W&B": (lambda s: s.record.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
+    "disk cache": (lambda s: s.data.cache == "disk", "with --cache none an image that cannot be read ends the run"),
     "table": (_reads_tables, "no --data is a table"),
     "data set": (_has_data_set, "no --data or --probe is a data set that is called by its name"),
-    "Adam": (lambda s: s.optimizer == "adamw" or _has_lens(s), "with --optimizer sgd and no lens there is no Adam"),
+    "Adam": (
+        lambda s: s.optimisation.optimizer == "adamw" or _has_lens(s),
+        "with --optimizer sgd and no lens there is no Adam",
+    ),
 }
 """What a setting's `needs` asks of a run, and why nobody reads it where that is not so."""
 
 
 def idle(settings: Settings, given: Iterable[str]) -> dict[str, str]:
     """The settings among `given` that nobody reads in such a run, each with the reason."""
-    fields = {field.name: field.metadata.get("needs") for field in dataclasses.fields(Settings)}
+    needed = {name: field.metadata.get("needs") for name, field in FIELDS.items()}
     found = {}
     for name in given:
-        if needs := fields.get(name):
+        if needs := needed.get(name):
             is_there, reason = NEEDS[needs]
             if not is_there(settings):
-                found[name] = reason.format(lens=settings.lens)
+                found[name] = reason.format(lens=settings.players.lens)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +10,16 @@ from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.base.terminal import say
 from lens.protocols.lookup import key_name
-from lens.settings.groups import OBJECTIVES, PLUGINS, Settings
+from lens.settings.field import fields_of
+from lens.settings.groups.game import OBJECTIVES
+from lens.settings.run_settings import FIELDS, PLUGINS
 
 VERSION = "0.4"
-RENAMED = {old: field.name for field in dataclasses.fields(Settings) if (old := field.metadata["was"])}
+RENAMED = {old: field.name for field in FIELDS.values() if (old := field.metadata["was"])}
 """Old name → new name, of settings whose values mean the same."""
 LENSES = {"full": "full_res", "smooth": "smooth", "colour": "colour"}
 """What --lens_encoder called the lenses that are now called by --lens; another value was the encoder of a U-Net."""
-KNOWN = {field.name for field in dataclasses.fields(Settings)}
+KNOWN = frozenset(FIELDS)
 RIVALS = ("fgsm", "random", "none")
 """What --adversary called that is no lens with an objective. A file of code it could not be, and cannot be now."""
 SPLIT = ("adversary", "lens_encoder", "lens_depth")
@@ -102,7 +103,7 @@ def in_settings(
 
 def renamed(argv: list[str], settings: type[Any]) -> list[str]:
     """A command line of a small verb in the new names of its settings, each old one told once."""
-    new = {old: field.name for field in dataclasses.fields(settings) if (old := field.metadata.get("was"))}
+    new = {old: name for name, field in fields_of(settings).items() if (old := field.metadata.get("was"))}
     found = []
     for word in argv:
         flag, equals, value = word.partition("=")

@@ -19,7 +19,8 @@ from lens.base.errors import BadInput, nearest
 from lens.base.terminal import fitting, only_stdout_fails
 from lens.protocols.lookup import find, first_docstring_line, folder_of, is_file_key, key_name, names, summary_line
 from lens.settings import agreement, idle, old_names, words
-from lens.settings.groups import PLUGINS, Settings, as_list, default_of
+from lens.settings.field import as_list, default_of, fields_of, groups_of
+from lens.settings.run_settings import FIELDS, PLUGINS, Settings
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
     Raises BadInput for a value that no file of settings can hold, and for one that would import code.
     """
     words.refuse_classes_in_words(argv)
-    fields = {field.name: field for field in dataclasses.fields(settings)}
+    fields = fields_of(settings)
     types = {name: str(field.type) for name, field in fields.items()}
     lists: dict[str, list[str]] = {}
     rest: list[str] = []
@@ -220,13 +221,13 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     layers = [old_names.in_settings(layer, chosen, file) for layer, file in zip(layers, named, strict=True)]
     flags, asked = _without("--print_config", normalise_arguments(flags, Settings))
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
-    known = {field.name for field in dataclasses.fields(Settings)}
+    known = set(FIELDS)
     parser, opened = _parser(prog, tuple(plugins.items()))
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
         other = tuple(f"{kind}." for kind in PLUGINS if base.get(kind, PLUGINS[kind]) != chosen[kind])
         layers[0] = {key: value for key, value in layers[0].items() if not key.startswith(other)}
-    lists = [field.name for field in dataclasses.fields(Settings) if str(field.type).startswith("list")]
+    lists = [name for name, field in FIELDS.items() if str(field.type).startswith("list")]
     own = [words.of_mapping(_checked(layer), lists, [*opened, *map(_outside, opened)]) for layer in layers]
     told = [*(word for one in own for word in one), *flags]
     for word in told:  # the parser's own names: it would read a file that one of them is given
@@ -240,10 +241,10 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     parsed = _told(parser, words.gathered([_inside(word) for word in told], opened))
     plain = _flat({key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")})
     instances = parser.instantiate(parsed)
-    fields = {field.name: getattr(instances, field.name) for field in dataclasses.fields(Settings)}
+    fields = {name: getattr(instances, name) for name in FIELDS}
     made = {kind: _made(plugin, instances.get(SECTION.format(kind))) for kind, plugin in plugins.items()}
     preferred = _preferred(plugins["task"])
-    default = {field.name: preferred.get(field.name, default_of(field)) for field in dataclasses.fields(Settings)}
+    default = {name: preferred.get(name, default_of(field)) for name, field in FIELDS.items()}
     in_files = {words.key_of(word) for one in own[bool(base) :] for word in one}
     given = {word for word in in_files if word in known and _differs(fields[word], default[word])}
     given |= {name for word in flags if (name := words.key_of(word)) in known and fields[name] is not None}
@@ -254,16 +255,16 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
             f"--objective {fields['objective']} needs classes and {key_name(chosen['task'])} has none (an embedding or a "
             "regression has no least likely answer, and none that is equally far from all): use --objective full"
         )
-    settings = Settings(**fields)
+    settings = Settings.of(fields)
     if asked:
         with only_stdout_fails():
             sys.stdout.write(yaml_text.dump(plain))
             sys.stdout.flush()
         raise SystemExit(0)
-    if made["task"].answer == "source" and settings.source_count < 2:
+    if made["task"].answer == "source" and settings.data.source_count < 2:
         raise BadInput(
             f"--task {key_name(chosen['task'])} asks which source an image comes from and --data names one, "
-            f"{settings.sources[0]}: give two or more, or cut it with --pseudo_sources 2"
+            f"{settings.data.sources[0]}: give two or more, or cut it with --pseudo_sources 2"
         )
     if refuse_idle:
         idle.refuse(settings, sorted(given))
@@ -282,7 +283,7 @@ def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...]) -> tuple[_Par
     for kind, plugin in plugins:
         opened += _add_settings(parser, plugin, SECTION.format(kind))
     preferred = _preferred(dict(plugins)["task"])
-    has = {field.name for field in dataclasses.fields(Settings)}
+    has = set(FIELDS)
     has |= {f"{kind}.{field.name}" for kind, plugin in plugins for field in dataclasses.fields(plugin)}
     parser.set_defaults({_inside(f"--{key}")[2:]: value for key, value in preferred.items() if key in has})
     return parser, tuple(opened)
@@ -331,13 +332,12 @@ def _add_settings(parser: _Parser, settings: type[Any], section: str | None) -> 
     """
     opened = words.open_fields(settings)
     prefix = f"{section}." if section else ""
-    if any(field.init for field in dataclasses.fields(settings)):
-        parser.add_class_arguments(settings, section, skip=set(opened))
-    for field in dataclasses.fields(settings):
-        if field.name in opened:
-            parser.add_argument(
-                f"--{prefix}{field.name}", type=words.mapping, default=default_of(field), help="a mapping"
-            )
+    fields = fields_of(settings)
+    for part in groups_of(settings).values() or (settings,):
+        if any(field.init for field in dataclasses.fields(part)):
+            parser.add_class_arguments(part, section, skip={name for name in opened if name in fields_of(part)})
+    for name in opened:
+        parser.add_argument(f"--{prefix}{name}", type=words.mapping, default=default_of(fields[name]), help="a mapping")
     return [prefix + name for name in opened]
 
 
@@ -355,7 +355,7 @@ def _made(plugin: type[Any], section: Any) -> Any:
 
 def _checked(layer: dict[str, Any]) -> dict[str, Any]:
     """A file's settings with ~ as the person's own folder. Raises BadInput for words and paths that `words.checked` refuses."""
-    paths = {field.name for field in dataclasses.fields(Settings) if field.metadata.get("path")}
+    paths = {name for name, field in FIELDS.items() if field.metadata.get("path")}
 
     def one(name: str, value: Any) -> Any:
         if isinstance(value, list):
@@ -370,7 +370,7 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
 
     The parser's library takes 1:30 for ninety, as YAML 1.1 does, and the other one ends in its traceback.
     """
-    types = {f"--{prefix}{field.name}": str(field.type) for field in dataclasses.fields(settings)}
+    types = {f"--{prefix}{name}": str(field.type) for name, field in fields_of(settings).items()}
     numbers = {flag: kind for flag, kind in types.items() if re.search(r"\b(int|float)\b", kind)}
     for word, following in itertools.zip_longest(told, told[1:], fillvalue=""):
         flag, equals, text = word.partition("=")

@@ -17,7 +17,8 @@ from typing import Any, Literal, Union
 from lens.base import yaml_text
 from lens.base.errors import BadInput, check_path, check_text
 from lens.base.files import system_fault
-from lens.settings.groups import PLUGINS
+from lens.settings.field import groups_of
+from lens.settings.run_settings import PLUGINS
 
 CLASSES = ("class_path", "init_args")
 """The keys by which the parser's library is told to import a class and to call it."""
@@ -33,18 +34,21 @@ def open_fields(settings: type[Any]) -> list[str]:
     Raises BadInput, with the field, for one of another kind (a class, a function): no settings file can hold it, unless it
     imports code.
     """
+    inner = groups_of(settings)
     try:
         hints = typing.get_type_hints(settings)
     except NameError as error:
         raise BadInput(f"the type of a setting of {settings.__name__} is unknown ({error})") from error
-    kinds = {field.name: _kind(hints[field.name]) for field in dataclasses.fields(settings) if field.init}
+    own = [field.name for field in dataclasses.fields(settings) if field.init and field.name not in inner]
+    kinds = {name: _kind(hints[name]) for name in own}
     for name, kind in kinds.items():
         if kind == "code":
             raise BadInput(
                 f"the setting {name} of {settings.__name__} is a {hints[name]}: settings are numbers, words, true or false, "
                 "lists and mappings of them"
             )
-    return [name for name, kind in kinds.items() if kind == "open"]
+    opened = [name for name, kind in kinds.items() if kind == "open"]
+    return [*(name for part in inner.values() for name in open_fields(part)), *opened]
 
 
 def _kind(hint: Any) -> str:

@@ -26,15 +26,15 @@ def rehearse(players: Players) -> None:
     value a channel to standardise, and where an image would be asked about another one's answer that is not there.
     """
     settings, task = players.settings, players.task
-    mine = settings.batch_size // players.ranks.world
-    if settings.shuffle_labels and mine < ENOUGH:
+    mine = settings.optimisation.batch_size // players.ranks.world
+    if settings.question.shuffle_labels and mine < ENOUGH:
         raise BadInput(
             f"--shuffle_labels takes the answers of other images of a batch and each of {players.ranks.world} processes has "
             f"{mine}: give --batch_size {ENOUGH * players.ranks.world} or more"
         )
     if task.couples and players.ranks.world > 1:
         task = Coupled(task, players.ranks)
-    index = players.images.indices("train")[: min(mine // settings.grad_accum_steps, ENOUGH)]
+    index = players.images.indices("train")[: min(mine // settings.optimisation.grad_accum_steps, ENOUGH)]
     extractor = copy.deepcopy(players.extractor).train()
     device = players.fabric.device
     with (
@@ -65,13 +65,13 @@ def _told(players: Players, player: str, rows: int) -> Iterator[None]:
         if not str(error).startswith("Expected more than 1 "):
             raise
         settings, world = players.settings, players.ranks.world
-        among = [f"{world} processes"] * (world > 1) + [f"--grad_accum_steps {settings.grad_accum_steps}"] * (
-            settings.grad_accum_steps > 1
-        )
-        least = ENOUGH * world * settings.grad_accum_steps
+        among = [f"{world} processes"] * (world > 1) + [
+            f"--grad_accum_steps {settings.optimisation.grad_accum_steps}"
+        ] * (settings.optimisation.grad_accum_steps > 1)
+        least = ENOUGH * world * settings.optimisation.grad_accum_steps
         raise BadInput(
-            f"--batch_size {settings.batch_size}{' among ' * bool(among)}{' and '.join(among)} shows {player} {rows} "
-            f"picture{'s' * (rows > 1)} at a time, and at --image_size {settings.image_size} one of its norms has a single value "
-            f"a channel then: give --batch_size {least} or more{', a lower --grad_accum_steps' * (settings.grad_accum_steps > 1)}, or a "
+            f"--batch_size {settings.optimisation.batch_size}{' among ' * bool(among)}{' and '.join(among)} shows {player} {rows} "
+            f"picture{'s' * (rows > 1)} at a time, and at --image_size {settings.data.image_size} one of its norms has a single value "
+            f"a channel then: give --batch_size {least} or more{', a lower --grad_accum_steps' * (settings.optimisation.grad_accum_steps > 1)}, or a "
             "larger --image_size"
         ) from error

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lens.operations.quality import mse_of
 from lens.players.objectives import adversarial_loss
 from lens.protocols.task import Question, Task
-from lens.settings.groups import Settings
+from lens.settings.run_settings import Settings
 
 Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 """(loss, inputs, keep the graph): what differentiates a loss. Fabric's, so that precision and ranks are its business."""
@@ -32,7 +32,7 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         """The rules of a run."""
-        return cls(settings.objective, settings.feed, settings.batch_norm)
+        return cls(settings.game.objective, settings.game.feed, settings.game.batch_norm)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,20 +43,24 @@ class Trainer:
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.window: list[dict[str, Tensor]] = []
-        self.recon_weight = torch.tensor(settings.first_recon_weight, device=self.fabric.device)
+        self.recon_weight = torch.tensor(settings.game.first_recon_weight, device=self.fabric.device)
         extractor, lens = players.extractor, players.lens
         # Fused: one pass over memory. On CPU it walks a gradient in its parameter's strides without asking: autograd
         # gives it those, and whatever else writes a `.grad` must copy into it, not replace it.
-        if settings.optimizer == "sgd":
+        if settings.optimisation.optimizer == "sgd":
             self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                extractor.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay, fused=True
+                extractor.parameters(),
+                settings.optimisation.lr,
+                momentum=0.9,
+                weight_decay=settings.optimisation.weight_decay,
+                fused=True,
             )
         else:
             self.extractor_optimizer = torch.optim.AdamW(
                 extractor.parameters(),
-                settings.lr,
-                (settings.adam_beta1, 0.999),
-                weight_decay=settings.weight_decay,
+                settings.optimisation.lr,
+                (settings.optimisation.adam_beta1, 0.999),
+                weight_decay=settings.optimisation.weight_decay,
                 fused=True,
             )
         self.extractor_parameters = [p for p in extractor.parameters() if p.requires_grad]
@@ -66,11 +70,16 @@ class Trainer:
         self.lens_parameters: list[nn.Parameter] = []
         if lens is not None and self.rival is None:
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
-            self.moving = copy.deepcopy(lens) if settings.lens_ema else lens
+            self.moving = copy.deepcopy(lens) if settings.optimisation.lens_ema else lens
             self.lens_parameters = [p for p in self.moving.parameters() if p.requires_grad]
             self.lens, self.lens_optimizer = self.fabric.setup(
                 self.moving,
-                torch.optim.Adam(self.moving.parameters(), settings.lens_lr, (settings.adam_beta1, 0.999), fused=True),
+                torch.optim.Adam(
+                    self.moving.parameters(),
+                    settings.optimisation.lens_lr,
+                    (settings.optimisation.adam_beta1, 0.999),
+                    fused=True,
+                ),
             )
 
     # --- one step ----------------------------------------------------------------------------------------------------
@@ -80,27 +89,29 @@ class Trainer:
         settings, task = self.settings, self.task
         rules = Rules.of(settings)
         rank = self.ranks.rank
-        torch.manual_seed(step_seed(settings.seed, self.step, f"dropout {rank}" if rank else "dropout"))
+        torch.manual_seed(step_seed(settings.optimisation.seed, self.step, f"dropout {rank}" if rank else "dropout"))
         self._set_rates()
         self.extractor.train()
         self.extractor_optimizer.zero_grad()
-        lens_moves = self.lens is not None and (self.step + 1) % settings.lens_update_every == 0
+        lens_moves = self.lens is not None and (self.step + 1) % settings.optimisation.lens_update_every == 0
         if self.lens is not None:
             self.lens.train()
             self.lens_optimizer.zero_grad()
         views, question, _ = self.players.views(batch, training=True)
-        if settings.shuffle_labels:
+        if settings.question.shuffle_labels:
             question["target"] = _of_others(question["target"], len(batch.index))
         if self.players.mixing.active:
             assert task.classes is not None
-            seed = step_seed(settings.seed, self.step, f"mixing {rank}")
+            seed = step_seed(settings.optimisation.seed, self.step, f"mixing {rank}")
             views, question = self.players.mixing.mix(views, question, task.classes, len(batch.index), seed)
         parts = []
-        share = 1 / settings.grad_accum_steps
-        draws_parts = self.players.draws(batch).chunk(settings.grad_accum_steps)
-        for part in range(settings.grad_accum_steps):
-            views_part = views.chunk(settings.grad_accum_steps)[part]
-            question_part = {name: value.chunk(settings.grad_accum_steps)[part] for name, value in question.items()}
+        share = 1 / settings.optimisation.grad_accum_steps
+        draws_parts = self.players.draws(batch).chunk(settings.optimisation.grad_accum_steps)
+        for part in range(settings.optimisation.grad_accum_steps):
+            views_part = views.chunk(settings.optimisation.grad_accum_steps)[part]
+            question_part = {
+                name: value.chunk(settings.optimisation.grad_accum_steps)[part] for name, value in question.items()
+            }
             if self.rival is not None:
                 changed = self.rival(views_part, question_part, draws_parts[part])
                 losses = rival_step(
@@ -131,10 +142,10 @@ class Trainer:
             self.lens_optimizer.step()
             self._average()
         mean = _mean_of(parts)
-        if lens_moves and settings.steered_psnr is not None:
+        if lens_moves and settings.game.steered_psnr is not None:
             assert mean.clamped_mse is not None
             self.recon_weight = steer(
-                self.recon_weight, self.ranks.mean(mean.clamped_mse.detach()), settings.steered_psnr
+                self.recon_weight, self.ranks.mean(mean.clamped_mse.detach()), settings.game.steered_psnr
             )
         if self.rival is not None:
             assert mean.clamped_mse is not None
@@ -153,13 +164,18 @@ class Trainer:
 
     def _set_rates(self) -> None:
         settings = self.settings
-        share = rate_share(self.step, self.total, settings.warmup_fraction)
-        own = rate_share(self.step, self.total, settings.warmup_fraction, falls=settings.lr_schedule == "cosine")
+        share = rate_share(self.step, self.total, settings.optimisation.warmup_fraction)
+        own = rate_share(
+            self.step,
+            self.total,
+            settings.optimisation.warmup_fraction,
+            falls=settings.optimisation.lr_schedule == "cosine",
+        )
         for group in self.extractor_optimizer.param_groups:
-            group["lr"] = settings.lr * own
+            group["lr"] = settings.optimisation.lr * own
         if self.lens is not None:
             for group in self.lens_optimizer.param_groups:
-                group["lr"] = settings.lens_lr * share
+                group["lr"] = settings.optimisation.lens_lr * share
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -168,8 +184,8 @@ class Trainer:
         if kept is self.moving:
             return
         assert kept is not None
-        moves = (self.step + 1) // self.settings.lens_update_every
-        decay = min(self.settings.lens_ema, moves / (moves + 9))
+        moves = (self.step + 1) // self.settings.optimisation.lens_update_every
+        decay = min(self.settings.optimisation.lens_ema, moves / (moves + 9))
         for mine, theirs in zip(kept.state_dict().values(), self.moving.state_dict().values(), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(theirs, 1 - decay)
@@ -224,7 +240,7 @@ class Trainer:
         if "clamped_mse" in line:
             line["psnr"] = quality.psnr(max(line["clamped_mse"], 1e-12))
         line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
-        line["images_per_second"] = self.step * self.settings.batch_size / max(self.seconds, 1e-9)
+        line["images_per_second"] = self.step * self.settings.optimisation.batch_size / max(self.seconds, 1e-9)
         run.log(line)
         self.window.clear()
         psnr = f", PSNR {line['psnr']:.1f} dB" if "psnr" in line else ""
@@ -317,7 +333,11 @@ class Trainer:
         if self.players.lens is not None:
             needed |= {f"lens.{name}": x.shape for name, x in self.players.lens.state_dict().items()}
         if self.lens is not None:
-            needed |= _moments("lens_optimizer", self.lens_optimizer) if step >= self.settings.lens_update_every else {}
+            needed |= (
+                _moments("lens_optimizer", self.lens_optimizer)
+                if step >= self.settings.optimisation.lens_update_every
+                else {}
+            )
             if self.moving is not self.players.lens:
                 needed |= {f"moving_lens.{name}": x.shape for name, x in self.moving.state_dict().items()}
         needed["recon_weight"] = self.recon_weight.shape
@@ -343,30 +363,30 @@ class Trainer:
     def lens_side(self) -> int | None:
         """The size that the lens edits and is trained at, None without a lens: the images', or that of its first weights."""
         lens = self.players.lens
-        return (lens.side or self.settings.image_size) if isinstance(lens, LearnedLens) else None
+        return (lens.side or self.settings.data.image_size) if isinstance(lens, LearnedLens) else None
 
     def summary(self, run: Run) -> dict[str, Any]:
         """What was run and how fast, for summary.json."""
         settings = self.settings
-        images_seen = self.step * settings.batch_size
+        images_seen = self.step * settings.optimisation.batch_size
         commands = run.commands()
         return {
-            "task": key_name(settings.task),
-            "data": "+".join(settings.sources),
-            "shortcut": key_name(settings.shortcut),
-            "shortcut_key": settings.shortcut_key if self.players.shortcut.plants else None,
-            "lens": key_name(settings.lens),
-            "objective": settings.objective,
-            "shuffle_labels": settings.shuffle_labels,
+            "task": key_name(settings.question.task),
+            "data": "+".join(settings.data.sources),
+            "shortcut": key_name(settings.question.shortcut),
+            "shortcut_key": settings.question.shortcut_key if self.players.shortcut.plants else None,
+            "lens": key_name(settings.players.lens),
+            "objective": settings.game.objective,
+            "shuffle_labels": settings.question.shuffle_labels,
             "recon_weight": float(self.recon_weight) if self.lens is not None else None,
             "match": self._match(run),
-            "seed": settings.seed,
+            "seed": settings.optimisation.seed,
             "steps": self.step,
             "images_seen": images_seen,
             "seconds": self.seconds,
             "images_per_second": images_seen / max(self.seconds, 1e-9),
             "ranks": self.ranks.world,
-            "sync_batchnorm": settings.sync_batchnorm if self.ranks.world > 1 else None,
+            "sync_batchnorm": settings.optimisation.sync_batchnorm if self.ranks.world > 1 else None,
             "skipped_images": len(self.players.images.skipped),
             "best": self.best,
             "versions": versions(),
@@ -381,7 +401,7 @@ class Trainer:
             return None
         mse = [line["mse"] for line in run.metrics() if line["kind"] == "val"][-1]
         return {
-            "to": self.settings.match_mse,
+            "to": self.settings.game.match_mse,
             "target_mse": self.rival.target_mse,
             "validation_mse": mse,
             "ratio": mse / self.rival.target_mse,
