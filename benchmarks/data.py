@@ -26,8 +26,9 @@ import numpy as np
 import PIL.Image
 
 from lens.base.terminal import guard
-from lens.images import batching, data, opening
+from lens.images import batching, data, loading, opening
 from lens.images.decoding import read_square
+from lens.settings.groups.data import DataSettings
 
 
 def make_jpegs(folder: Path, count: int, width: int = 500, height: int = 375) -> None:
@@ -56,7 +57,11 @@ def compare(key: str, size: int, batch_size: int, images: int, rounds: int, plac
     """The rates of all ways on at most `images` images of a source."""
 
     def load(cache: str) -> data.Images:
-        return data.load([key], size, place, 1.0, None, None, lambda done, total: None, cache=cache)
+        return loading.load(
+            DataSettings(
+                data=[key], image_size=8, cache_image_size=size, cache_dir=str(place), max_bad_fraction=1, cache=cache
+            )
+        )
 
     source = opening.open_source(key, cache_dir=place)
     total = len(source.listing().records)

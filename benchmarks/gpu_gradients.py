@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks import reference, step
 from benchmarks.gpu import Asked
 from lens.images.batching import gather
-from lens.players import experiment
+from lens.players.fabric import make_fabric
 from lens.settings.parsing import parse
 
 LIMIT = 1e-9
@@ -63,7 +63,7 @@ def check(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
 def compare(words: list[str], mode: str) -> dict[str, Any]:
     """One training step of a mode against the reference from the same weights and views: relative errors of both gradients."""
     parsed = parse(words, "lens.train")
-    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     trainer = step.make_trainer(parsed, images, fabric, mode)
     players, settings = trainer.players, trainer.settings
     assert players.lens is not None

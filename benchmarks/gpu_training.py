@@ -15,7 +15,9 @@ from lens.base import files
 from lens.grids import file as grid_file
 from lens.grids.grid import Grid, GridRun
 from lens.images import batching
-from lens.players import experiment
+from lens.images.training_set import training_images
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.settings import agreement, words
 from lens.settings.parsing import parse
 from lens.training.trainer import Trainer
@@ -104,8 +106,8 @@ def seconds_a_step(told: list[str], calls: int) -> float:
     """How long a training step of such a run takes, its batch included."""
     parsed = parse(told, "lens.train")
     settings = parsed.settings
-    fabric, images = experiment.make_fabric(settings), experiment.training_images(settings)
-    players = experiment.build(parsed, images, fabric)
+    fabric, images = make_fabric(settings.machine), training_images(settings)
+    players = build(parsed, images, fabric)
     trainer = Trainer(players, 10**6)
     warm_up = max(1, calls // 2)
     start = 0.0

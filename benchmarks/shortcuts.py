@@ -26,7 +26,7 @@ def main() -> None:
     from lens.base.draws import EVALUATION
     from lens.images import batching
     from lens.images.augment import centre
-    from lens.players import experiment
+    from lens.images.training_set import training_images
     from lens.protocols.lookup import find, names
     from lens.settings.run_settings import Settings
 
@@ -34,7 +34,7 @@ def main() -> None:
     import matplotlib.pyplot as plt
 
     settings = Settings.of({"data": asked.data, "image_size": asked.image_size, "cache_image_size": asked.image_size})
-    images = experiment.training_images(settings)
+    images = training_images(settings)
     thetas = (0.0, 0.25, 0.5, 0.75)
     shortcuts = [name for name in names("shortcut") if name != "none"]
     columns = len(asked.images) * (1 + len(thetas))

@@ -44,7 +44,8 @@ from lens.base.terminal import guard
 from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch, gather
 from lens.images.data import Images
-from lens.players import experiment
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.players.objectives import adversarial_loss
 from lens.protocols.lookup import find
 from lens.settings.parsing import Parsed, parse
@@ -126,7 +127,7 @@ def make_trainer(parsed: Parsed, images: Images, fabric: lightning_fabric.Fabric
     """The players and optimisers of a mode; the lens's last layer is moved off zero, where its gradients are special."""
     settings = parsed.settings.replaced(**MODES[mode])
     plugins = parsed.plugins | ({"lens": find("lens", "none")()} if mode == "plain" else {})
-    players = experiment.build(dataclasses.replace(parsed, settings=settings, plugins=plugins), images, fabric)
+    players = build(dataclasses.replace(parsed, settings=settings, plugins=plugins), images, fabric)
     if players.lens is not None:
         unet = players.lens.unet
         last = unet.last if hasattr(unet, "last") else unet.segmentation_head[0]
@@ -289,7 +290,7 @@ def measure(parsed: Parsed, rounds: int) -> dict[str, Any]:
         raise BadInput(
             f"--lens {settings.players.lens} has no lens to time; none is the mode 'plain' in any case: leave it out"
         )
-    fabric = experiment.make_fabric(settings)
+    fabric = make_fabric(settings.machine)
     device = fabric.device
     images = synthetic(parsed)
     batch = gather(images, np.arange(settings.optimisation.batch_size), 0).to(device)

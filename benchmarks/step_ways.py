@@ -22,7 +22,8 @@ from torch import Tensor
 
 from benchmarks import step
 from lens.images.batching import Batch, gather
-from lens.players import experiment
+from lens.players.fabric import make_fabric
+from lens.players.players import Players
 from lens.settings.parsing import Parsed
 from lens.training.trainer import Trainer
 
@@ -36,8 +37,8 @@ def repeatable(trainer: Trainer, batch: Batch) -> Callable[[], None]:
 
     def call() -> None:
         with (
-            mock.patch.object(experiment.Players, "views", return_value=(views, question, carriers)),
-            mock.patch.object(experiment.Players, "draws", return_value=draws),
+            mock.patch.object(Players, "views", return_value=(views, question, carriers)),
+            mock.patch.object(Players, "draws", return_value=draws),
             mock.patch.object(torch, "manual_seed"),  # which a generator refuses while a graph is recorded
         ):
             trainer.train_step(batch)
@@ -80,7 +81,7 @@ def measure(
     parsed: Parsed, modes: Sequence[str], ways: Sequence[str], rounds: int, backend: str = "inductor"
 ) -> dict[str, dict[str, Any]]:
     """Each mode's step in each way beside the step as it is; what fails says why. Without CUDA nothing is recorded."""
-    fabric = experiment.make_fabric(parsed.settings)
+    fabric = make_fabric(parsed.settings.machine)
     images = step.synthetic(parsed)
     batch = gather(images, np.arange(parsed.settings.optimisation.batch_size), 0).to(fabric.device)
     makers: dict[str, Callable[[Trainer], Callable[[], object]]] = {

@@ -149,10 +149,10 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     from lens.figures import summary_table
     from lens.measuring import evaluate, inner_features, linear, pretext
     from lens.measuring.downstream import merge_downstream
-    from lens.players import experiment
+    from lens.players.fabric import make_fabric
 
     summary_table.refuse_damaged(summary, run.directory)
-    fabric = experiment.make_fabric(settings)
+    fabric = make_fabric(settings.machine)
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
@@ -178,7 +178,7 @@ def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Pro
 
     settings = finished.parsed.settings
     images = finished.images()
-    probes = load_probes(settings, as_list(asked.probe), images, asked.image_column, asked.label_column)
+    probes = load_probes(settings.data, as_list(asked.probe), images, asked.image_column, asked.label_column)
     if not probes:
         raise BadInput(f"{finished.summary['data']} has no labels to probe with: name a labelled source with --probe")
     return images, probes
@@ -195,13 +195,13 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         from lens.images.unseen import without_learnt
         from lens.measuring import fusion, linear
         from lens.measuring.downstream import merge_downstream
-        from lens.players import experiment
+        from lens.players.fabric import make_fabric
 
         for one in three:
             summary_table.refuse_damaged(one.summary, one.run.directory)
         fusion.check(first, second, third)
         summary = first.summary
-        fabric = experiment.make_fabric(first.parsed.settings)
+        fabric = make_fabric(first.parsed.settings.machine)
         images, probes = labelled(asked, first)
         for one in (second, third):
             trained, where = one.images(), str(one.run.directory)

@@ -105,16 +105,16 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     from lens.figures import removal as figures_removal
     from lens.figures import summary_table
     from lens.measuring.probes import load_probes
-    from lens.players import experiment
+    from lens.players.fabric import make_fabric
     from lens.proving import proof
     from lens.proving.examples import examples_of
 
     summary_table.refuse_damaged(summary, run.directory)
-    fabric = experiment.make_fabric(settings)
+    fabric = make_fabric(settings.machine)
     images = finished.images()
     players = finished.players(images, fabric)
     asks = as_list(asked.probe)
-    probes = load_probes(settings, asks, images, asked.image_column, asked.label_column) if asks else []
+    probes = load_probes(settings.data, asks, images, asked.image_column, asked.label_column) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
     found = summary["removal"]
     pictures = figures_removal.files(found, examples_of(players))

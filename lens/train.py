@@ -79,10 +79,13 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.figures import removal as figures_removal
     from lens.figures import summary_table
     from lens.images import batching
+    from lens.images.training_set import training_images
     from lens.measuring import evaluate
     from lens.measuring.edits import Edits
     from lens.measuring.probes import load_probes
-    from lens.players import experiment, grey_sources
+    from lens.players import grey_sources
+    from lens.players.build import build
+    from lens.players.fabric import make_fabric, refuse_unequal_parts
     from lens.proving import proof
     from lens.proving.examples import examples_of
     from lens.training.rehearsal import rehearse
@@ -93,20 +96,21 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     Mirror.check(settings.record.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
-    fabric = experiment.make_fabric(settings)
+    refuse_unequal_parts(settings.optimisation)
+    fabric = make_fabric(settings.machine)
     ranks = Ranks(fabric)
     with phases.timed("reading images"), ranks.first_on_each_node():
-        images = experiment.training_images(settings)
+        images = training_images(settings)
         preferred = parsed.plugins["task"].defaults.get("steps", DEFAULT_STEPS)
         total = total_steps(settings, batching.steps_per_epoch(images, settings.optimisation.batch_size), preferred)
-        probes = load_probes(settings, settings.measuring.probes, images)
+        probes = load_probes(settings.data, settings.measuring.probes, images)
     splits = images.splits()
     # Two machines' copies may differ in their times.
     shared = images.splits(stamps=False) if images.stamps else splits
     ranks.agree(hashlib.sha256(shared).hexdigest(), "images")
     with phases.timed("building"):
         saved = run.last_checkpoint_path() is not None
-        players = experiment.build(parsed, images, fabric, ranks, run.rival_mse(), weights_follow=saved)
+        players = build(parsed, images, fabric, ranks, run.rival_mse(), weights_follow=saved)
         if settings.proof.prove:
             proof.check(players)
         rehearse(players)

@@ -9,7 +9,7 @@ from conftest import TINY
 
 from benchmarks import step
 from lens.images.batching import gather
-from lens.players import experiment
+from lens.players.fabric import make_fabric
 from lens.settings.parsing import parse
 
 SETTINGS = [*TINY[: TINY.index("--steps")], "--threads", "1"]
@@ -57,7 +57,7 @@ def test_peak_memory_is_that_of_the_mode(measured):
 def test_the_two_pass_step_takes_the_same_gradients(adversary):
     """Where the lens does not move between its two passes, they differentiate the same two losses."""
     parsed = parse([*SETTINGS, "--device", "cpu", "--objective", adversary], "lens.train")
-    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     ours, theirs = (step.make_trainer(parsed, images, fabric, mode) for mode in ("both, separate", "two-pass"))
     theirs.lens_optimizer.param_groups[0]["lr"] = 0.0
@@ -79,7 +79,7 @@ def test_every_lens_can_be_timed(lens):
     own = ["--lens.depth", "3"] if lens == "colour" else []
     words = [word for word in SETTINGS if word not in own]
     parsed = parse([*words, "--device", "cpu", "--lens", lens], "lens.train")
-    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     trainer = step.make_trainer(parsed, images, fabric, "both, separate")
     views = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_fused_optimisers_take_the_step_that_plain_loops_take(optimizer):
     parsed = parse(
         [*SETTINGS, "--device", "cpu", "--optimizer", optimizer, "--lr", "0.1", "--warmup_fraction", "0"], "lens.train"
     )
-    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     fused, loops = (step.make_trainer(parsed, images, fabric, "both, separate") for _ in range(2))
     for optimiser in (loops.extractor_optimizer, loops.lens_optimizer):

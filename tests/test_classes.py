@@ -15,11 +15,13 @@ from lens.base.errors import BadInput
 from lens.figures import summary_table
 from lens.images import classes
 from lens.measuring import probes
-from lens.players.experiment import Players, posed_about
+from lens.players.players import Players
+from lens.players.posing import posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
 from lens.proving.lensed_set import LensedSet
-from lens.settings.parsing import parse
+from lens.settings.groups.views import ViewSettings
+from lens.settings.run_settings import Settings
 
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
@@ -94,7 +96,7 @@ def test_the_table_says_how_many_were_left_out():
 
 
 def labels(data):
-    return posed_about(find("task", "labels")(), parse(["--task", "labels"], "lens.train").settings, data)
+    return posed_about(find("task", "labels")(), "labels", ViewSettings(), data)
 
 
 def test_two_sources_that_spell_a_class_in_two_ways_share_it(capsys):
@@ -120,7 +122,7 @@ def test_the_task_of_labels_is_asked_about_classes_that_training_has(capsys):
     assert answers.tolist() == [0, 1, 0, 1, -1, -1, 2]
     said = capsys.readouterr().err
     assert "--task labels: 2 test images of 2 classes ('owl', 'unknown') that training lacks: left out" in said
-    limits = SimpleNamespace(val_images=None, test_images=None, seed=0)
+    limits = Settings.of({"val_images": 1000, "test_images": None})
     players = SimpleNamespace(settings=limits, by_source=False, images=data, answers=answers)
     assert Players.held_out(players, "test").tolist() == [3]
     assert Players.held_out(players, "val").tolist() == [2]
@@ -138,13 +140,13 @@ def test_a_split_of_unknown_classes_alone_is_refused(split):
 
 def part(label):
     count = len(label)
-    pixels = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 3).repeat(2, 1).repeat(2, 2)
+    pixels = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 3).repeat(8, 1).repeat(8, 2)
     ones = np.ones(count)
     return LensedSet(pixels, pixels + 1, np.zeros(count, int), np.array(label), np.arange(count), ones, ones, ones > 0)
 
 
 def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_path):
-    settings = SimpleNamespace(image_size=2, cache_dir=str(tmp_path))
+    settings = Settings.of({"image_size": 8, "cache_dir": str(tmp_path)})
     players = SimpleNamespace(settings=settings)
     sets = {"train": part([0, 1, 0]), "val": part([1, 0]), "test": part([2, 0, 1, 2, 1])}
     found = cost.labelled(players, sets, ["cat", "dog", "unknown"])

@@ -20,9 +20,9 @@ from lens.base.errors import BadInput
 from lens.figures import comparison as figures_compare
 from lens.figures import region as figures_region
 from lens.images.data import sample_of
+from lens.images.training_set import training_images
 from lens.measuring import edit_maps, regions
 from lens.measuring.regions import Region
-from lens.players import experiment
 from lens.players.finished import Finished
 from lens.record.run import Run
 
@@ -257,7 +257,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     cells = json.loads((tmp_path / "t" / "transfer.json").read_text())["cells"]
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
     settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
-    images = experiment.training_images(settings)
+    images = training_images(settings)
     index = sample_of(images.indices("test"), settings.measuring.test_images, settings.optimisation.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]
     expected = [slow_accuracy(copied, runs[0], images, index, lensed) for lensed in (False, True)]

@@ -17,14 +17,15 @@ from conftest import picture, write_folder
 
 from lens.base.draws import generator
 from lens.base.errors import BadInput
-from lens.images import batching, cache, data, decoding, opening, splits
+from lens.images import batching, cache, decoding, loading, opening, splits
 from lens.protocols.source import Listing, Record
+from lens.settings.groups.data import DataSettings
 
 
 def load(keys, tmp_path, size=16, bad=0.01, **columns):
-    columns = {"image_column": None, "label_column": None} | columns
-    return data.load(
-        [str(key) for key in keys], size, tmp_path / "cache", bad, progress=lambda done, total: None, **columns
+    place = {"cache_dir": str(tmp_path / "cache"), "max_bad_fraction": bad}
+    return loading.load(
+        DataSettings(data=list(map(str, keys)), image_size=8, cache_image_size=size, **place, **columns)
     )
 
 
@@ -322,7 +323,10 @@ def test_an_interrupted_build_leaves_nothing_that_counts(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        data.load([str(folder)], 16, tmp_path / "cache", 0.01, None, None, interrupt)
+        loading.load(
+            DataSettings(data=[str(folder)], image_size=8, cache_image_size=16, cache_dir=str(tmp_path / "cache")),
+            interrupt,
+        )
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -430,7 +434,9 @@ def test_splits_are_written_with_every_image(tmp_path):
 
 
 def load_uncached(keys, place, size=16):
-    return data.load([str(key) for key in keys], size, place, 0.01, None, None, None, cache="none")
+    return loading.load(
+        DataSettings(data=list(map(str, keys)), image_size=8, cache_image_size=size, cache_dir=str(place), cache="none")
+    )
 
 
 def test_without_a_cache_the_images_are_the_same_bits_and_nothing_is_written(tmp_path):

@@ -10,13 +10,16 @@ import yaml
 from conftest import TINY, fit, picture, write_folder
 from test_divide import flat, two
 
+import lens.players.players
 from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.images import batching, data
+from lens.images.training_set import training_images
 from lens.measuring import pretext, proportions
 from lens.measuring.probes import load_probes
-from lens.players import experiment
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.protocols.lookup import find
 from lens.settings.parsing import of_this_version, parse
 
@@ -40,8 +43,8 @@ def sources(tmp_path_factory):
 
 def built(words):
     parsed = parse(words, "lens.train")
-    fabric = experiment.make_fabric(parsed.settings)
-    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
 
 
 def test_a_run_records_who_was_asked_and_what_was_kept_apart(tmp_path, sources):
@@ -121,7 +124,7 @@ def test_a_validation_sees_equal_parts_of_all_sources(sources):
 
 
 def test_statistics_are_re_estimated_on_equal_parts(sources, monkeypatch):
-    monkeypatch.setattr(experiment, "STATISTICS_BATCHES", 1)
+    monkeypatch.setattr(lens.players.players, "STATISTICS_BATCHES", 1)
     players = built([*QUICK, "--data", *sources, "--feed", "lensed"])
     seen = []
     gather = batching.gather
@@ -185,9 +188,9 @@ def test_pseudo_sources_are_asked_about_and_the_one_source_is_probed(tmp_path, s
 
 def test_a_probe_of_a_source_that_is_cut_is_about_all_of_it(sources):
     settings = parse([*QUICK, "--data", sources[0], "--pseudo_sources", "2"], "lens.train").settings
-    images = experiment.training_images(settings)
+    images = training_images(settings)
     for keys in ([], [sources[0]]):
-        (one,) = load_probes(settings, keys, images)
+        (one,) = load_probes(settings.data, keys, images)
         assert (one.key, one.source) == (sources[0], 0)
         assert one.images.indices("test", 0).tolist() == images.indices("test").tolist()
         assert one.images.indices("train", 0).tolist() == images.indices("train").tolist()
@@ -254,13 +257,13 @@ def test_a_run_of_an_earlier_version_has_neither_parts(tmp_path):
 def test_groups_count_as_one_draw_and_probes_of_other_data_need_no_match(tmp_path, sources, capsys):
     words = [*TINY, "--data", *sources, "--group_by", r"0(?=\d\d\.png)|^a"]
     settings = parse(words, "lens.train").settings
-    images = experiment.training_images(settings)
+    images = training_images(settings)
     assert images.grouped == 260
     other = flat(tmp_path / "p" / "class0", [picture(np.random.default_rng(i), 0) for i in range(30)]).parent
     flat(other / "class1", [picture(np.random.default_rng(i), 1) for i in range(30)])
     for file in other.rglob("0*.png"):
         file.rename(file.with_name("x" + file.name.lstrip("0")))
-    (found,) = load_probes(settings, [str(other)], images)
+    (found,) = load_probes(settings.data, [str(other)], images)
     assert found.images.grouped == 0
 
 
@@ -272,5 +275,5 @@ def test_the_task_is_told_by_its_file_too(tmp_path, sources):
     )
     settings = parse([*TINY, "--task", str(file), "--data", *sources], "lens.train").settings
     assert settings.game.objective == "uniform"
-    assert len(experiment.training_images(settings).indices("fresh")) > 0
+    assert len(training_images(settings).indices("fresh")) > 0
     assert find("task", str(file)).answer == "source"

@@ -12,7 +12,8 @@ import PIL.PngImagePlugin
 import pytest
 from conftest import picture
 
-from lens.images import colour_profiles, data, decoding
+from lens.images import colour_profiles, decoding, loading
+from lens.settings.groups.data import DataSettings
 
 # --- EXIF ------------------------------------------------------------------------------------------------------------
 
@@ -196,8 +197,10 @@ def test_numbers_of_lab_and_of_inks_are_none_of_a_profile_of_colours():
 def test_profiles_are_counted(tmp_path):
     for name, profile in {"a": SWAPPED, "b": SWAPPED, "c": SRGB, "d": None, "e": b"noise"}.items():
         PICTURE.save(tmp_path / f"{name}.png", icc_profile=profile)
-    images = data.load([f"{tmp_path}/"], 16, tmp_path / "cache", 0, None, None, lambda done, total: None)
-    again = data.load([f"{tmp_path}/"], 16, tmp_path / "cache", 0, None, None, lambda done, total: None)
+    settings = DataSettings(
+        data=[f"{tmp_path}/"], image_size=8, cache_image_size=16, cache_dir=str(tmp_path / "cache"), max_bad_fraction=0
+    )
+    images, again = loading.load(settings), loading.load(settings)
     assert images.reading() == again.reading() == [
         f"2 of 5 images of {tmp_path}/ carry a colour profile: their colours are converted to sRGB",
         f"1 of 5 images of {tmp_path}/ carry a colour profile that cannot be read or does not fit: their numbers are taken as sRGB",

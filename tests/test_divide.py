@@ -14,7 +14,7 @@ from test_duplicates import photos
 
 from lens.base.errors import BadInput
 from lens.images import divide, overlap
-from lens.players import experiment
+from lens.images.training_set import training_images
 from lens.protocols.source import Listing, Record
 from lens.settings.parsing import parse
 
@@ -305,8 +305,8 @@ def test_an_expression_that_finds_no_group_in_one_of_the_sources_is_refused(tmp_
         file.rename(file.with_name(f"x-{file.name}"))
     words = ["--data", *map(str, folders), "--image_size", "16", "--cache_dir", str(tmp_path / "cache"), "--group_by"]
     with pytest.raises(BadInput, match=rf"finds nothing in any name of {folders[1]}, such as 'x-0\d+.png'"):
-        experiment.training_images(parse([*words, r"^\d\d"], "lens.train").settings)
-    images = experiment.training_images(parse([*words, r"^\d\d|$"], "lens.train").settings)
+        training_images(parse([*words, r"^\d\d"], "lens.train").settings)
+    images = training_images(parse([*words, r"^\d\d|$"], "lens.train").settings)
     assert (images.grouped, len(np.unique(images.group))) == (30, 3 + 30)
 
 

@@ -11,8 +11,9 @@ from test_data import load
 
 from lens.base.errors import BadInput
 from lens.base.walk import walk
-from lens.images import data, opening
+from lens.images import loading, opening
 from lens.record.run import Run
+from lens.settings.groups.data import DataSettings
 from lens.sources._files import image_endings
 
 
@@ -93,7 +94,9 @@ def test_runs_and_caches_inside_the_data_change_nothing_in_it(tmp_path, monkeypa
     monkeypatch.chdir(write_folder(tmp_path / "photos", 12))
 
     def images():
-        return data.load(["./"], 16, Path("cache"), 0, None, None, lambda done, total: None)
+        return loading.load(
+            DataSettings(data=["./"], image_size=8, cache_image_size=16, cache_dir="cache", max_bad_fraction=0)
+        )
 
     first = images()
     assert "passed over" not in capsys.readouterr().err

@@ -21,7 +21,8 @@ from test_data import load
 from lens import train
 from lens.base import terminal
 from lens.base.errors import BadInput
-from lens.images import batching, cache, data, opening
+from lens.images import batching, cache, loading, opening
+from lens.settings.groups.data import DataSettings
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_a_file_that_vanishes_after_the_listing_is_counted_and_shifts_no_label(t
         (folder / "class0" / "new.png").write_bytes(b"too late")
         return real(key, source, listing, *rest)
 
-    monkeypatch.setattr(data, "cached", vanish)
+    monkeypatch.setattr(loading, "cached", vanish)
     images = load([folder], tmp_path, bad=0.1)
     assert [(entry.name, entry.reason.split(":")[0]) for entry in images.skipped] == [("class0/004.png", "FileNotFoundError")]  # fmt: skip
     shown = images.fetch(np.arange(len(images))).float()
@@ -193,7 +194,9 @@ def test_a_disk_that_fills_up_while_the_cache_is_built_is_one_line(small_disk, t
 
 def test_a_read_only_cache_is_read_where_it_is_complete_and_refused_where_not(small_disk, tmp_path):
     def load_from_disk(size):
-        return data.load([str(tmp_path / "a")], size, small_disk, 0.01, None, None, lambda done, total: None)
+        return loading.load(
+            DataSettings(data=[str(tmp_path / "a")], image_size=8, cache_image_size=size, cache_dir=str(small_disk))
+        )
 
     write_folder(tmp_path / "a", 10)
     before = load_from_disk(16)
@@ -229,7 +232,9 @@ def test_a_build_shows_that_it_is_alive(tmp_path, monkeypatch):
 
     real = os.utime
     monkeypatch.setattr(cache.os, "utime", lambda path, *times: (real(path, *times), ages.append(times)))
-    data.load([str(folder)], 8, tmp_path / "cache", 0.01, None, None, progress)
+    loading.load(
+        DataSettings(data=[str(folder)], image_size=8, cache_image_size=8, cache_dir=str(tmp_path / "cache")), progress
+    )
     assert ages[-1] == ()  # touched to now after each chunk
 
 

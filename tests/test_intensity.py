@@ -13,11 +13,12 @@ from conftest import TINY, picture, write_folder
 
 from lens.base.errors import BadInput
 from lens.base.files import SystemFault
-from lens.images import data, intensity, uncached
+from lens.images import intensity, loading, uncached
 from lens.images.intensity import Extent
+from lens.images.training_set import training_images
 from lens.measuring.probes import load_probes
-from lens.players import experiment
 from lens.record import image_record
+from lens.settings.groups.data import DataSettings
 from lens.settings.parsing import parse
 
 SIDE = 24
@@ -36,10 +37,17 @@ def write(folder, images, ending="tif"):
 
 
 def load(place, tmp_path, cache="disk", given=None, bad=1.0):
-    return data.load(
-        [str(p) for p in (place if isinstance(place, list) else [place])], SIDE, tmp_path / "cache", bad, None, None,
-        lambda done, total: None, cache=cache, intensity_range=given,
-    )  # fmt: skip
+    return loading.load(
+        DataSettings(
+            data=[str(p) for p in (place if isinstance(place, list) else [place])],
+            image_size=8,
+            cache_image_size=SIDE,
+            cache_dir=str(tmp_path / "cache"),
+            max_bad_fraction=bad,
+            cache=cache,
+            intensity_range=list(given) if given else "auto",
+        )
+    )
 
 
 def shown(images):
@@ -246,8 +254,8 @@ def test_a_probes_source_is_told_too(tmp_path, capsys):
             write(tmp_path / name / label, numbers, ending="png")
         folders.append(f"{tmp_path}/{name}/")
     settings = parse([*TINY, "--data", folders[0], "--cache_dir", str(tmp_path / "cache")], "lens.train").settings
-    images = experiment.training_images(settings)
-    load_probes(settings, [folders[1]], images)
+    images = training_images(settings)
+    load_probes(settings.data, [folders[1]], images)
     said = capsys.readouterr().err
     assert f"24 of 24 images of {folders[1]} hold deep levels: 0 to 1023" in said
     assert f"what is shown as 0 to 255 differs: 0 to 4095 in the training images, 0 to 1023 in {folders[1]}" in said

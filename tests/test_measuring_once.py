@@ -12,17 +12,19 @@ from lens import train
 from lens.base.phases import Phases
 from lens.base.ranks import Ranks
 from lens.figures import summary_table
+from lens.images.training_set import training_images
 from lens.measuring import downstream, evaluate, features, pretext, reconstruction
 from lens.measuring.edits import Edits, edits_of, squared_edits
 from lens.measuring.probes import load_probes
-from lens.players import experiment
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.settings.parsing import parse
 
 
 def built(photos, *words):
     parsed = parse([*TINY, "--data", str(photos), *words], "lens.train")
-    fabric = experiment.make_fabric(parsed.settings)
-    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
 
 
 def painted(players):
@@ -56,7 +58,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
     )  # it reads images too
     test = players.images.indices("test").tolist()
     edits = Edits(players, players.held_out("test"))
-    probes = load_probes(players.settings, [], players.images)
+    probes = load_probes(players.settings.data, [], players.images)
     evaluate.everything(players, probes, layer=["all"], edits=edits)
     assert lensed["views"] == 4 * len(test)
     assert {fetched[image] for image in test} == {2}  # for the task, and for the features

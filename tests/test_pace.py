@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from lens import train
 from lens.base.ranks import Ranks
 from lens.images import batching
-from lens.players import experiment
+from lens.images.training_set import training_images
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.record.run import Run
 from lens.settings.parsing import parse
 from lens.training.trainer import Trainer, rate_share
@@ -33,9 +35,9 @@ PACED = [
 def trainer(photos, *words, steps=6):
     parsed = parse([*TINY, "--data", str(photos), *words], "lens.train")
     settings = parsed.settings
-    fabric = experiment.make_fabric(settings)
-    images = experiment.training_images(settings)
-    made = Trainer(experiment.build(parsed, images, fabric, Ranks(fabric)), steps)
+    fabric = make_fabric(settings.machine)
+    images = training_images(settings)
+    made = Trainer(build(parsed, images, fabric, Ranks(fabric)), steps)
     return made, batching.training_batches(
         images, settings.optimisation.batch_size, settings.optimisation.seed, 0, steps, 0
     )

@@ -17,10 +17,12 @@ from lens import compare, probe, prove, train
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.figures import summary_table
+from lens.images.training_set import training_images
 from lens.measuring import feature_store, fusion, inner_features, knn, linear, logistic, sgd, training_rows
 from lens.measuring.downstream import merge_downstream
 from lens.measuring.probes import Probe
-from lens.players import experiment, finished, stems
+from lens.players import finished, stems
+from lens.players.fabric import make_fabric
 
 
 def problem(classes=3):
@@ -365,8 +367,8 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     """The control in the run's own place: the same features, a gain of exactly zero."""
     opened = [finished.Finished.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
     settings = opened[0].parsed.settings
-    fabric = experiment.make_fabric(settings)
-    images = experiment.training_images(settings)
+    fabric = make_fabric(settings.machine)
+    images = training_images(settings)
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
         fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"

@@ -19,9 +19,11 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.figures import removal as figures_removal
 from lens.images import classes
+from lens.images.training_set import training_images
 from lens.measuring import judges, probes
 from lens.measuring.edits import edits_of
-from lens.players import experiment
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
 from lens.proving import cost, examples, lensed_set, proof
 from lens.proving import verdict as verdicts
@@ -57,8 +59,8 @@ def sources(tmp_path_factory):
 
 def built(*words):
     parsed = parse([*WORDS, *JUDGES, *words], "lens.train")
-    fabric = experiment.make_fabric(parsed.settings)
-    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
 
 
 @pytest.fixture
@@ -239,7 +241,7 @@ def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(player
     judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
     assert read == Counter(judged.tolist())
     read.clear()
-    (one,) = probes.load_probes(players.settings, [sources[0]], players.images)
+    (one,) = probes.load_probes(players.settings.data, [sources[0]], players.images)
     cost.on_probe(players, one)
     assert len(read) == 40 + 2 * 20
     assert set(read.values()) == {1}
@@ -549,8 +551,8 @@ def test_a_task_about_one_source_has_nothing_to_prove(sources):
     parsed = parse(
         [*TINY, "--image_size", "16", "--cache_image_size", "16", "--data", sources[0], "--prove"], "lens.train"
     )
-    fabric = experiment.make_fabric(parsed.settings)
-    players = experiment.build(parsed, experiment.training_images(parsed.settings), fabric, Ranks(fabric))
+    fabric = make_fabric(parsed.settings.machine)
+    players = build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
     with pytest.raises(BadInput, match="this run has one"):
         proof.check(players)
 

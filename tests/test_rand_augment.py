@@ -178,16 +178,19 @@ def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out
     from conftest import TINY, fit
 
     from lens.images import batching
-    from lens.players import experiment
+    from lens.images.augment import centre
+    from lens.images.training_set import training_images
+    from lens.players.build import build
+    from lens.players.fabric import make_fabric
     from lens.settings.parsing import parse
 
     argv = fit([*TINY, "--data", f"{photos}", "--lens", "none", "--task", "labels", "--augment", "none"])
     parsed = parse([*argv, "--rand_augment", "9", "--shortcut", "arrow"], "lens.train")
-    images = experiment.training_images(parsed.settings)
-    players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
+    images = training_images(parsed.settings)
+    players = build(parsed, images, make_fabric(parsed.settings.machine))
     batch = batching.gather(images, images.indices("train")[:12], 0)
     clean = players.views(batch, training=False, planted=False)[0]
-    assert torch.equal(clean, experiment.centre(batch.images, 32))
+    assert torch.equal(clean, centre(batch.images, 32))
     augmented = players.views(batch, training=True, planted=False)[0]
     assert torch.equal(augmented, rand_augment(clean, 9.0, batch.draws(0)))
     planted = players.views(batch, training=True)[0]

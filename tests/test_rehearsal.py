@@ -9,7 +9,9 @@ from conftest import TINY, fit
 from lens import train
 from lens.base.errors import BadInput
 from lens.images import batching
-from lens.players import experiment
+from lens.images.training_set import training_images
+from lens.players.build import build
+from lens.players.fabric import make_fabric
 from lens.settings.parsing import parse
 from lens.training.rehearsal import rehearse
 from lens.training.trainer import Trainer
@@ -17,8 +19,8 @@ from lens.training.trainer import Trainer
 
 def players(photos, *words):
     parsed = parse(fit([*TINY, "--data", str(photos), *words]), "lens.train")
-    fabric = experiment.make_fabric(parsed.settings)
-    return experiment.build(parsed, experiment.training_images(parsed.settings), fabric)
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric)
 
 
 LABELS = ("--task", "labels", "--lens", "full_res")

@@ -77,12 +77,14 @@ def test_the_strength_is_steered_to_the_target_in_spite_of_clamping():
 
 def test_the_attack_leaves_gradients_and_statistics_alone(photos, tmp_path):
     from lens.images import batching
-    from lens.players import experiment
+    from lens.images.training_set import training_images
+    from lens.players.build import build
+    from lens.players.fabric import make_fabric
     from lens.settings.parsing import parse
 
     parsed = parse(fit([*TINY, "--data", f"{photos}", "--lens", "fgsm"]), "lens.train")
-    images = experiment.training_images(parsed.settings)
-    players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
+    images = training_images(parsed.settings)
+    players = build(parsed, images, make_fabric(parsed.settings.machine))
     players.extractor.train()
     before = {name: value.clone() for name, value in players.extractor.state_dict().items()}
     batch = batching.gather(images, images.indices("train")[:4], 0)

@@ -262,7 +262,7 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
         other.settings.optimisation.steps,
     ) == (["a"], {"width": 3}, 7)
     for found in (first, other):  # whoever changes what he was given changes nobody's defaults
-        for value in (*vars(found.settings).values(), *found.plain.values()):
+        for value in (*found.settings.flat().values(), *found.plain.values()):
             value.clear() if isinstance(value, list | dict) else None
     again = parse([], "lens.train")
     assert len(made) == 4

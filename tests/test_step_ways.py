@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import step, step_ways
 from lens.images.batching import gather
-from lens.players import experiment
+from lens.players.fabric import make_fabric
 from lens.settings.parsing import parse
 
 SETTINGS = [
@@ -34,7 +34,7 @@ class Waiting(TorchDispatchMode):
 
 def trainers(mode, number, *more):
     parsed = parse([*SETTINGS, *more], "lens.train")
-    fabric, images = experiment.make_fabric(parsed.settings), step.synthetic(parsed)
+    fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     return [step.make_trainer(parsed, images, fabric, mode) for _ in range(number)], batch
 

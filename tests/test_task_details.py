@@ -9,7 +9,7 @@ import torch
 
 from lens.base.draws import Draws, generator
 from lens.base.errors import BadInput
-from lens.players.experiment import posed_about
+from lens.players.posing import posed_about
 from lens.protocols.lookup import find
 from lens.settings.parsing import parse
 from lens.tasks._patches import Geometry, cut, nine
@@ -308,7 +308,7 @@ class Data:
 def test_labels_of_several_sources_are_pooled_by_name():
     settings = parse(["--task", "labels"], "lens.train").settings
     found = Data([["cat", "dog"], ["bird", "cat"]], [0, 0, 1, 1], [0, 1, 0, 1])
-    task, answers = posed_about(find("task", "labels")(), settings, found)
+    task, answers = posed_about(find("task", "labels")(), "labels", settings.views, found)
     assert task.classes == 3
     assert answers.tolist() == [1, 2, 0, 1]  # bird, cat, dog
     logits = torch.randn(4, 3, generator=generator(0, 0, "o"))
@@ -325,14 +325,16 @@ def test_labels_of_several_sources_are_pooled_by_name():
 def test_labels_refuse_data_without_them(data, words):
     settings = parse(["--task", "labels"], "lens.train").settings
     with pytest.raises(BadInput, match=words):
-        posed_about(find("task", "labels")(), settings, data)
+        posed_about(find("task", "labels")(), "labels", settings.views, data)
 
 
 def test_the_answer_of_dataset_classification_is_the_source():
     settings = parse(["--task", "dataset_classification", "--data", "./a", "./b"], "lens.train").settings
     found = Data([[], []], [0, 1, 1], [-1, -1, -1])
     found.keys = ["./a", "./b"]
-    task, answers = posed_about(find("task", "dataset_classification")(), settings, found)
+    task, answers = posed_about(
+        find("task", "dataset_classification")(), "dataset_classification", settings.views, found
+    )
     assert task.classes == 2
     assert answers.tolist() == [0, 1, 1]
     logits = torch.randn(3, 2, generator=generator(0, 0, "o"))

@@ -13,7 +13,8 @@ from conftest import TINY, picture
 
 from lens import train
 from lens.base.errors import BadInput
-from lens.images import data, opening
+from lens.images import loading, opening
+from lens.settings.groups.data import DataSettings
 
 NAMES = ["cifar10", "cifar100", "stl10", "stl10_unlabeled", "caltech101", "places365", "imagenet"]
 
@@ -115,7 +116,11 @@ def root(tmp_path, monkeypatch):
 
 
 def load(key, root, size=16):
-    return data.load([key], size, root / "cache", 0.01, None, None, lambda done, total: None, str(root))
+    return loading.load(
+        DataSettings(
+            data=[key], image_size=8, cache_image_size=size, cache_dir=str(root / "cache"), data_root=str(root)
+        )
+    )
 
 
 @pytest.mark.parametrize(

@@ -382,13 +382,15 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     """What is measured is what is written: F on raw images, not on a residual, with the saved statistics."""
     import timm
 
+    from lens.images.training_set import training_images
     from lens.measuring import features
-    from lens.players import experiment
+    from lens.players.build import build
+    from lens.players.fabric import make_fabric
     from lens.settings.parsing import parse
 
     parsed = parse([*TINY, "--data", str(photos), "--shortcut", "arrow"], "lens.train")
-    images = experiment.training_images(parsed.settings)
-    players = experiment.build(parsed, images, experiment.make_fabric(parsed.settings))
+    images = training_images(parsed.settings)
+    players = build(parsed, images, make_fabric(parsed.settings.machine))
     players.extractor.backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
     index = images.indices("test")[:5]
     readers = {"": features.of_extractor(players, players.extractor)}

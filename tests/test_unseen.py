@@ -12,9 +12,10 @@ from lens import compare, probe, train
 from lens.base.errors import BadInput
 from lens.images import divide, unseen
 from lens.images.data import Images
+from lens.images.training_set import training_images
 from lens.measuring import transfer
 from lens.measuring.probes import load_probes
-from lens.players import experiment, finished
+from lens.players import finished
 from lens.settings.parsing import parse
 
 SHORT = ["--steps", "1", "--test_images", "8", "--probe_images", "20", "--val_every", "9", "--checkpoint_every", "9"]
@@ -96,7 +97,7 @@ def test_sources_that_overlap_are_refused_for_every_task(tmp_path, task):
         ([f"{folder}/", f"{folder}"], "twice"),
     ):
         with pytest.raises(BadInput, match=words):
-            experiment.training_images(settings("--task", task, "--data", *keys))
+            training_images(settings("--task", task, "--data", *keys))
 
 
 def test_copies_in_two_sources_fall_into_one_split_for_every_task(tmp_path):
@@ -132,8 +133,8 @@ def test_a_probe_leaves_out_what_the_run_learns_from(tmp_path, capsys):
     folder = write_folder(tmp_path / "photos", 60)
     copy = renamed(folder, tmp_path / "elsewhere")
     own = settings("--data", f"{folder}/")
-    images = experiment.training_images(own)
-    (found,) = load_probes(own, [f"{copy}/"], images)
+    images = training_images(own)
+    (found,) = load_probes(own.data, [f"{copy}/"], images)
     by_content = dict(zip(images.content, images.split, strict=True))
     assert {by_content[found.images.content[i]] for i in found.images.indices("test")} == {"test"}
     assert "this run has learnt from" in capsys.readouterr().err

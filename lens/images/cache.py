@@ -25,6 +25,7 @@ from lens.images.decoding import NO_RANGES, reason, squared, without_warnings
 from lens.images.held import Held, Skipped
 from lens.images.squares_file import Damaged, Square, SquaresFile, header
 from lens.protocols.source import Listing, Source
+from lens.settings.groups.data import DataSettings
 
 CACHE_VERSION = 3
 ABANDONED = 3600
@@ -35,6 +36,11 @@ def default_cache_dir() -> Path:
     """`$LENS_CACHE`, else `lens` in the user's cache directory."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("LENS_CACHE") or Path(home) / "lens")
+
+
+def cache_dir_of(settings: DataSettings) -> Path:
+    """Where decoded images are kept, and features while they are probed: --cache_dir, else the default."""
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
 
 
 def cached(

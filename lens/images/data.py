@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,12 @@ import torch
 from torch import Tensor
 
 from lens.base.draws import generator
-from lens.base.errors import BadInput
-from lens.base.terminal import printable, say
-from lens.images.cache import cached
-from lens.images.cache_folder import Progress
+from lens.base.terminal import printable
 from lens.images.held import Skipped
-from lens.images.intensity import Range, fixed
-from lens.images.opening import open_source
 from lens.images.read_as import levels_of, told, unlike
-from lens.images.splits import FRESH, SPLITS, gives_splits, groups_of, keep_groups_whole, split_of
+from lens.images.splits import FRESH, SPLITS
 from lens.images.squares_file import Square, Squares
-from lens.images.uncached import Uncached, uncached
-from lens.protocols.source import Listing
+from lens.images.uncached import Uncached
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,108 +131,6 @@ class Images:
                 entry["read_as"] = self.read_as[i]
             lines.append(json.dumps(entry) + "\n")
         return "".join(lines).encode()
-
-
-def load(
-    keys: list[str],
-    size: int,
-    cache_dir: Path,
-    max_bad_fraction: float,
-    image_column: str | None,
-    label_column: str | None,
-    progress: Progress,
-    root: str | None = None,
-    cache: str = "disk",
-    group_by: str | None = None,
-    check: Callable[[list[str], list[Listing]], None] = lambda keys, listings: None,
-    intensity_range: Range | None = None,
-) -> Images:
-    """Open, list, split and cache the sources that `keys` name, squares of `size` px; cache "none" decodes when reading.
-
-    `check` may refuse what is listed before anything is decoded. Of deep images `intensity_range` is shown as 0 to 255, by
-    default what each source as a whole decides. Raises BadInput for sources that cannot be read, or of
-    which more than `max_bad_fraction` of the images cannot.
-    """
-    arrays: list[Square | Squares] = []
-    offsets: list[int] = []
-    all_names: list[str] = []
-    labels: list[int] = []
-    groups: list[int] = []
-    stores: list[int] = []
-    splits: list[str] = []
-    skipped: list[Skipped] = []
-    content: list[str] = []
-    stamps: list[str] = []
-    read_as: list[str] = []
-    group_number: dict[str, int] = {}
-    grouped = 0
-    found_groups: set[tuple[int, str]] = set()
-    opened = [open_source(key, image_column, label_column, root, cache_dir) for key in keys]
-    listings = [source.listing() for source in opened]
-    for key, listing in zip(keys, listings, strict=True):
-        for note in listing.notes:
-            say(f"{key}: {note}")
-    check(keys, listings)
-    for number, (key, source, listing) in enumerate(zip(keys, opened, listings, strict=True)):
-        if cache == "none":
-            held = uncached(key, source, listing, size, progress, fixed(intensity_range))
-            stamps += [record.portable_stamp or record.stamp for record in listing.records]
-        else:
-            held = cached(key, source, listing, size, cache_dir, progress, fixed(intensity_range))
-            content += held.content
-        kept, bad = held.kept, held.skipped
-        if len(bad) > max_bad_fraction * len(listing.records) or not kept:
-            first = "; ".join(f"{entry.name!r} ({entry.reason})" for entry in bad[:3])
-            raise BadInput(
-                f"{len(bad)} of {len(listing.records)} images of {key} cannot be read "
-                f"({len(bad) / len(listing.records):.1%}, allowed {max_bad_fraction:.1%}): {first}; "
-                "fix them or raise --max_bad_fraction"
-            )
-        names, found = groups_of(listing.records, group_by)
-        split = split_of(listing, names)
-        how = {position: way for way, positions in held.read_as.items() for position in positions}
-        offsets.append(len(all_names))
-        arrays.append(held.squares)
-        skipped += bad
-        for position in kept:
-            record = listing.records[position]
-            all_names.append(record.name)
-            labels.append(-1 if record.label is None else record.label)
-            groups.append(group_number.setdefault(f"{number}/{names[position]}", len(group_number)))
-            if found[position]:
-                grouped += 1
-                found_groups.add((number, names[position]))
-            read_as.append(how.get(position, ""))
-            stores.append(number)
-            splits.append(split[position])
-    group, store = np.array(groups), np.array(stores)
-    given = [gives_splits(listing) for listing in listings]
-    whole, moved = keep_groups_whole(np.array(splits), group, np.array(given)[store])
-    notes = [f"skipped {len(skipped)} unreadable images, listed in skipped.json"] if skipped else []
-    notes += _apart_by_folder(found_groups)
-    if moved:
-        notes.append(f"moved {moved:,} images to the split of held-out images of their group")
-    return Images(
-        keys, arrays, offsets, all_names, np.array(labels), group, store, whole,
-        [list(listing.classes) for listing in listings], skipped, store, keys,
-        [name.partition("/")[2] for name in group_number], given, None if group_by is None else grouped, notes=tuple(notes),
-        content=content, stamps=stamps, read_as=read_as,
-    )  # fmt: skip
-
-
-def _apart_by_folder(found: set[tuple[int, str]]) -> list[str]:
-    """A note where groups (number of the source, name) of one source differ in folders alone: it may be one patient."""
-    named: dict[tuple[int, str], list[str]] = {}
-    for number, name in sorted(found):
-        named.setdefault((number, name.rpartition("/")[2]), []).append(name)
-    twice = [names for names in named.values() if len(names) > 1]
-    if not twice:
-        return []
-    return [
-        f"{sum(map(len, twice)):,} groups of --group_by differ from another one in their folders alone ({twice[0][0]!r}, "
-        f"{twice[0][1]!r}) and may fall into other splits: a name has its folders in it, and ([^/_.]+)[^/]*$ finds what "
-        "comes after them, before the first _"
-    ]
 
 
 def sample_of(index: np.ndarray[Any, Any], limit: int | None, seed: int, name: str) -> np.ndarray[Any, Any]:

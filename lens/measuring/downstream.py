@@ -14,8 +14,9 @@ from lens.base.terminal import Bar
 from lens.images import classes, data
 from lens.measuring import features, inner_features, knn, linear, proportions
 from lens.measuring.probes import probe_splits
-from lens.players.experiment import Players, new_extractor
+from lens.players.build import new_extractor
 from lens.players.extractor import Extractor
+from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 DEFAULT = linear.ProbeRecipe()
@@ -106,8 +107,7 @@ def downstream(
 def untrained_extractor(experiment: Players) -> Extractor:
     """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
     torch.manual_seed(experiment.settings.optimisation.seed)
-    plain = experiment.settings.replaced(pretrained=False)
-    untrained = new_extractor(plain, experiment.task)
+    untrained = new_extractor(experiment.settings, experiment.task)
     untrained.to(experiment.fabric.device, next(experiment.extractor.parameters()).dtype)
     experiment.reestimate_statistics(untrained)
     return untrained

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lens.base.draws import generator
 from lens.operations import quality
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.players.rivals import Rival
 from lens.protocols.lookup import key_name
 

@@ -13,7 +13,7 @@ from lens.measuring import linear, pretext, reconstruction
 from lens.measuring.downstream import DEFAULT, downstream
 from lens.measuring.edits import Edits
 from lens.measuring.probes import Probe
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.protocols.lookup import short_names
 
 Array = np.ndarray[Any, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from torch.nn import functional
 
 from lens.images import data
 from lens.images.augment import centre
-from lens.images.cache import default_cache_dir
+from lens.images.cache import cache_dir_of
 from lens.measuring import feature_store
-from lens.players.experiment import Players
 from lens.players.extractor import Extractor
-from lens.settings.run_settings import Settings
+from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 Reader = Callable[[Tensor, Tensor], Tensor]
@@ -74,7 +72,7 @@ def read(
 
     batches = _rows(experiment, readers, centred())
     if experiment.ranks.world == 1:
-        return feature_store.gathered_by_name(batches, len(index), cache_folder(experiment.settings))
+        return feature_store.gathered_by_name(batches, len(index), cache_dir_of(experiment.settings.data))
     gathered = experiment.ranks.collect(list(batches))
     nothing = np.zeros((0, 0))
     if not gathered:
@@ -92,7 +90,7 @@ def of_pixels(experiment: Players, reader: Reader, images: Array) -> Array:
             yield pixels.permute(0, 3, 1, 2).float() / 255
 
     rows = (found[""] for found in _rows(experiment, {"": reader}, parts()))
-    return feature_store.gathered(rows, len(images), cache_folder(experiment.settings))
+    return feature_store.gathered(rows, len(images), cache_dir_of(experiment.settings.data))
 
 
 def _rows(experiment: Players, readers: Mapping[str, Reader], batches: Iterable[Tensor]) -> Iterator[dict[str, Array]]:
@@ -101,8 +99,3 @@ def _rows(experiment: Players, readers: Mapping[str, Reader], batches: Iterable[
     for images in batches:
         inputs = experiment.task.prepare(images).to(kind).contiguous(memory_format=torch.channels_last)
         yield {name: reader(images, inputs).cpu().numpy() for name, reader in readers.items()}
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Where decoded images are kept, and features while they are probed."""
-    return Path(settings.data.cache_dir) if settings.data.cache_dir else default_cache_dir()

@@ -14,11 +14,12 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import classes
+from lens.images.cache import cache_dir_of
 from lens.measuring import feature_store, features, linear, proportions, resampling
 from lens.measuring.downstream import Array
 from lens.measuring.probes import Probe, probe_splits
-from lens.players.experiment import Players
 from lens.players.finished import Finished
+from lens.players.players import Players
 from lens.settings import agreement, idle
 from lens.settings.run_settings import FIELDS
 
@@ -90,7 +91,7 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     labels = {split: label[index] for split, index in splits.items()}
     group = probe.images.group[splits["test"]]
     ones = np.ones(len(group))
-    folder = features.cache_folder(settings)
+    folder = cache_dir_of(settings.data)
 
     def read(players: Players) -> dict[str, Array]:
         readers = {"": features.of_extractor(players, players.extractor)}

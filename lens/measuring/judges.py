@@ -19,7 +19,7 @@ from lens.base.errors import BadInput
 from lens.base.terminal import Bar
 from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.protocols.lookup import find
 from lens.settings.run_settings import Settings
 

@@ -60,8 +60,8 @@ def edits_of(run: Run, argv: list[str], changed: dict[str, Any]) -> dict[str, Ar
     if (run.directory / "figures" / "edits.npz").exists():
         return edits_file.load(run.directory)
     from lens.measuring import edits
-    from lens.players import experiment
+    from lens.players.fabric import make_fabric
 
     finished = Finished.of(run, argv, changed)
     say(f"{run.directory} keeps no edits: its lens is asked again")
-    return edits.edits_of(finished.restored(experiment.make_fabric(finished.parsed.settings)))
+    return edits.edits_of(finished.restored(make_fabric(finished.parsed.settings.machine)))

@@ -14,7 +14,7 @@ from lens.base.intervals import Interval
 from lens.measuring import proportions, resampling
 from lens.measuring.edits import Edits
 from lens.operations import quality
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.protocols.task import Question, Task
 
 Array = np.ndarray[Any, Any]

@@ -11,11 +11,11 @@ from lens.base.errors import BadInput
 from lens.base.terminal import printable, say
 from lens.images import classes, data
 from lens.images.data import sample_of
+from lens.images.loading import load_with_a_bar
 from lens.images.read_as import levels_of, unlike
 from lens.images.splits import SPLITS
 from lens.images.unseen import without_learnt
-from lens.players.experiment import load_images
-from lens.settings.run_settings import Settings
+from lens.settings.groups.data import DataSettings
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +63,7 @@ class Probe:
 
 
 def load_probes(
-    settings: Settings,
+    settings: DataSettings,
     keys: list[str],
     images: data.Images,
     image_column: str | None = None,
@@ -71,7 +71,7 @@ def load_probes(
 ) -> list[Probe]:
     """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
 
-    Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
+    They are read as those of training are, but for the columns of a table. Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
     images of a source that the run learns from (`unseen`) are left out.
     """
     images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
@@ -87,11 +87,12 @@ def load_probes(
             else:
                 probes.append(Probe(key, images, number))
         return probes
+    own = dataclasses.replace(settings, pseudo_sources=None, image_column=image_column, label_column=label_column)
     probes = []
     for key in keys:
         asked = image_column or label_column
         known = images.keys.index(key) if key in images.keys and not asked else None
-        where = images if known is not None else load_images(settings, [key], image_column, label_column)
+        where = images if known is not None else load_with_a_bar(dataclasses.replace(own, data=[key]))
         probe_splits(where, known or 0, key, None, None, 0)
         if known is None:
             where = without_learnt(where, images, "this run")

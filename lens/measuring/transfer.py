@@ -12,7 +12,7 @@ from lens.players.finished import Finished
 from lens.settings import agreement
 
 if TYPE_CHECKING:
-    from lens.players.experiment import Players
+    from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 ABOUT_TRANSFER = (
@@ -41,9 +41,9 @@ def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str,
             raise BadInput(f"{entry['run']} has no lens (--lens {entry['lens']}): --maps can show it")
     _refuse_unlike(finished)
     from lens.images.unseen import without_learnt
-    from lens.players import experiment
+    from lens.players.fabric import make_fabric
 
-    fabric = experiment.make_fabric(finished[0].parsed.settings)
+    fabric = make_fabric(finished[0].parsed.settings.machine)
     # Each is asked about its own test images, but for those that another one has learnt from.
     players = [one.restored(fabric) for one in finished]
     trained = [one.images for one in players]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import lightning_fabric
 
     from lens.images.data import Images
-    from lens.players.experiment import Players
+    from lens.players.players import Players
 
 
 def summary_of(run: Run) -> dict[str, Any]:
@@ -68,9 +68,9 @@ class Finished:
 
         Raises BadInput where its sources hold others now: what counts as unseen may be what it has learnt from.
         """
-        from lens.players import experiment
+        from lens.images.training_set import training_images
 
-        images = experiment.training_images(self.parsed.settings)
+        images = training_images(self.parsed.settings)
         self.run.refuse_other_images(images.splits())
         return images
 
@@ -87,12 +87,12 @@ class Finished:
 
         Raises BadInput where a weight file is missing or does not fit the settings.
         """
-        from lens.players import experiment
+        from lens.players.build import build
         from lens.players.extractor import without_backbone
         from lens.players.weights import load_weights
 
         target = (self.summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
-        players = experiment.build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
+        players = build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
         folder = self.run.directory / "best" if weights == "best" else self.run.directory
         load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
         load_weights(without_backbone(players.extractor), folder / "head.safetensors", "head")

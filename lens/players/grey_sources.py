@@ -7,7 +7,7 @@ import torch
 from lens.base.terminal import say
 from lens.images import batching, data
 from lens.operations.grey import without_colour
-from lens.players.experiment import Players
+from lens.players.players import Players
 
 SAMPLE = 64
 """Training images of each source that are looked at."""

@@ -16,7 +16,7 @@ from lens.measuring.downstream import untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
 from lens.measuring.probes import Probe, probe_splits
 from lens.operations import quality
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.proving.lensed_set import LensedSet, rows_of, stored, subset
 
 Array = np.ndarray[Any, Any]

@@ -10,7 +10,7 @@ import torch
 from lens.images.data import sample_of
 from lens.measuring.edits import squared_edits
 from lens.operations import quality
-from lens.players.experiment import Players
+from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lens.images.cache import cache_dir_of
 from lens.measuring.feature_store import PIXELS, gathered_by_name
-from lens.measuring.features import cache_folder
 from lens.measuring.judges import Pictures
 from lens.operations import quality
-from lens.players.experiment import Players
+from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 
@@ -76,7 +76,7 @@ def rows_of(views: Tensor) -> Array:
 def stored(players: Players, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
     """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
     side = players.settings.data.image_size
-    rows = gathered_by_name(batches, count, cache_folder(players.settings), PIXELS)
+    rows = gathered_by_name(batches, count, cache_dir_of(players.settings.data), PIXELS)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 

@@ -18,7 +18,7 @@ from lens.measuring.judges import JudgeResult, Recipe
 from lens.measuring.probes import Probe
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
-from lens.players.experiment import Players
+from lens.players.players import Players
 from lens.protocols.lookup import key_name, short_names
 from lens.proving import cost, verdict
 from lens.proving.lensed_set import LensedSet, lens_images

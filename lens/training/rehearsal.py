@@ -10,8 +10,8 @@ import torch
 
 from lens.base.errors import BadInput
 from lens.images import batching
-from lens.players.experiment import Players
 from lens.players.lens import LearnedLens
+from lens.players.players import Players
 from lens.training.coupled import Coupled
 from lens.training.step import Rules, extractor_losses
 

@@ -20,8 +20,8 @@ from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch
 from lens.measuring import pretext
 from lens.operations import quality
-from lens.players.experiment import Players
 from lens.players.lens import LearnedLens
+from lens.players.players import Players
 from lens.players.rivals import Rival
 from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
