@@ -85,26 +85,27 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
 
     It shares only the task's losses with `lens.training.step`. The lens moves first, as it does in such a loop.
     """
-    players, settings, lens = trainer.players, trainer.settings, trainer.lens
-    task = players.task
-    assert lens is not None
+    players, settings, task = trainer.players, trainer.settings, trainer.players.task
+    extractor, optimizer = trainer.extractor.module, trainer.extractor.optimizer
+    assert trainer.lens is not None
+    lens, lens_optimizer = trainer.lens.module, trainer.lens.optimizer
     views, question, _ = players.views(batch, training=True)
 
-    trainer.lens_optimizer.zero_grad()
+    lens_optimizer.zero_grad()
     moved = lens(views)
     lensed = moved + (moved.clamp(0, 1) - moved).detach()
-    outputs = trainer.extractor(task.present(lensed, question), question, lensed=True)
+    outputs = extractor(task.present(lensed, question), question, lensed=True)
     fooling = adversarial_loss(settings.game.objective, task, outputs, question).mean()
     trainer.fabric.backward(fooling + trainer.recon_weight * functional.mse_loss(moved, views))
-    trainer.lens_optimizer.step()
+    lens_optimizer.step()
 
-    trainer.extractor_optimizer.zero_grad()  # what the lens's pass left there
+    optimizer.zero_grad()  # what the lens's pass left there
     with torch.no_grad():
         lensed = lens(views).clamp(0, 1)
-    raw_loss = task.loss(trainer.extractor(task.present(views, question), question), question).mean()
-    lensed_loss = task.loss(trainer.extractor(task.present(lensed, question), question, lensed=True), question).mean()
+    raw_loss = task.loss(extractor(task.present(views, question), question), question).mean()
+    lensed_loss = task.loss(extractor(task.present(lensed, question), question, lensed=True), question).mean()
     trainer.fabric.backward((raw_loss + lensed_loss) / 2)
-    trainer.extractor_optimizer.step()
+    optimizer.step()
 
 
 # --- what is timed ---------------------------------------------------------------------------------------------------
@@ -141,24 +142,24 @@ Prepare = Callable[[], Callable[[], object]]
 
 def make_parts(trainer: Trainer, batch: Batch) -> dict[str, Prepare]:
     """The parts that every floor is added up from, each alone."""
-    players, task, lens = trainer.players, trainer.players.task, trainer.lens
-    assert lens is not None
+    players, task = trainer.players, trainer.players.task
+    assert trainer.lens is not None
+    extractor, learner, lens = trainer.extractor, trainer.lens, trainer.lens.module
     views, question, _ = players.views(batch, training=True)
     upstream = torch.randn_like(views)
-    extractor_parameters, lens_parameters = trainer.extractor_parameters, trainer.lens_parameters
 
     def plain() -> Callable[[], object]:
-        trainer.extractor_optimizer.zero_grad()
-        return lambda: plain_step(trainer.extractor, extractor_parameters, task, views, question, trainer._backward)
+        extractor.optimizer.zero_grad()
+        return lambda: plain_step(trainer.game, extractor.player, views, question)
 
     def input_gradient() -> Callable[[], object]:
         inputs = task.present(views, question).detach().requires_grad_()
-        loss = task.loss(trainer.extractor(inputs, question, lensed=True), question).mean()
+        loss = task.loss(extractor.module(inputs, question, lensed=True), question).mean()
         return lambda: trainer.fabric.backward(loss, inputs=[inputs])
 
     def lens_step() -> Callable[[], object]:
-        trainer.lens_optimizer.zero_grad()
-        return lambda: trainer.fabric.backward(lens(views), upstream, inputs=lens_parameters)
+        learner.optimizer.zero_grad()
+        return lambda: trainer.fabric.backward(lens(views), upstream, inputs=learner.parameters)
 
     def lens_forward() -> Callable[[], object]:
         return lambda: torch.no_grad()(lens)(views)
@@ -174,8 +175,8 @@ def make_parts(trainer: Trainer, batch: Batch) -> dict[str, Prepare]:
         "input_gradient": input_gradient,
         "lens": lens_step,
         "lens_forward": lens_forward,
-        "extractor_optimizer": lambda: optimizer(trainer.extractor_optimizer, extractor_parameters),
-        "lens_optimizer": lambda: optimizer(trainer.lens_optimizer, lens_parameters),
+        "extractor_optimizer": lambda: optimizer(extractor.optimizer, extractor.parameters),
+        "lens_optimizer": lambda: optimizer(learner.optimizer, learner.parameters),
     }
 
 
@@ -211,8 +212,7 @@ def interleaved(jobs: dict[str, Prepare], rounds: int, device: torch.device) -> 
 def resident(trainer: Trainer) -> int:
     """Bytes of weights, buffers and moments: what a mode holds between steps, gradients aside."""
     modules = [m for m in (trainer.players.extractor, trainer.players.lens) if m is not None]
-    optimizers = [trainer.extractor_optimizer] + ([trainer.lens_optimizer] if trainer.lens is not None else [])
-    moments = [value for o in optimizers for entry in o.state.values() for value in entry.values()]
+    moments = [value for one in trainer.learners for entry in one.optimizer.state.values() for value in entry.values()]
     tensors: list[Tensor] = [x for m in modules for x in itertools.chain(m.parameters(), m.buffers())]
     return sum(x.nbytes for x in tensors + [value for value in moments if isinstance(value, Tensor)])
 
@@ -238,7 +238,7 @@ def examine(trainer: Trainer, step: Callable[[], object], before: int) -> dict[s
     device = trainer.fabric.device
     cuda = device.type == "cuda"
     flops = count_flops(step)
-    for parameter in trainer.extractor_parameters + trainer.lens_parameters:
+    for parameter in (p for one in trainer.learners for p in one.parameters):
         parameter.grad = None
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)

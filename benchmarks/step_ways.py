@@ -49,8 +49,7 @@ def repeatable(trainer: Trainer, batch: Batch) -> Callable[[], None]:
 def graphed(trainer: Trainer, batch: Batch) -> Callable[[], None]:
     """`repeatable` as a CUDA graph; the call replays it."""
     call = repeatable(trainer, batch)
-    optimizers = [trainer.extractor_optimizer] + ([trainer.lens_optimizer] if trainer.lens is not None else [])
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+    for group in (group for one in trainer.learners for group in one.optimizer.param_groups):
         if "capturable" in group:
             group["capturable"] = True
     beside = torch.cuda.Stream()
@@ -113,7 +112,7 @@ def _beside(
     plain.train_step(batch)
     expected = gradients(plain)
     as_it_is = median_seconds(lambda: plain.train_step(batch), plain.fabric.device, rounds)
-    for parameter in plain.extractor_parameters + plain.lens_parameters:
+    for parameter in (p for one in plain.learners for p in one.parameters):
         parameter.grad = None
     start = now(other.fabric.device)
     call = make(other)
@@ -140,7 +139,7 @@ def median_seconds(call: Callable[[], object], device: torch.device, rounds: int
 
 def gradients(trainer: Trainer) -> Tensor:
     """What a step has left in the `.grad` of both players, one after the other."""
-    parameters = trainer.extractor_parameters + trainer.lens_parameters
+    parameters = [p for one in trainer.learners for p in one.parameters]
     return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 

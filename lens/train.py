@@ -88,6 +88,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     from lens.players.fabric import make_fabric, refuse_unequal_parts
     from lens.proving import proof
     from lens.proving.examples import examples_of
+    from lens.training import checkpoint
     from lens.training.rehearsal import rehearse
     from lens.training.trainer import Trainer
 
@@ -142,7 +143,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             if to_save or stopping:
                 trainer.log(run)
                 with phases.timed("saving"):
-                    trainer.save(run)
+                    checkpoint.save(trainer, run)
             if to_evaluate or to_save:
                 trainer.start_clock()
             if stopping:
@@ -200,6 +201,8 @@ def total_steps(settings: Settings, steps_per_epoch: int, otherwise: int = DEFAU
 
 def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: str, resumed: bool) -> None:
     """Make the run directory, or take up the run that is in it."""
+    from lens.training import checkpoint
+
     images = trainer.players.images
     skipped = [vars(entry) for entry in images.skipped]
     if not resumed:
@@ -207,7 +210,7 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
         run.record_images(splits, skipped, images.duplicates)
     else:
         run.record_images(splits, skipped, images.duplicates)
-        trainer.restore(run)
+        checkpoint.restore(trainer, run)
         run.update_settings(parsed.plain)
         run.record_command(command)
         if trainer.step < trainer.total:

@@ -13,6 +13,8 @@ from lens.base.draws import Draws
 from lens.players.extractor import Extractor
 from lens.protocols.lookup import find
 from lens.training.step import (
+    Game,
+    Player,
     Rules,
     adversarial_loss,
     adversarial_step,
@@ -72,27 +74,14 @@ def gradients(module):
     )
 
 
-def trained(module):
-    """The parameters that a player's optimiser moves."""
-    return [p for p in module.parameters() if p.requires_grad]
+def player(module):
+    """A network, with the parameters that its optimiser moves."""
+    return Player(module, [p for p in module.parameters() if p.requires_grad])
 
 
 def run_step(lens, extractor, views, question, adversary, feed, batch_norm, share=1.0):
-    lens_parameters, extractor_parameters = trained(lens), trained(extractor)
-    rules = Rules(adversary, feed, batch_norm)
-    return adversarial_step(
-        lens,
-        extractor,
-        lens_parameters,
-        extractor_parameters,
-        ROTATION,
-        views,
-        question,
-        rules,
-        LAMBDA,
-        backward,
-        share,
-    )
+    game = Game(ROTATION, Rules(adversary, feed, batch_norm), backward, share)
+    return adversarial_step(game, player(lens), player(extractor), views, question, LAMBDA)
 
 
 @pytest.mark.parametrize("adversary", ADVERSARIES)
@@ -119,11 +108,8 @@ def test_neither_loss_reaches_the_other_players_gradients(adversary, feed, batch
     lens, extractor, views, question = players()
     other_lens, other_extractor = copy.deepcopy(lens), copy.deepcopy(extractor)
     run_step(lens, extractor, views, question, adversary, feed, batch_norm)
-    rules = Rules(adversary, feed, batch_norm)
-    adversarial_step(
-        other_lens, other_extractor, trained(other_lens), trained(other_extractor), ROTATION, views,
-        question, rules, 1e6, backward,
-    )  # fmt: skip
+    game = Game(ROTATION, Rules(adversary, feed, batch_norm), backward)
+    adversarial_step(game, player(other_lens), player(other_extractor), views, question, 1e6)
     assert torch.equal(gradients(extractor), gradients(other_extractor))
     assert not torch.allclose(gradients(lens), gradients(other_lens))
 
@@ -131,7 +117,7 @@ def test_neither_loss_reaches_the_other_players_gradients(adversary, feed, batch
 def test_the_plain_step_is_the_extractors_own_loss():
     _, extractor, views, question = players()
     slow = copy.deepcopy(extractor)
-    plain_step(extractor, trained(extractor), ROTATION, views, question, backward)
+    plain_step(Game(ROTATION, Rules(None, "both", "separate"), backward), player(extractor), views, question)
     reference.cross_entropy(reference.logits(slow, views), question["target"]).backward()
     assert torch.allclose(gradients(extractor), gradients(slow), rtol=1e-9, atol=1e-12)
 

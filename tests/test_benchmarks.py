@@ -60,13 +60,13 @@ def test_the_two_pass_step_takes_the_same_gradients(adversary):
     fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     ours, theirs = (step.make_trainer(parsed, images, fabric, mode) for mode in ("both, separate", "two-pass"))
-    theirs.lens_optimizer.param_groups[0]["lr"] = 0.0
+    theirs.lens.set_rate(0.0)
     ours.train_step(batch)
     step.two_pass_step(theirs, batch)
-    for name in ("lens_parameters", "extractor_parameters"):
+    for name in ("lens", "extractor"):
         # An encoder's last stages are not in the graph where the lens is shallow.
         got, expected = (
-            torch.cat([p.grad.flatten() for p in getattr(trainer, name) if p.grad is not None])
+            torch.cat([p.grad.flatten() for p in getattr(trainer, name).parameters if p.grad is not None])
             for trainer in (ours, theirs)
         )
         assert expected.norm() > 1e-3
@@ -96,16 +96,19 @@ def test_fused_optimisers_take_the_step_that_plain_loops_take(optimizer):
     fabric, images = make_fabric(parsed.settings.machine), step.synthetic(parsed)
     batch = gather(images, np.arange(4), 0)
     fused, loops = (step.make_trainer(parsed, images, fabric, "both, separate") for _ in range(2))
-    for optimiser in (loops.extractor_optimizer, loops.lens_optimizer):
-        assert optimiser.param_groups[0]["fused"]
-        optimiser.param_groups[0].update(fused=False, foreach=False)
-    before = [p.detach().clone() for p in loops.extractor_parameters + loops.lens_parameters]
+    for learner in loops.learners:
+        assert learner.optimizer.param_groups[0]["fused"]
+        learner.optimizer.param_groups[0].update(fused=False, foreach=False)
+    before = [p.detach().clone() for learner in loops.learners for p in learner.parameters]
     for trainer in (fused, loops):
         trainer.train_step(batch)
     moved = 0.0
-    pairs = zip(fused.extractor_parameters, loops.extractor_parameters, strict=True)
-    pairs_of_the_lens = zip(fused.lens_parameters, loops.lens_parameters, strict=True)
-    for first, (got, expected) in zip(before, [*pairs, *pairs_of_the_lens], strict=True):
+    pairs = [
+        pair
+        for ours, theirs in zip(fused.learners, loops.learners, strict=True)
+        for pair in zip(ours.parameters, theirs.parameters, strict=True)
+    ]
+    for first, (got, expected) in zip(before, pairs, strict=True):
         moved += (expected - first).norm().item()
         assert (got - expected).norm() <= 1e-3 * (expected - first).norm()
     assert moved > 1

@@ -20,6 +20,7 @@ from lens.base.errors import BadInput
 from lens.record import mirror, run
 from lens.record.lock import holder
 from lens.record.run import Run
+from lens.training import checkpoint
 from lens.training.trainer import Trainer
 
 # Stands for lens.train: holds its run, works until it is asked to stop, takes its time to save, and ends at once on resume.
@@ -339,7 +340,8 @@ def test_a_training_whose_folder_is_moved_writes_nothing_and_goes_on_from_the_ne
 ):
     name, count = call_of
     out, new = tmp_path / "run", tmp_path / "new"
-    real, calls = getattr(Trainer, name), []
+    owner = checkpoint if name == "save" else Trainer
+    real, calls = getattr(owner, name), []
 
     def moving(*arguments):
         calls.append(name)
@@ -349,7 +351,7 @@ def test_a_training_whose_folder_is_moved_writes_nothing_and_goes_on_from_the_ne
                 out.mkdir()
         return real(*arguments)
 
-    monkeypatch.setattr(Trainer, name, moving)
+    monkeypatch.setattr(owner, name, moving)
     assert small(photos, out) == 2
     assert f"{out} {GONE}" in one_line(capsys)
     assert list(out.iterdir()) == [] if replaced else not out.exists()

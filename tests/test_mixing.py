@@ -209,9 +209,9 @@ def test_a_step_trains_on_mixed_views_and_answers_and_only_a_step(tmp_path, phot
         steps.append((seed, views, *result))
         return result
 
-    def spy_step(lens, extractor, lens_parameters, extractor_parameters, task, views, question, *rest):
+    def spy_step(game, lens, extractor, views, question, recon_weight):
         handed.append((views, question["target"]))
-        return step(lens, extractor, lens_parameters, extractor_parameters, task, views, question, *rest)
+        return step(game, lens, extractor, views, question, recon_weight)
 
     monkeypatch.setattr(Mixing, "mix", spy_mix)
     monkeypatch.setattr(trainer, "adversarial_step", spy_step)

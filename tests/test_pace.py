@@ -16,7 +16,9 @@ from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.record.run import Run
 from lens.settings.parsing import parse
-from lens.training.trainer import Trainer, rate_share
+from lens.training import checkpoint
+from lens.training.learner import rate_share
+from lens.training.trainer import Trainer
 
 PACED = [
     "--feed",
@@ -72,8 +74,8 @@ def test_a_checkpoint_keeps_the_size_that_the_lens_is_trained_at(photos, tmp_pat
     made.players.lens.side = made.moving.side = 24
     run = Run(tmp_path / "run")
     run.create({"task": "rotation"}, "a command")
-    made.save(run)
-    again.restore(run)
+    checkpoint.save(made, run)
+    checkpoint.restore(again, run)
     run.release()
     assert (again.players.lens.side, again.moving.side) == (24, 24)
     views = torch.rand(2, 3, 32, 32)
@@ -145,12 +147,12 @@ def test_only_the_extractors_rate_is_constant(photos):
     made, batches = trainer(photos, "--lr_schedule", "constant", "--warmup_fraction", "0")
     for batch in batches:
         made.train_step(batch)
-    assert made.extractor_optimizer.param_groups[0]["lr"] == made.settings.optimisation.lr
-    assert made.lens_optimizer.param_groups[0]["lr"] < 0.3 * made.settings.optimisation.lens_lr
-    assert made.lens_optimizer.param_groups[0]["betas"][0] == 0.9
+    assert made.extractor.rate == made.settings.optimisation.lr
+    assert made.lens.rate < 0.3 * made.settings.optimisation.lens_lr
+    assert made.lens.optimizer.param_groups[0]["betas"][0] == 0.9
 
 
 def test_the_momentum_is_both_players(photos):
     made, _ = trainer(photos, "--adam_beta1", "0.5")
-    for optimizer in (made.extractor_optimizer, made.lens_optimizer):
+    for optimizer in (made.extractor.optimizer, made.lens.optimizer):
         assert optimizer.param_groups[0]["betas"] == (0.5, 0.999)

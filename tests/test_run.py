@@ -27,6 +27,7 @@ from lens.grids import table as grid_table
 from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.run_settings import FIELDS
+from lens.training import checkpoint
 from lens.training.trainer import Trainer
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
@@ -211,7 +212,7 @@ MOMENTS = [
     (Trainer, "train_step", 3, 0, ["step-00000002"]),
     (Trainer, "train_step", 3, 500_000, ["step-00000002"]),
     (Trainer, "train_step", 5, 500_000, ["step-00000002", "step-00000004"]),
-    (Trainer, "save", 3, 0, ["step-00000004", "step-00000006"]),
+    (checkpoint, "save", 3, 0, ["step-00000004", "step-00000006"]),
     (figures, "edits", 1, 0, ["step-00000004", "step-00000006"]),
 ]
 

@@ -20,7 +20,8 @@ from lens import probe, train
 from lens.base.errors import BadInput
 from lens.base.files import write_tensors
 from lens.players.weights import SIDE, load_weights
-from lens.training.trainer import Trainer, rate_share
+from lens.training.learner import rate_share
+from lens.training.trainer import Trainer
 
 WEIGHTS = ("extractor.safetensors", "head.safetensors", "lens.safetensors")
 

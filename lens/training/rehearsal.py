@@ -53,7 +53,7 @@ def rehearse(players: Players) -> None:
             if players.lens is None:
                 task.loss(extractor(inputs, question), question)
             else:
-                extractor_losses(extractor, task, views, changed, question, Rules.of(settings))
+                extractor_losses(extractor, task, views, changed, question, Rules.of(settings.game))
 
 
 @contextmanager
@@ -64,14 +64,12 @@ def _told(players: Players, player: str, rows: int) -> Iterator[None]:
     except ValueError as error:
         if not str(error).startswith("Expected more than 1 "):
             raise
-        settings, world = players.settings, players.ranks.world
-        among = [f"{world} processes"] * (world > 1) + [
-            f"--grad_accum_steps {settings.optimisation.grad_accum_steps}"
-        ] * (settings.optimisation.grad_accum_steps > 1)
-        least = ENOUGH * world * settings.optimisation.grad_accum_steps
+        learning, side = players.settings.optimisation, players.settings.data.image_size
+        world, parts = players.ranks.world, learning.grad_accum_steps
+        among = [f"{world} processes"] * (world > 1) + [f"--grad_accum_steps {parts}"] * (parts > 1)
         raise BadInput(
-            f"--batch_size {settings.optimisation.batch_size}{' among ' * bool(among)}{' and '.join(among)} shows {player} {rows} "
-            f"picture{'s' * (rows > 1)} at a time, and at --image_size {settings.data.image_size} one of its norms has a single value "
-            f"a channel then: give --batch_size {least} or more{', a lower --grad_accum_steps' * (settings.optimisation.grad_accum_steps > 1)}, or a "
+            f"--batch_size {learning.batch_size}{' among ' * bool(among)}{' and '.join(among)} shows {player} {rows} "
+            f"picture{'s' * (rows > 1)} at a time, and at --image_size {side} one of its norms has a single value a channel "
+            f"then: give --batch_size {ENOUGH * world * parts} or more{', a lower --grad_accum_steps' * (parts > 1)}, or a "
             "larger --image_size"
         ) from error

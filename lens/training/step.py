@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lens.operations.quality import mse_of
 from lens.players.objectives import adversarial_loss
 from lens.protocols.task import Question, Task
-from lens.settings.run_settings import Settings
+from lens.settings.groups.game import GameSettings
 
 Backward = Callable[[Tensor, list[nn.Parameter], bool], None]
 """(loss, inputs, keep the graph): what differentiates a loss. Fabric's, so that precision and ranks are its business."""
@@ -30,9 +30,30 @@ class Rules:
     batch_norm: str
 
     @classmethod
-    def of(cls, settings: Settings) -> Rules:
+    def of(cls, settings: GameSettings) -> Rules:
         """The rules of a run."""
-        return cls(settings.game.objective, settings.game.feed, settings.game.batch_norm)
+        return cls(settings.objective, settings.feed, settings.batch_norm)
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """What a step is played by: the task, the rules, what differentiates a loss; `share` scales every loss.
+
+    A batch that is taken in n parts has the share 1/n: its gradients add up.
+    """
+
+    task: Task
+    rules: Rules
+    backward: Backward
+    share: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """One side of the game: what it computes, and the parameters that its own loss moves."""
+
+    net: Callable[..., Tensor]
+    parameters: list[nn.Parameter]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,67 +95,41 @@ def extractor_losses(
 
 
 def adversarial_step(
-    lens: Callable[[Tensor], Tensor],
-    extractor: Callable[..., Tensor],
-    lens_parameters: list[nn.Parameter],
-    extractor_parameters: list[nn.Parameter],
-    task: Task,
-    views: Tensor,
-    question: Question,
-    rules: Rules,
-    recon_weight: Tensor | float,
-    backward: Backward,
-    share: float = 1.0,
+    game: Game, lens: Player, extractor: Player, views: Tensor, question: Question, recon_weight: Tensor | float
 ) -> Losses:
     """Add both players' gradients for one batch of views (V, C, H, W) in [0, 1] to their `.grad`.
 
     Both gradients are taken at the same point, before either player moves. The extractor (and every measure) sees the
     lensed image clamped to [0, 1], straight through; the reconstruction error is the mean squared error of the
     *unclamped* x + δ: otherwise, on black and white pixels, the adversary's gradient passes while the penalty
-    saturates, and δ runs away. `share` scales both losses, for gradient accumulation.
+    saturates, and δ runs away.
     """
-    unclamped = lens(views)
+    task, rules = game.task, game.rules
+    unclamped = lens.net(views)
     lensed = clamp_straight_through(unclamped)
-    extractor_loss, outputs = extractor_losses(extractor, task, views, lensed, question, rules)
+    extractor_loss, outputs = extractor_losses(extractor.net, task, views, lensed, question, rules)
     assert rules.objective is not None
     adversarial = adversarial_loss(rules.objective, task, outputs, question).mean()
     reconstruction = (unclamped - views).square().mean()
     lens_loss = adversarial + recon_weight * reconstruction
-    backward(extractor_loss * share, extractor_parameters, True)
-    backward(lens_loss * share, lens_parameters, False)
+    game.backward(extractor_loss * game.share, extractor.parameters, True)
+    game.backward(lens_loss * game.share, lens.parameters, False)
     clamped_mse = (lensed.detach() - views).square().mean()
     return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
 
 
-def rival_step(
-    extractor: Callable[..., Tensor],
-    extractor_parameters: list[nn.Parameter],
-    task: Task,
-    views: Tensor,
-    changed: Tensor,
-    question: Question,
-    rules: Rules,
-    backward: Backward,
-    share: float = 1.0,
-) -> Losses:
+def rival_step(game: Game, extractor: Player, views: Tensor, changed: Tensor, question: Question) -> Losses:
     """The same step with views that a rival of the lens has changed: only the extractor learns."""
-    loss, _ = extractor_losses(extractor, task, views, changed, question, rules)
-    backward(loss * share, extractor_parameters, False)
+    loss, _ = extractor_losses(extractor.net, game.task, views, changed, question, game.rules)
+    game.backward(loss * game.share, extractor.parameters, False)
     return Losses(loss, clamped_mse=(changed - views).square().mean())
 
 
-def plain_step(
-    extractor: Callable[..., Tensor],
-    extractor_parameters: list[nn.Parameter],
-    task: Task,
-    views: Tensor,
-    question: Question,
-    backward: Backward,
-    share: float = 1.0,
-) -> Losses:
+def plain_step(game: Game, extractor: Player, views: Tensor, question: Question) -> Losses:
     """The same step without a lens: add the extractor's gradient on raw views to its `.grad`."""
-    loss = task.loss(extractor(task.present(views, question), question), question).mean()
-    backward(loss * share, extractor_parameters, False)
+    task = game.task
+    loss = task.loss(extractor.net(task.present(views, question), question), question).mean()
+    game.backward(loss * game.share, extractor.parameters, False)
     return Losses(loss)
 
 

@@ -1,4 +1,4 @@
-"""The players' optimisers and the state of the loop: one step, the record, what a checkpoint holds."""
+"""The loop's state and its step: both players move, what they lost is written down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lens.base.draws import Draws, step_seed
 from lens.base.errors import BadInput
-from lens.base.files import MEBIBYTE, write_tensors
+from lens.base.files import write_tensors
 from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch
 from lens.measuring import pretext
@@ -25,157 +25,132 @@ from lens.players.players import Players
 from lens.players.rivals import Rival
 from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
+from lens.protocols.task import Question
 from lens.record.run import Run
 from lens.training.coupled import Coupled
-from lens.training.step import Losses, Rules, adversarial_step, clamp_straight_through, plain_step, rival_step, steer
+from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, rate_share
+from lens.training.step import (
+    Game,
+    Losses,
+    Player,
+    Rules,
+    adversarial_step,
+    clamp_straight_through,
+    plain_step,
+    rival_step,
+    steer,
+)
 
 
 class Trainer:
-    """The players' optimisers and the state of the loop: everything that a checkpoint holds."""
+    """The state of the loop, everything that a checkpoint holds (`checkpoint`): both players' learning, λ, the step."""
 
     def __init__(self, players: Players, total: int) -> None:
         settings = players.settings
+        learning = settings.optimisation
         self.players, self.settings, self.total = players, settings, total
         self.fabric, self.ranks = players.fabric, players.ranks
         couples = players.task.couples and self.ranks.world > 1
-        self.task = Coupled(players.task, self.ranks) if couples else players.task
+        task = Coupled(players.task, self.ranks) if couples else players.task
+        self.game = Game(task, Rules.of(settings.game), self._backward, 1 / learning.grad_accum_steps)
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.window: list[dict[str, Tensor]] = []
         self.recon_weight = torch.tensor(settings.game.first_recon_weight, device=self.fabric.device)
         extractor, lens = players.extractor, players.lens
-        # Fused: one pass over memory. On CPU it walks a gradient in its parameter's strides without asking: autograd
-        # gives it those, and whatever else writes a `.grad` must copy into it, not replace it.
-        if settings.optimisation.optimizer == "sgd":
-            self.extractor_optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                extractor.parameters(),
-                settings.optimisation.lr,
-                momentum=0.9,
-                weight_decay=settings.optimisation.weight_decay,
-                fused=True,
-            )
-        else:
-            self.extractor_optimizer = torch.optim.AdamW(
-                extractor.parameters(),
-                settings.optimisation.lr,
-                (settings.optimisation.adam_beta1, 0.999),
-                weight_decay=settings.optimisation.weight_decay,
-                fused=True,
-            )
-        self.extractor_parameters = [p for p in extractor.parameters() if p.requires_grad]
-        self.extractor, self.extractor_optimizer = self.fabric.setup(extractor, self.extractor_optimizer)
-        self.lens: nn.Module | None = None
+        self.extractor = Learner(self.fabric, extractor, extractor_optimizer(extractor, learning), learning.lr)
         self.rival = lens if isinstance(lens, Rival) else None
-        self.lens_parameters: list[nn.Parameter] = []
-        if lens is not None and self.rival is None:
+        self.lens: Learner | None = None
+        if isinstance(lens, LearnedLens):
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
-            self.moving = copy.deepcopy(lens) if settings.optimisation.lens_ema else lens
-            self.lens_parameters = [p for p in self.moving.parameters() if p.requires_grad]
-            self.lens, self.lens_optimizer = self.fabric.setup(
-                self.moving,
-                torch.optim.Adam(
-                    self.moving.parameters(),
-                    settings.optimisation.lens_lr,
-                    (settings.optimisation.adam_beta1, 0.999),
-                    fused=True,
-                ),
-            )
+            moving = copy.deepcopy(lens) if learning.lens_ema else lens
+            self.lens = Learner(self.fabric, moving, lens_optimizer(moving, learning), learning.lens_lr)
+
+    @property
+    def moving(self) -> LearnedLens:
+        """The lens that moves."""
+        assert self.lens is not None
+        assert isinstance(self.lens.network, LearnedLens)
+        return self.lens.network
+
+    @property
+    def learners(self) -> list[Learner]:
+        """Whoever learns: the extractor, and the lens where there is one that does."""
+        return [self.extractor] + ([self.lens] if self.lens is not None else [])
 
     # --- one step ----------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Batch) -> Losses:
         """Pose the batch, take both players' gradients at the same point, move both."""
-        settings, task = self.settings, self.task
-        rules = Rules.of(settings)
-        rank = self.ranks.rank
-        torch.manual_seed(step_seed(settings.optimisation.seed, self.step, f"dropout {rank}" if rank else "dropout"))
+        learning, rank = self.settings.optimisation, self.ranks.rank
+        torch.manual_seed(step_seed(learning.seed, self.step, f"dropout {rank}" if rank else "dropout"))
         self._set_rates()
-        self.extractor.train()
-        self.extractor_optimizer.zero_grad()
-        lens_moves = self.lens is not None and (self.step + 1) % settings.optimisation.lens_update_every == 0
+        self.extractor.module.train()
+        self.extractor.optimizer.zero_grad()
+        lens_moves = self.lens is not None and (self.step + 1) % learning.lens_update_every == 0
         if self.lens is not None:
-            self.lens.train()
-            self.lens_optimizer.zero_grad()
-        views, question, _ = self.players.views(batch, training=True)
-        if settings.question.shuffle_labels:
-            question["target"] = _of_others(question["target"], len(batch.index))
-        if self.players.mixing.active:
-            assert task.classes is not None
-            seed = step_seed(settings.optimisation.seed, self.step, f"mixing {rank}")
-            views, question = self.players.mixing.mix(views, question, task.classes, len(batch.index), seed)
-        parts = []
-        share = 1 / settings.optimisation.grad_accum_steps
-        draws_parts = self.players.draws(batch).chunk(settings.optimisation.grad_accum_steps)
-        for part in range(settings.optimisation.grad_accum_steps):
-            views_part = views.chunk(settings.optimisation.grad_accum_steps)[part]
-            question_part = {
-                name: value.chunk(settings.optimisation.grad_accum_steps)[part] for name, value in question.items()
-            }
-            if self.rival is not None:
-                changed = self.rival(views_part, question_part, draws_parts[part])
-                losses = rival_step(
-                    self.extractor, self.extractor_parameters, task, views_part, changed, question_part, rules,
-                    self._backward, share,
-                )  # fmt: skip
-            elif self.lens is None:
-                losses = plain_step(
-                    self.extractor, self.extractor_parameters, task, views_part, question_part, self._backward, share
-                )
-            elif not lens_moves:
-                with torch.no_grad():
-                    changed = clamp_straight_through(self._lens_of(views_part, draws_parts[part])(views_part))
-                losses = rival_step(
-                    self.extractor, self.extractor_parameters, task, views_part, changed, question_part, rules,
-                    self._backward, share,
-                )  # fmt: skip
-            else:
-                losses = adversarial_step(
-                    self._lens_of(views_part, draws_parts[part]), self.extractor, self.lens_parameters, self.extractor_parameters, task, views_part,
-                    question_part, rules, self.recon_weight, self._backward, share,
-                )  # fmt: skip
-            parts.append(losses)
-        self.norms = {"extractor_gradient": _norm(self.extractor_parameters)}
-        self.extractor_optimizer.step()
-        if lens_moves:
-            self.norms["lens_gradient"] = _norm(self.lens_parameters)
-            self.lens_optimizer.step()
+            self.lens.module.train()
+            self.lens.optimizer.zero_grad()
+        views, question = self._posed(batch)
+        count = learning.grad_accum_steps
+        views_of, draws_of = views.chunk(count), self.players.draws(batch).chunk(count)
+        question_of = [{name: value.chunk(count)[part] for name, value in question.items()} for part in range(count)]
+        mean = _mean_of([self._part(*part, lens_moves) for part in zip(views_of, question_of, draws_of, strict=True)])
+        self.norms = {"extractor_gradient": self.extractor.gradient_norm()}
+        self.extractor.optimizer.step()
+        if self.lens is not None and lens_moves:
+            self.norms["lens_gradient"] = self.lens.gradient_norm()
+            self.lens.optimizer.step()
             self._average()
-        mean = _mean_of(parts)
-        if lens_moves and settings.game.steered_psnr is not None:
+        if lens_moves and self.settings.game.steered_psnr is not None:
             assert mean.clamped_mse is not None
-            self.recon_weight = steer(
-                self.recon_weight, self.ranks.mean(mean.clamped_mse.detach()), settings.game.steered_psnr
-            )
+            error = self.ranks.mean(mean.clamped_mse.detach())
+            self.recon_weight = steer(self.recon_weight, error, self.settings.game.steered_psnr)
         if self.rival is not None:
             assert mean.clamped_mse is not None
             self.rival.steer(self.ranks.mean(mean.clamped_mse))
         self.step += 1
         return mean
 
-    def _lens_of(self, views: Tensor, draws: Draws) -> Callable[[Tensor], Tensor]:
-        """The lens that moves, with the noise that it adds to these views."""
-        assert self.lens is not None
-        assert isinstance(self.moving, LearnedLens)
-        return functools.partial(self.lens, noise=self.moving.noise_for(views, draws))
+    def _posed(self, batch: Batch) -> tuple[Tensor, Question]:
+        """A batch's views and questions, with other images' answers or mixed where the settings say so."""
+        players, settings = self.players, self.settings
+        views, question, _ = players.views(batch, training=True)
+        if settings.question.shuffle_labels:
+            question["target"] = _of_others(question["target"], len(batch.index))
+        if players.mixing.active:
+            classes = self.game.task.classes
+            assert classes is not None
+            seed = step_seed(settings.optimisation.seed, self.step, f"mixing {self.ranks.rank}")
+            views, question = players.mixing.mix(views, question, classes, len(batch.index), seed)
+        return views, question
+
+    def _part(self, views: Tensor, question: Question, draws: Draws, lens_moves: bool) -> Losses:
+        """One part of a batch: whoever plays, both gradients are added."""
+        game, extractor = self.game, self.extractor.player
+        if self.rival is not None:
+            return rival_step(game, extractor, views, self.rival(views, question, draws), question)
+        if self.lens is None:
+            return plain_step(game, extractor, views, question)
+        # The lens that moves, with the noise that it adds to these views.
+        net: Callable[..., Tensor] = functools.partial(self.lens.module, noise=self.moving.noise_for(views, draws))
+        if lens_moves:
+            lens = Player(net, self.lens.parameters)
+            return adversarial_step(game, lens, extractor, views, question, self.recon_weight)
+        with torch.no_grad():
+            changed = clamp_straight_through(net(views))
+        return rival_step(game, extractor, views, changed, question)
 
     def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:
         self.fabric.backward(loss, inputs=inputs, retain_graph=keep)
 
     def _set_rates(self) -> None:
-        settings = self.settings
-        share = rate_share(self.step, self.total, settings.optimisation.warmup_fraction)
-        own = rate_share(
-            self.step,
-            self.total,
-            settings.optimisation.warmup_fraction,
-            falls=settings.optimisation.lr_schedule == "cosine",
-        )
-        for group in self.extractor_optimizer.param_groups:
-            group["lr"] = settings.optimisation.lr * own
+        learning = self.settings.optimisation
+        share = functools.partial(rate_share, self.step, self.total, learning.warmup_fraction)
+        self.extractor.set_rate(share(falls=learning.lr_schedule == "cosine"))
         if self.lens is not None:
-            for group in self.lens_optimizer.param_groups:
-                group["lr"] = settings.optimisation.lens_lr * share
+            self.lens.set_rate(share())
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -184,8 +159,9 @@ class Trainer:
         if kept is self.moving:
             return
         assert kept is not None
-        moves = (self.step + 1) // self.settings.optimisation.lens_update_every
-        decay = min(self.settings.optimisation.lens_ema, moves / (moves + 9))
+        learning = self.settings.optimisation
+        moves = (self.step + 1) // learning.lens_update_every
+        decay = min(learning.lens_ema, moves / (moves + 9))
         for mine, theirs in zip(kept.state_dict().values(), self.moving.state_dict().values(), strict=True):
             if mine.is_floating_point():
                 mine.lerp_(theirs, 1 - decay)
@@ -239,7 +215,7 @@ class Trainer:
             line["strength"] = float(self.rival.strength)
         if "clamped_mse" in line:
             line["psnr"] = quality.psnr(max(line["clamped_mse"], 1e-12))
-        line["lr"] = self.extractor_optimizer.param_groups[0]["lr"]
+        line["lr"] = self.extractor.rate
         line["images_per_second"] = self.step * self.settings.optimisation.batch_size / max(self.seconds, 1e-9)
         run.log(line)
         self.window.clear()
@@ -270,84 +246,6 @@ class Trainer:
                 self.save_weights(run.folder("best"))
 
     # --- what is kept ------------------------------------------------------------------------------------------------
-
-    def save(self, run: Run) -> None:
-        """Write a checkpoint: both players, both optimisers, λ; nothing else is needed to continue bit by bit."""
-        self.players.share_statistics()
-        tensors = {f"extractor.{name}": value for name, value in self.players.extractor.state_dict().items()}
-        tensors |= _optimizer_tensors("extractor_optimizer", self.extractor_optimizer)
-        if self.players.lens is not None:
-            tensors |= {f"lens.{name}": value for name, value in self.players.lens.state_dict().items()}
-        if self.lens is not None:
-            tensors |= _optimizer_tensors("lens_optimizer", self.lens_optimizer)
-            if self.moving is not self.players.lens:
-                tensors |= {f"moving_lens.{name}": value for name, value in self.moving.state_dict().items()}
-        tensors["recon_weight"] = self.recon_weight
-        state = {"seconds": self.seconds, "best": self.best}
-        if self.rival is not None:
-            state["target_mse"] = self.rival.target_mse
-        if (side := self.lens_side) is not None:
-            state["lens_side"] = side
-        run.save_checkpoint(self.step, tensors, state)
-
-    def restore(self, run: Run) -> None:
-        """Continue from the last checkpoint, or from the start where there is none; cut later lines of the record."""
-        saved = run.last_checkpoint(self._largest(), self._refuse_unfit)
-        if saved is not None:
-            tensors, state = saved
-            if state["step"] > self.total:
-                raise BadInput(
-                    f"{run.directory} has already trained {state['step']} steps, more than the {self.total} asked for"
-                )
-            self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-            self.players.extractor.load_state_dict(_below("extractor.", tensors))
-            _load_optimizer(self.extractor_optimizer, _below("extractor_optimizer.", tensors))
-            if self.players.lens is not None:
-                self.players.lens.load_state_dict(_below("lens.", tensors))
-            if self.lens is not None:
-                for lens in (self.players.lens, self.moving):
-                    assert isinstance(lens, LearnedLens)
-                    # The file of the weights that it began with may be another by now, and tell of another size.
-                    lens.side = state.get("lens_side", lens.side)
-                _load_optimizer(self.lens_optimizer, _below("lens_optimizer.", tensors))
-                if self.moving is not self.players.lens:
-                    self.moving.load_state_dict(_below("moving_lens.", tensors))
-            self.recon_weight = tensors["recon_weight"].to(self.fabric.device)
-        run.cut_metrics(self.step)
-
-    def _largest(self) -> int:
-        """Bytes that a checkpoint of these players has at most: weights, two moments, an average, all in double precision."""
-        players = [*self.players.extractor.state_dict().values()]
-        players += self.players.lens.state_dict().values() if self.players.lens is not None else []
-        numbers: int = sum(x.numel() for x in players)
-        return 4 * 8 * numbers + 64 * MEBIBYTE
-
-    def _refuse_unfit(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Raise ValueError, with its name, for a tensor that is missing, unknown, of another shape or not finite.
-
-        An optimiser that has moved has every moment of every parameter: one that is missing would start again in silence.
-        """
-        step = state["step"]
-        needed = {f"extractor.{name}": x.shape for name, x in self.players.extractor.state_dict().items()}
-        needed |= _moments("extractor_optimizer", self.extractor_optimizer) if step else {}
-        if self.players.lens is not None:
-            needed |= {f"lens.{name}": x.shape for name, x in self.players.lens.state_dict().items()}
-        if self.lens is not None:
-            needed |= (
-                _moments("lens_optimizer", self.lens_optimizer)
-                if step >= self.settings.optimisation.lens_update_every
-                else {}
-            )
-            if self.moving is not self.players.lens:
-                needed |= {f"moving_lens.{name}": x.shape for name, x in self.moving.state_dict().items()}
-        needed["recon_weight"] = self.recon_weight.shape
-        for name in sorted(needed.keys() | tensors.keys()):
-            if name not in tensors or name not in needed:
-                raise ValueError(f"its tensor {name} is {'missing' if name in needed else 'of another network'}")
-            if tensors[name].shape != needed[name]:
-                raise ValueError(f"its tensor {name} is {[*tensors[name].shape]} and must be {[*needed[name]]}")
-            if tensors[name].is_floating_point() and not torch.isfinite(tensors[name]).all():
-                raise ValueError(f"its tensor {name} holds what is no finite number")
 
     def save_weights(self, folder: Path) -> None:
         """Write the players as safetensors: the backbone as timm names it, the head, the lens."""
@@ -413,17 +311,6 @@ class NotFiniteError(BadInput):
     """A loss that is not a finite number."""
 
 
-def rate_share(step: int, total: int, warmup: float, falls: bool = True) -> float:
-    """The share of the peak rate at a step: a linear rise over the first `warmup` of the run, then a cosine to zero.
-
-    A rate that does not fall stays at its peak.
-    """
-    rising = round(total * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1))) if falls else 1.0
-
-
 def _of_others(target: Tensor, images: int) -> Tensor:
     """Each row's answer (E, …) replaced by that of a random row of another image of the batch: it knows nothing of its own."""
     rows = len(target) // images
@@ -432,49 +319,7 @@ def _of_others(target: Tensor, images: int) -> Tensor:
     return target[(other * rows + torch.randint(rows, own.shape)).to(target.device)]
 
 
-def _norm(parameters: list[nn.Parameter]) -> Tensor:
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-
-
 def _mean_of(parts: list[Losses]) -> Losses:
     """The mean of the losses of a batch's parts, which are of equal size."""
     names = parts[0].parts()
     return Losses(**{name: torch.stack([part.parts()[name] for part in parts]).mean() for name in names})
-
-
-def _moments(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, torch.Size]:
-    """The shapes of what an optimiser keeps of each parameter that it moves, by the names that a checkpoint gives them."""
-    kept = ("momentum_buffer",) if "momentum" in optimizer.defaults else ("step", "exp_avg", "exp_avg_sq")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return {
-        f"{prefix}.{i}.{name}": torch.Size() if name == "step" else parameter.shape
-        for i, parameter in enumerate(parameters)
-        for name in kept
-        if parameter.requires_grad
-    }
-
-
-def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{prefix}.{i}.{name}": value
-        for i, entry in state.items()
-        for name, value in entry.items()
-        if value is not None
-    }
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, entry in optimizer.state.items():
-        for name, value in entry.items():
-            if value.shape == parameter.shape:  # a moment: in its parameter's memory format, as before the save
-                entry[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
