@@ -25,10 +25,11 @@ from lens.grids.processes import POLL, Job, work
 from lens.record.lock import holder
 from lens.record.run import RECORD, held
 from lens.settings import old_names
+from lens.settings.arguments import normalise_arguments
 from lens.settings.field import setting
 from lens.settings.groups.machine import MOST_PROCESSES
-from lens.settings.parsing import normalise_arguments, parse_simple
 from lens.settings.run_settings import PLUGINS, Settings
+from lens.settings.small_verbs import parse_simple
 from lens.settings.words import key_of
 
 TRAIN = [sys.executable, "-P", "-m", "lens.train"]

@@ -20,7 +20,7 @@ from lens.players.finished import Finished, summary_of
 from lens.record.run import RECORD, Run
 from lens.settings.field import as_list, setting
 from lens.settings.groups.machine import MOST_THREADS
-from lens.settings.parsing import parse_simple
+from lens.settings.small_verbs import parse_simple
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lens.protocols.lookup import names, short_names
 from lens.record.run import Run
 from lens.settings.field import as_list, default_of, setting
 from lens.settings.groups.machine import MOST_THREADS
-from lens.settings.parsing import parse_simple
+from lens.settings.small_verbs import parse_simple
 
 if TYPE_CHECKING:
     from lens.images.data import Images

@@ -17,7 +17,7 @@ from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.field import as_list, setting
 from lens.settings.groups.machine import MOST_THREADS
-from lens.settings.parsing import parse_simple
+from lens.settings.small_verbs import parse_simple
 
 JUDGES = tuple(name for name in agreement.names({"proof"}) if name != "prove")
 """The settings of a run's proof that may be given anew."""

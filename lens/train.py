@@ -20,8 +20,10 @@ from lens.protocols.lookup import key_name
 from lens.record.mirror import Mirror
 from lens.record.run import Run
 from lens.settings import agreement
-from lens.settings.parsing import Parsed, differing, of_this_version, parse, path_of, refuse_foreign_code, value_of
+from lens.settings.arguments import path_of, value_of
+from lens.settings.parsing import Parsed, parse
 from lens.settings.run_settings import Settings
+from lens.settings.stored import differing, of_this_version, refuse_foreign_code
 
 if TYPE_CHECKING:
     from lens.training.trainer import Trainer

@@ -21,7 +21,8 @@ from lens.measuring.probes import load_probes
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import find
-from lens.settings.parsing import of_this_version, parse
+from lens.settings.parsing import parse
+from lens.settings.stored import of_this_version
 
 QUICK = [*TINY, "--task", "dataset_classification", "--probe_images", "20", "--probe_test_images", "5"]
 

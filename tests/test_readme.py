@@ -24,7 +24,8 @@ from lens.compare import CompareSettings
 from lens.measuring import judges
 from lens.probe import ProbeSettings
 from lens.prove import ProveSettings
-from lens.settings.parsing import parse, parse_simple
+from lens.settings.parsing import parse
+from lens.settings.small_verbs import parse_simple
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]

@@ -9,9 +9,10 @@ from lens import probe, train
 from lens.base.errors import BadInput
 from lens.grids.file import read
 from lens.protocols.lookup import find
-from lens.settings import parsing
-from lens.settings.parsing import differing, parse, refuse_foreign_code
+from lens.settings import parsing, small_verbs
+from lens.settings.parsing import parse
 from lens.settings.run_settings import Settings
+from lens.settings.stored import differing, refuse_foreign_code
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -249,8 +250,8 @@ def test_the_number_of_steps_that_a_task_prefers_gives_way_to_epochs():
 
 def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
     made = []
-    add = parsing._add_settings
-    monkeypatch.setattr(parsing, "_add_settings", lambda *given: made.append(given[1]) or add(*given))
+    add = parsing.add_settings
+    monkeypatch.setattr(parsing, "add_settings", lambda *given: made.append(given[1]) or add(*given))
     parsing._parser.cache_clear()
     first = parse([], "lens.train")
     assert made == [Settings, *(type(first.plugins[kind]) for kind in ("task", "shortcut", "lens"))]
@@ -274,19 +275,19 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
 
 def test_the_parser_of_a_small_verb_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
     read = []
-    describe = parsing._description
-    monkeypatch.setattr(parsing, "_description", lambda prog: read.append(prog) or describe(prog))
-    parsing._simple_parser.cache_clear()
+    describe = small_verbs.description
+    monkeypatch.setattr(small_verbs, "description", lambda prog: read.append(prog) or describe(prog))
+    small_verbs._simple_parser.cache_clear()
 
     def parsed(*argv):
-        return parsing.parse_simple([*argv], "lens.probe", probe.ProbeSettings, "run", "run directories")
+        return small_verbs.parse_simple([*argv], "lens.probe", probe.ProbeSettings, "run", "run directories")
 
     other = parsed("a", "--probe", "c", "--weights", "best")
     assert (other.run, other.probe, other.weights) == (["a"], ["c"], "best")
     other.probe.clear()
     again = parsed("a")
     assert read == ["lens.probe"]
-    parsing._simple_parser.cache_clear()
+    small_verbs._simple_parser.cache_clear()
     assert parsed("a") == again
     assert len(read) == 2
 

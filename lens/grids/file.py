@@ -93,7 +93,7 @@ def _folder_name(name: Any) -> str:
 def overrides(told: Iterable[str]) -> list[tuple[str, Any]]:
     """Words of a command line as settings: `--lr=0.1`, or `--lr 0.1` → ("lr", 0.1).
 
-    The words are those of `parsing.normalise_arguments`. Raises BadInput for a word that belongs to no flag.
+    The words are those of `arguments.normalise_arguments`. Raises BadInput for a word that belongs to no flag.
     """
     found: list[tuple[str, Any]] = []
     pending: str | None = None

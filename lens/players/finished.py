@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from lens.base.errors import BadInput
 from lens.protocols.lookup import is_file_key
 from lens.record.run import Run
-from lens.settings.parsing import Parsed, of_this_version, parse, refuse_foreign_code, value_of
+from lens.settings.arguments import value_of
+from lens.settings.parsing import Parsed, parse
 from lens.settings.run_settings import PLUGINS
+from lens.settings.stored import of_this_version, refuse_foreign_code
 
 if TYPE_CHECKING:
     import lightning_fabric

@@ -1,0 +1,119 @@
+"""The parser: flags made of dataclasses, each group of them under its heading; every mistake is one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonargparse
+from jsonargparse import ArgumentParser
+
+from lens.base import yaml_text
+from lens.base.errors import BadInput, nearest
+from lens.base.terminal import fitting, only_stdout_fails
+from lens.protocols.lookup import first_docstring_line, folder_of, names, summary_line
+from lens.settings import words
+from lens.settings.field import default_of, fields_of, groups_of
+from lens.settings.run_settings import PLUGINS
+
+jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+LOADER = "plain"
+jsonargparse.set_loader(LOADER, words.plain_value, exceptions=(yaml_text.YamlError,))
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors are one line, with the nearest key where a key is unknown."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise BadInput(_one_line(outside(message), self.known_keys()))
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse; --help and --print_config print, and that fails as itself."""
+        with only_stdout_fails():
+            return super().parse_args(*args, **kwargs)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help in characters that the terminal has."""
+        sys.stdout.write(fitting(outside(message), sys.stdout))
+
+    def known_keys(self) -> list[str]:
+        return sorted(
+            {outside(option[2:]) for action in self._actions for option in action.option_strings if option[:2] == "--"}
+        )
+
+
+def _one_line(message: str, keys: list[str]) -> str:
+    keys = [key for key in keys if not key.endswith("+")]
+    unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message)
+    if unknown:
+        word = (unknown[1] or unknown[2]).split("=")[0].lstrip("-")
+        owner, dot, _ = word.partition(".")
+        if dot and owner in PLUGINS:
+            own = [key for key in keys if key.startswith(f"{owner}.")]
+            return f"--{word}: what --{owner} names has no such setting{': ' + nearest(word, own) if own else ' and no other'}"
+        if dot and owner in names("task") + names("shortcut"):
+            return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
+        return f"unknown setting {word!r}: {nearest(word, keys)}"
+    wrong = re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
+    if wrong:
+        key, rest = wrong[1], wrong[2]
+        value = re.search(r"(?:Got|Given) value: (.*)", rest)
+        wanted = " or ".join(dict.fromkeys(re.findall(r"Expected an? (?:<class ')?([^\n'>]*(?:'[^\n\]]*\])?)", rest)))
+        if value and wanted:
+            return f"--{key} is {value[1]!r}: it must be {wanted.replace('typing.', '').replace('NoneType', 'null')}"
+        return " ".join(f"--{key}: {rest}".split())
+    return " ".join(message.split())
+
+
+SECTION = "{}_settings"
+"""What the parser calls the settings of a kind's plug-in: to its library `--task` and `--task.permutations` are one thing."""
+
+
+def inside(word: str) -> str:
+    """A word as the parser knows it: `--task.permutations=8` → `--task_settings.permutations=8`."""
+    return re.sub(rf"^--({'|'.join(PLUGINS)})\.", lambda found: f"--{SECTION.format(found[1])}.", word)
+
+
+def outside(text: str) -> str:
+    """Names of the parser's as a person knows them; the flag of a whole section, which nobody may give, is left out."""
+    whole = "|".join(map(SECTION.format, PLUGINS))
+    text = re.sub(rf"\s\[--({whole}) CONFIG\]|^ +--({whole}) CONFIG\n( {{10,}}.*\n)?", "", text, flags=re.MULTILINE)
+    return re.sub(rf"\b{SECTION.format('(' + '|'.join(PLUGINS) + ')')}\.", r"\1.", text)
+
+
+def add_settings(parser: Parser, settings: type[Any], section: str | None) -> list[str]:
+    """Make a flag of each field of a dataclass; returns the names of those whose values the parser does not look into.
+
+    Where a setting may hold anything, the parser's library would import and call whatever class it names.
+    """
+    opened = words.open_fields(settings)
+    prefix = f"{section}." if section else ""
+    fields = fields_of(settings)
+    for part in groups_of(settings).values() or (settings,):
+        if any(field.init for field in dataclasses.fields(part)):
+            parser.add_class_arguments(part, section, skip={name for name in opened if name in fields_of(part)})
+    for name in opened:
+        parser.add_argument(f"--{prefix}{name}", type=words.mapping, default=default_of(fields[name]), help="a mapping")
+    return [prefix + name for name in opened]
+
+
+def description(prog: str) -> str:
+    lines = [first_docstring_line(Path(__file__).parent.parent / f"{prog.split('.')[-1].split()[-1]}.py")]
+    for kind in ("task", "shortcut", "lens", "source"):
+        lines.append(
+            f"{folder_of(kind).name}: " + "; ".join(f"{name} ({summary_line(kind, name)})" for name in names(kind))
+        )
+    return "\n".join(lines)
+
+
+def outcome(parser: Parser, told: list[str], forget: Callable[[], None]) -> Any:
+    """What a parser makes of words. One that has refused them, or shown help or settings, keeps traces: `forget` it then."""
+    try:
+        return parser.parse_args(told)
+    except BaseException:
+        forget()
+        raise
