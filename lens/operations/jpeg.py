@@ -57,6 +57,26 @@ def compressed(images: Tensor, quality: Tensor) -> Tensor:
     return (rgb.round().clamp(0, 255) / 255).to(images.dtype)
 
 
+def settled(images: Tensor, quality: int, passes: int) -> tuple[Tensor, Tensor]:
+    """Images (V, 3, H, W) in [0, 1], compressed again and again at one quality until nothing changes any more.
+
+    Returns them, and which have come to rest (V,) bool within so many passes. An image and what it is after one pass lie on
+    one orbit, so both come to rest at the same picture.
+    """
+    found = images.clone()
+    moving = torch.arange(len(images), device=images.device)
+    for _ in range(passes):
+        before = found[moving]
+        after = compressed(before, torch.full((len(moving),), quality, device=images.device))
+        found[moving] = after
+        moving = moving[(after != before).flatten(1).any(dim=1)]
+        if not len(moving):
+            break
+    rests = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    rests[moving] = False
+    return found, rests
+
+
 def _dct(device: torch.device) -> Tensor:
     """The orthonormal DCT-II of 8 samples (frequency, sample): T.81, annex A.3.3."""
     n = torch.arange(8, device=device, dtype=torch.float64)

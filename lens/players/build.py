@@ -18,6 +18,7 @@ from lens.players.begin_from import begin_from
 from lens.players.building import build_extractor
 from lens.players.extractor import Extractor
 from lens.players.global_norm import synchronise
+from lens.players.fixed import FixedLens
 from lens.players.lens import LearnedLens
 from lens.players.players import Players
 from lens.players.posing import posed_about
@@ -62,10 +63,12 @@ def build(
     torch.manual_seed(settings.optimisation.seed)
     pretrained = settings.players.pretrained and not weights_follow
     extractor = new_extractor(settings, task, pretrained)
-    lens: LearnedLens | Rival | None = None
+    lens: LearnedLens | FixedLens | Rival | None = None
     plugin: Lens = parsed.plugins["lens"]
     if plugin.learns:
         lens = LearnedLens(plugin, settings.players.lens_noise, settings.players.lens_grey)
+    elif plugin.fixed:
+        lens = FixedLens(plugin)
     elif plugin.changes:
         change = target_mse(parsed) if rival_mse is None else rival_mse
         lens = Rival(plugin, change, _loss_of(extractor, task, settings.game.feed, fabric), settings.players.lens_grey)

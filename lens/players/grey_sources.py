@@ -23,7 +23,12 @@ def tell(players: Players) -> None:
     nothing that the lens does to the other images makes them exactly grey: the sources stay apart by that alone.
     """
     images, settings = players.images, players.settings
-    if not players.by_source or players.lens is None or settings.players.lens_grey != "keep":
+    if (
+        not players.by_source
+        or settings.players.lens_class.fixed
+        or players.lens is None
+        or settings.players.lens_grey != "keep"
+    ):
         return
     shares = []
     for source in range(len(images.keys)):

@@ -19,6 +19,7 @@ from lens.images.mixing import Mixing
 from lens.images.planting import plant
 from lens.images.rand_augment import rand_augment
 from lens.players.extractor import Extractor, reestimate_statistics
+from lens.players.fixed import FixedLens
 from lens.players.lens import LearnedLens
 from lens.players.rivals import Rival
 from lens.protocols.shortcut import Shortcut
@@ -38,7 +39,7 @@ class Players:
     shortcut: Shortcut
     images: data.Images
     extractor: Extractor
-    lens: LearnedLens | Rival | None
+    lens: LearnedLens | FixedLens | Rival | None
     fabric: lightning_fabric.Fabric
     ranks: Ranks
     mixing: Mixing
@@ -86,6 +87,8 @@ class Players:
         with self.fabric.autocast():
             if isinstance(self.lens, Rival):
                 quiet: Tensor = self.lens(views, question, draws)
+            elif isinstance(self.lens, FixedLens):
+                quiet = self.lens(views, draws)
             else:
                 quiet = self.lens(views)
                 if isinstance(self.lens, LearnedLens):

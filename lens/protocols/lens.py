@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it says of itself)
-    """What changes the views, in one of two ways.
+    """What changes the views, in one of three ways.
 
-    A lens that `learns` gives a `network`; it plays against the extractor, which moves it by gradients. One that does not (a
-    rival of the lens) gives a `direction`; how far views go along it is steered to a mean squared change that it is held to.
-    One that does not `change` anything is no lens. A plug-in is a frozen dataclass of its own settings.
+    A lens that `learns` gives a `network`; it plays against the extractor, which moves it by gradients. One that is `fixed`
+    is told what to do: it gives `apply`, and nothing moves it. One that is neither (a rival of the lens) gives a `direction`;
+    how far views go along it is steered to a mean squared change that it is held to. One that does not `change` anything is
+    no lens. A plug-in is a frozen dataclass of its own settings.
     """
 
     changes: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    fixed: ClassVar[bool] = False
 
     @property
     def multiple(self) -> int:
@@ -32,7 +34,9 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     @classmethod
     def needs(cls) -> list[str]:
         """The methods that a lens must have: what it says of itself decides."""
-        return ["network"] if cls.learns else ["direction"] if cls.changes else []
+        if cls.learns or not cls.changes:
+            return ["network"] if cls.learns else []
+        return ["apply"] if cls.fixed else ["direction"]
 
     def network(self) -> Any:
         """A torch module, (V, 3, H, W) in [−1, 1] → the change δ on the scale of [0, 1], same shape. It begins at δ = 0.
@@ -40,6 +44,14 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
         Raises BadInput for settings that give no network.
         """
         raise NotImplementedError(f"{type(self).__name__} learns, so it needs a network")
+
+    def apply(self, views: Tensor, draws: Draws) -> Tensor:
+        """Views (V, C, H, W) in [0, 1] → what a fixed lens makes of them, same shape and range."""
+        raise NotImplementedError(f"{type(self).__name__} is fixed, so it needs apply")
+
+    def unfinished(self, lensed: Tensor) -> Tensor:
+        """Which of the views (V, C, H, W) that a fixed lens gave are not yet what it promises (V,) bool: none, usually."""
+        return lensed.new_zeros(len(lensed)).bool()
 
     def direction(
         self,

@@ -26,6 +26,10 @@ def _has_data_set(settings: Settings) -> bool:
 NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     "lens": (_has_lens, "with --lens {lens} there is no lens"),
     "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
+    "steered change": (
+        lambda s: s.players.lens_class.changes and not s.players.lens_class.fixed,
+        "with --lens {lens} nobody steers how far the images are changed",
+    ),
     "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),
     "removal": (lambda s: s.proof.prove, "it belongs to --prove, which is not asked for"),
     "W&B": (lambda s: s.record.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),

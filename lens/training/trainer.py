@@ -20,6 +20,7 @@ from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch
 from lens.measuring import pretext
 from lens.operations import quality
+from lens.players.fixed import FixedLens
 from lens.players.lens import LearnedLens
 from lens.players.players import Players
 from lens.players.rivals import Rival
@@ -61,6 +62,7 @@ class Trainer:
         extractor, lens = players.extractor, players.lens
         self.extractor = Learner(self.fabric, extractor, extractor_optimizer(extractor, learning), learning.lr)
         self.rival = lens if isinstance(lens, Rival) else None
+        self.fixed = lens if isinstance(lens, FixedLens) else None
         self.lens: Learner | None = None
         if isinstance(lens, LearnedLens):
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
@@ -131,6 +133,8 @@ class Trainer:
         game, extractor = self.game, self.extractor.player
         if self.rival is not None:
             return rival_step(game, extractor, views, self.rival(views, question, draws), question)
+        if self.fixed is not None:
+            return rival_step(game, extractor, views, self.fixed(views, draws), question)
         if self.lens is None:
             return plain_step(game, extractor, views, question)
         # The lens that moves, with the noise that it adds to these views.

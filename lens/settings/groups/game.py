@@ -22,9 +22,9 @@ class GameSettings:
     """What the lens wants the task's answer to be: the class that the extractor finds least likely (the default), uniform (no
     class at all; default where it asks about two sources), or a high loss (full: the paper's full adversarial loss; default
     where the task has no classes)."""
-    recon_weight: float | None = setting(None, role="game", needs="changed images")
+    recon_weight: float | None = setting(None, role="game", needs="steered change")
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
-    target_psnr: float | None = setting(None, role="game", needs="changed images")
+    target_psnr: float | None = setting(None, role="game", needs="steered change")
     """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
     match_mse: float | str | None = setting(None, role="game", since="0.2.0", path=True)
     """Mean squared change on [0, 1] of fgsm and random: a value, or the directory of a paired lens run (its validation

@@ -35,7 +35,7 @@ class PlayerSettings:
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
     lens_grey: Literal["keep", "free"] = setting(
-        "keep", role="players", since="0.4.0", needs="changed images", before="free"
+        "keep", role="players", since="0.4.0", needs="steered change", before="free"
     )
     """What a lens, fgsm or random may do to an image without colour: keep (change one channel: it stays grey), or free."""
     lens_weights: str | None = setting(None, role="players", needs="lens", path=True)
@@ -54,5 +54,5 @@ class PlayerSettings:
 
     @property
     def has_rival(self) -> bool:
-        """Whether something else than a lens changes the images."""
-        return self.lens_class.changes and not self.lens_class.learns
+        """Whether something else than a lens changes the images: a rival, whose change is steered."""
+        return self.lens_class.changes and not self.lens_class.learns and not self.lens_class.fixed

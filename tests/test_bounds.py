@@ -1,0 +1,138 @@
+"""A bound: pairs that differ in the cue alone go through the lens, and what comes out the same nobody can tell apart."""
+
+import dataclasses
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from scipy import stats
+
+from lens.base.ranks import Ranks
+from lens.images.training_set import training_images
+from lens.players.build import build
+from lens.players.fabric import make_fabric
+from lens.proving import bounds
+from lens.settings.parsing import parse
+
+KEYED = ["--shortcut_key", "source"]
+WORDS = ["--task", "dataset_classification", "--image_size", "16", "--cache_image_size", "16", "--augment", "none", "--threads", "1",
+         "--device", "cpu", "--extractor", "test_resnet"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("bounds") / "pictures"
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(240):
+        ramp = np.linspace(40, 200, 16)[:, None, None] * rng.uniform(0.5, 1, 3)
+        pixels = (ramp + rng.normal(0, 4, (16, 16, 3))).clip(0, 255).astype(np.uint8)
+        PIL.Image.fromarray(pixels).save(place / f"{i:03d}.png")
+    return str(place)
+
+
+def players(folder, *words, data=None):
+    key = KEYED if "--shortcut" in words and "--shortcut_key" not in words else []
+    parsed = parse([*WORDS, "--data", *(data or [folder]), *words, *key], "lens.train")
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
+
+
+TWO = ["--pseudo_sources", "2"]
+
+
+def test_the_projection_of_the_plants_own_codec_leaves_no_pair_apart(folder):
+    made = players(folder, *TWO, "--shortcut", "jpeg", "--lens", "jpeg")
+    assert bounds.why_none(made) is None
+    index = made.of_each_source("test", None)
+    differ = bounds.differing(made, index)
+    assert differ.shape == (1, len(index))
+    assert not differ.any()
+    found = bounds.bound(differ, made.images.group[index])
+    assert (found.differ, found.of, found.at_best) == ([0.0], len(index), 0.5)
+    assert found.upper[0] == pytest.approx(1 - 0.05 ** (1 / len(index)))
+    assert found.proved == pytest.approx(0.5 + found.upper[0] / 2)
+
+
+def test_another_quality_or_a_lens_that_does_nothing_leaves_all_of_them_apart(folder):
+    for words in (["--lens", "jpeg", "--lens.quality", "30"], ["--lens", "full_res"]):
+        made = players(folder, *TWO, "--shortcut", "jpeg", *words)
+        index = made.of_each_source("test", 20)
+        found = bounds.bound(bounds.differing(made, index), made.images.group[index])
+        assert found.differ[0] > 0.8, words
+        assert found.proved == pytest.approx((1 + found.upper[0]) / 2)
+
+
+def test_of_three_sources_each_cue_has_its_pairs(folder):
+    made = players(folder, "--pseudo_sources", "3", "--shortcut", "colour_cast", "--lens", "jpeg")
+    index = made.of_each_source("test", 15)
+    differ = bounds.differing(made, index)
+    assert differ.shape == (2, len(index))
+    assert differ.all()
+    assert bounds.bound(differ, made.images.group[index]).proved == 1
+
+
+def test_pairs_share_the_lenss_noise(folder):
+    """Images that are the same going in are the same coming out, whatever the lens draws."""
+
+    class Idle:
+        plants = True
+
+        def plant(self, images, theta, draws):
+            return images
+
+    made = players(
+        folder, *TWO, "--shortcut", "watermark", "--lens", "full_res", "--lens_noise", "0.1", "--target_psnr", "15"
+    )
+    made = dataclasses.replace(made, shortcut=Idle())
+    assert not bounds.differing(made, made.of_each_source("test", 10)).any()
+
+
+def test_the_ends_are_those_of_clopper_and_pearson_and_hold_for_all_sources_together():
+    differ = np.zeros((2, 50), bool)
+    differ[0, :3] = True
+    differ[1] = True
+    found = bounds.bound(differ, np.arange(50))
+    # Of 50 pairs 3 differ: the share at which so few are seen with probability 2.5 % (5 % shared by two sources).
+    assert stats.binom.cdf(3, 50, found.upper[0]) == pytest.approx(0.025)
+    assert found.differ == [0.06, 1.0]
+    assert found.upper[1] == 1
+    assert found.at_best == pytest.approx((1 + 0.06 + 1) / 3)
+    assert found.proved == pytest.approx((1 + found.upper[0] + 1) / 3)
+
+
+def test_a_group_differs_where_one_of_its_pairs_does():
+    differ = np.array([[True, False, False, False, False, False]])
+    found = bounds.bound(differ, np.array([7, 7, 7, 8, 8, 9]))
+    assert (found.of, found.differ) == (3, [pytest.approx(1 / 3)])
+
+
+def test_the_bound_holds_for_the_best_classifier_of_a_known_law():
+    """Pictures are one of ten values; the cue moves three of them: who knows all reads (1 + P) / 2, and no more is claimed."""
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 10, 20_000)
+    planted = np.where(clean < 3, clean + 100, clean)
+    found = bounds.bound((clean != planted)[None], np.arange(len(clean)))
+    reads = (np.mean(clean < 100) + np.mean(planted >= 100)) / 2  # says "planted" of what it knows to be
+    assert reads <= found.proved < reads + 0.01
+
+
+def test_where_nothing_can_be_replayed_there_is_none_and_it_says_why(folder, tmp_path):
+    assert "not planted" in bounds.why_none(players(folder, *TWO, "--shortcut", "jpeg", "--shortcut_key", "random"))
+    assert "not planted" in bounds.why_none(players(folder, *TWO))
+    (tmp_path / "other").mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(240):
+        PIL.Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(tmp_path / "other" / f"{i:03d}.png")
+    two = players(folder, "--shortcut", "jpeg", data=[folder, str(tmp_path / "other")])
+    assert "differ in more than the planted cue" in bounds.why_none(two)
+
+
+def test_looking_at_pairs_moves_no_random_number(folder):
+    made = players(folder, *TWO, "--shortcut", "jpeg", "--lens", "jpeg")
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    bounds.differing(made, made.of_each_source("test", 10))
+    assert torch.equal(torch.rand(1), expected)
