@@ -14,7 +14,7 @@ from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.grids import matching
 from lens.grids.matching import Cell
-from lens.protocols.lookup import find, is_file_key, key_name
+from lens.protocols.lookup import find, is_file_key, key_name, settings_of
 from lens.settings import agreement, idle, old_names, words
 from lens.settings.parsing import Parsed, parse
 from lens.settings.run_settings import FIELDS, PLUGINS, Settings
@@ -218,7 +218,7 @@ def own_settings(settings: Mapping[str, Any]) -> set[str]:
     for kind, default in PLUGINS.items():
         with contextlib.suppress(BadInput):
             plugin = find(kind, str(settings.get(kind, default)))
-            found |= {f"{kind}.{field.name}" for field in dataclasses.fields(plugin)}
+            found |= {f"{kind}.{name}" for name in settings_of(plugin)}
     return found
 
 

@@ -17,13 +17,14 @@ from lens.players import weights
 from lens.players.begin_from import begin_from
 from lens.players.building import build_extractor
 from lens.players.extractor import Extractor
-from lens.players.global_norm import synchronise
 from lens.players.fixed import FixedLens
+from lens.players.global_norm import synchronise
 from lens.players.lens import LearnedLens
 from lens.players.players import Players
 from lens.players.posing import posed_about
 from lens.players.rival_target import target_mse
 from lens.players.rivals import Loss, Rival
+from lens.protocols.composition import Composition
 from lens.protocols.lens import Lens
 from lens.protocols.lookup import key_name
 from lens.protocols.task import Question, Task
@@ -66,7 +67,11 @@ def build(
     lens: LearnedLens | FixedLens | Rival | None = None
     plugin: Lens = parsed.plugins["lens"]
     if plugin.learns:
-        lens = LearnedLens(plugin, settings.players.lens_noise, settings.players.lens_grey)
+        stages = plugin.stages if isinstance(plugin, Composition) else [plugin]
+        own = [stage.learns for stage in stages].index(True)
+        before, after = map(FixedLens, stages[:own]), map(FixedLens, stages[own + 1 :])
+        noise, grey = settings.players.lens_noise, settings.players.lens_grey
+        lens = LearnedLens(stages[own], noise, grey, tuple(before), tuple(after))
     elif plugin.fixed:
         lens = FixedLens(plugin)
     elif plugin.changes:

@@ -19,5 +19,5 @@ class FixedLens(nn.Module):
     def forward(self, views: Tensor, draws: Draws) -> Tensor:
         """Views (V, C, H, W) in [0, 1] → changed views, same range; the gradient is that of the identity."""
         with torch.no_grad():
-            changed = self.plugin.apply(views, draws).to(views.dtype).clamp(0, 1)
+            changed = self.plugin.apply(views.clamp(0, 1), draws).to(views.dtype).clamp(0, 1)
         return views + (changed - views).detach() if views.requires_grad else changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from lens.base.draws import Draws
 from lens.operations.grey import keep_grey, without_colour
+from lens.players.fixed import FixedLens
 from lens.players.unreached import freeze_unreached
 from lens.protocols.lens import Lens
 
@@ -24,8 +26,16 @@ class LearnedLens(nn.Module):
     its δ is the mean over the channels, so that the budget goes into the picture and not into coloured fringes.
     """
 
-    def __init__(self, plugin: Lens, noise: float = 0.0, grey: str = "keep") -> None:
+    def __init__(
+        self,
+        plugin: Lens,
+        noise: float = 0.0,
+        grey: str = "keep",
+        before: Sequence[FixedLens] = (),
+        after: Sequence[FixedLens] = (),
+    ) -> None:
         super().__init__()
+        self.before, self.after = tuple(before), tuple(after)
         self.noise = noise
         self.grey = grey
         self.unet: Any = plugin.network()
@@ -36,12 +46,21 @@ class LearnedLens(nn.Module):
         freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
         self.train()
 
-    def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped."""
+    def forward(self, images: Tensor, noise: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped.
+
+        With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
+        the views' `draws`.
+        """
+        for stage in self.before:
+            images = stage(images, _needed(draws))
         delta = self._delta(images)
         if self.grey == "keep":
             delta = keep_grey(images, delta)
-        return images + delta if noise is None else images + delta + noise
+        lensed = images + delta if noise is None else images + delta + noise
+        for stage in self.after:
+            lensed = stage(lensed, _needed(draws))
+        return lensed
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
@@ -72,3 +91,8 @@ class LearnedLens(nn.Module):
             padded = functional.pad(padded, (0, right, 0, bottom), mode=mode)
         delta: Tensor = self.unet(padded)[..., :height, :width]
         return delta
+
+
+def _needed(draws: Draws | None) -> Draws:
+    assert draws is not None, "stages of a lens take the views' draws"
+    return draws

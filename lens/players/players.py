@@ -90,9 +90,10 @@ class Players:
             elif isinstance(self.lens, FixedLens):
                 quiet = self.lens(views, draws)
             else:
-                quiet = self.lens(views)
-                if isinstance(self.lens, LearnedLens):
-                    noise = self.lens.noise_for(views, draws)
+                quiet = self.lens(views, None, draws)
+                noise = self.lens.noise_for(views, draws)
+                if noise is not None and self.lens.after:
+                    noise = self.lens(views, noise, draws) - quiet
         lensed = quiet if noise is None else quiet + noise
         return lensed.to(views.dtype).clamp(0, 1), quiet.to(views.dtype).clamp(0, 1)
 

@@ -23,6 +23,8 @@ from lens.base.errors import BadInput, nearest
 from lens.base.terminal import say
 
 PACKAGE = Path(__file__).parent.parent
+JOIN = "+"
+"""What stands between the lenses of a composition."""
 
 
 def folder_of(kind: str) -> Path:
@@ -53,7 +55,19 @@ def is_file_key(key: str) -> bool:
 
 def key_name(key: str) -> str:
     """The name under which a plug-in's settings stand: `./my_task.py` → `my_task`."""
-    return Path(key).stem if is_file_key(key) else key
+    return JOIN.join(Path(part).stem if is_file_key(part) else part for part in keys_of(key))
+
+
+def keys_of(key: str) -> list[str]:
+    """The plug-ins of a key: of a composition (`jpeg+full_res`) its parts, else the key itself."""
+    return [key] if Path(key).is_file() else key.split(JOIN)
+
+
+def settings_of(plugin: type[Any]) -> list[str]:
+    """The names of a plug-in's own settings, as they are called after its kind: `depth`, in a composition `jpeg.quality`."""
+    from lens.protocols.composition import BETWEEN
+
+    return [field.name.replace(BETWEEN, ".") for field in dataclasses.fields(plugin)]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
@@ -65,9 +79,13 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def find(kind: str, key: str) -> type[Any]:
     """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
 
+    Of several lenses (`jpeg+full_res`) it is one that applies them in their order (`composition`).
+
     Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass or one that
     lacks what its kind needs.
     """
+    if kind == "lens" and len(keys_of(key)) > 1:
+        return _composed(key)
     if is_file_key(key):
         path = Path(key)
         if not path.is_file():
@@ -101,6 +119,18 @@ def find(kind: str, key: str) -> type[Any]:
     if missing := _missing(found[0], interface):
         raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
     return found[0] if is_protocol(interface) else _inheriting(found[0], interface, f"--{kind} {key}")
+
+
+def _composed(key: str) -> type[Any]:
+    """The plug-in of several lenses. Raises BadInput where one is unknown, stands twice, or cannot stand beside another."""
+    from lens.protocols.composition import compose
+
+    parts: dict[str, type[Any]] = {}
+    for one in keys_of(key):
+        if key_name(one) in parts:
+            raise BadInput(f"--lens {key}: {key_name(one)} stands twice, and its settings have one name: drop one")
+        parts[key_name(one)] = find("lens", one)
+    return compose(tuple(parts.items()))
 
 
 def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:

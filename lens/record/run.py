@@ -32,7 +32,7 @@ from lens.base.files import (
     write_together,
 )  # fmt: skip
 from lens.base.ranks import own_rank
-from lens.protocols.lookup import is_file_key
+from lens.protocols.lookup import is_file_key, keys_of
 from lens.record import image_record
 from lens.record.checkpoints import Checkpoints
 from lens.record.lock import SMALL, Lock
@@ -202,7 +202,7 @@ class Run:
         """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
         from lens import __version__
 
-        keys = [str(plain[kind]) for kind in PLUGINS if is_file_key(str(plain.get(kind, "")))]
+        keys = [key for kind in PLUGINS for key in keys_of(str(plain.get(kind, ""))) if is_file_key(key)]
         self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
 
     def origin(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class Run:
     def refuse_changed_plugins(self, plain: dict[str, Any]) -> None:
         """Raise BadInput where a plug-in file that the settings name is another than the run has trained with."""
         recorded = self.origin()["plugins"]
-        for key in (str(plain.get(kind, "")) for kind in PLUGINS):
+        for key in (key for kind in PLUGINS for key in keys_of(str(plain.get(kind, "")))):
             if is_file_key(key) and key in recorded and Path(key).is_file() and _hash(key) != recorded[key]:
                 raise BadInput(
                     f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "

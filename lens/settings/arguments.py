@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from lens.base.errors import BadInput
+from lens.protocols.composition import BETWEEN
 from lens.settings import words
 from lens.settings.field import fields_of
 
@@ -114,7 +115,10 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
 
     The parser's library takes 1:30 for ninety, as YAML 1.1 does, and the other one ends in its traceback.
     """
-    types = {f"--{prefix}{name}": str(field.type) for name, field in fields_of(settings).items()}
+    types = {
+        f"--{prefix}{name.replace(BETWEEN, '.')}": field.type if isinstance(field.type, str) else _named(field.type)
+        for name, field in fields_of(settings).items()
+    }
     numbers = {flag: kind for flag, kind in types.items() if re.search(r"\b(int|float)\b", kind)}
     for word, following in itertools.zip_longest(told, told[1:], fillvalue=""):
         flag, equals, text = word.partition("=")
@@ -135,3 +139,7 @@ def flags_last(argv: list[str]) -> list[str]:
     values = [i > 0 and bare[i - 1] and not word.startswith("-") for i, word in enumerate(argv)]
     mine = [not word.startswith("-") and not value for word, value in zip(argv, values, strict=True)]
     return [w for w, m in zip(argv, mine, strict=True) if m] + [w for w, m in zip(argv, mine, strict=True) if not m]
+
+
+def _named(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))

@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser
 from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
 from lens.base.terminal import fitting, only_stdout_fails
-from lens.protocols.lookup import first_docstring_line, folder_of, names, summary_line
+from lens.protocols.composition import BETWEEN
+from lens.protocols.lookup import first_docstring_line, folder_of, key_name, keys_of, names, summary_line
 from lens.settings import words
 from lens.settings.field import default_of, fields_of, groups_of
 from lens.settings.run_settings import PLUGINS
@@ -78,10 +79,20 @@ def inside(word: str) -> str:
     return re.sub(rf"^--({'|'.join(PLUGINS)})\.", lambda found: f"--{SECTION.format(found[1])}.", word)
 
 
+def in_stages(word: str, lens: str) -> str:
+    """A setting of a stage of several lenses as a name of Python's: `--lens.jpeg.quality=3` → `--lens.jpeg__of__quality=3`."""
+    stages = [key_name(key) for key in keys_of(lens)]
+    if len(stages) == 1:
+        return word
+    return re.sub(rf"^--lens\.({'|'.join(map(re.escape, stages))})\.", rf"--lens.\1{BETWEEN}", word)
+
+
 def outside(text: str) -> str:
     """Names of the parser's as a person knows them; the flag of a whole section, which nobody may give, is left out."""
     whole = "|".join(map(SECTION.format, PLUGINS))
     text = re.sub(rf"\s\[--({whole}) CONFIG\]|^ +--({whole}) CONFIG\n( {{10,}}.*\n)?", "", text, flags=re.MULTILINE)
+    text = re.sub(rf"\b{SECTION.format('lens')}\.(\w+?){BETWEEN}", rf"{SECTION.format('lens')}.\1.", text)
+    text = re.sub(rf"\b[A-Z\d_]+?{BETWEEN.upper()}", "", text)  # what stands for the value in --help
     return re.sub(rf"\b{SECTION.format('(' + '|'.join(PLUGINS) + ')')}\.", r"\1.", text)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.base.terminal import only_stdout_fails
-from lens.protocols.lookup import find, is_file_key, key_name
+from lens.protocols.lookup import find, is_file_key, key_name, settings_of
 from lens.settings import idle, old_names, words
 from lens.settings.arguments import normalise_arguments, refuse_times, value_of, without, without_files
 from lens.settings.field import as_list, default_of
-from lens.settings.parser import LOADER, SECTION, Parser, add_settings, description, inside, outcome, outside
+from lens.settings.parser import LOADER, SECTION, Parser, add_settings, description, in_stages, inside, outcome, outside
 from lens.settings.run_settings import FIELDS, PLUGINS, Settings
 
 
@@ -92,7 +92,9 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     refuse_times(told, Settings)
     for kind, plugin in plugins.items():
         refuse_times(told, plugin, f"{kind}.")
-    parsed = outcome(parser, words.gathered([inside(word) for word in told], opened), _parser.cache_clear)
+    parsed = outcome(
+        parser, words.gathered([inside(in_stages(word, chosen["lens"])) for word in told], opened), _parser.cache_clear
+    )
     plain = _flat({key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")})
     instances = parser.instantiate(parsed)
     fields = {name: getattr(instances, name) for name in FIELDS}
@@ -138,17 +140,17 @@ def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...]) -> tuple[Pars
         opened += add_settings(parser, plugin, SECTION.format(kind))
     preferred = _preferred(dict(plugins)["task"])
     has = set(FIELDS)
-    has |= {f"{kind}.{field.name}" for kind, plugin in plugins for field in dataclasses.fields(plugin)}
+    has |= {f"{kind}.{name}" for kind, plugin in plugins for name in settings_of(plugin)}
     parser.set_defaults({inside(f"--{key}")[2:]: value for key, value in preferred.items() if key in has})
     return parser, tuple(opened)
 
 
 def _flat(plain: dict[str, Any]) -> dict[str, Any]:
     """Settings with those of a plug-in by their kind's name: `task.permutations`."""
-    sections = {SECTION.format(kind): kind for kind in PLUGINS}
+    sections = [SECTION.format(kind) for kind in PLUGINS]
     found = {key: value for key, value in plain.items() if key not in sections}
-    for section, kind in sections.items():
-        found |= {f"{kind}.{name}": value for name, value in (plain.get(section) or {}).items()}
+    for section in sections:
+        found |= {outside(f"{section}.{name}"): value for name, value in (plain.get(section) or {}).items()}
     return found
 
 

@@ -47,7 +47,9 @@ def rehearse(players: Players) -> None:
         changed = views
         if isinstance(players.lens, LearnedLens):
             with _told(players, "the lens", len(views)):
-                changed = copy.deepcopy(players.lens).train()(views).to(views.dtype).clamp(0, 1)
+                changed = (
+                    copy.deepcopy(players.lens).train()(views, None, players.draws(batch)).to(views.dtype).clamp(0, 1)
+                )
         inputs = task.present(views, question)
         with _told(players, "the extractor", len(inputs)):
             if players.lens is None:

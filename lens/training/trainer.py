@@ -138,7 +138,9 @@ class Trainer:
         if self.lens is None:
             return plain_step(game, extractor, views, question)
         # The lens that moves, with the noise that it adds to these views.
-        net: Callable[..., Tensor] = functools.partial(self.lens.module, noise=self.moving.noise_for(views, draws))
+        net: Callable[..., Tensor] = functools.partial(
+            self.lens.module, noise=self.moving.noise_for(views, draws), draws=draws
+        )
         if lens_moves:
             lens = Player(net, self.lens.parameters)
             return adversarial_step(game, lens, extractor, views, question, self.recon_weight)
