@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import torch
-from conftest import made_lens
+from tiny import made_lens
 from torch import nn
 
 from benchmarks import reference

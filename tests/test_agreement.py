@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import ROOT
 
 from lens import prove
 from lens.grids import file as grid_file
@@ -87,7 +88,7 @@ def test_the_printed_table_is_that_of_the_fields():
     shown = subprocess.run(
         [sys.executable, "-m", "lens.settings.agreement"], capture_output=True, text=True, check=True
     ).stdout
-    page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+    page = (ROOT / "docs" / "settings.md").read_text()
     assert page.endswith(shown), "python -m lens.settings.agreement prints what docs/settings.md is to end in"
     assert shown.count("\n") == 2 + len(FIELDS.values())
     assert "| `wandb` |  | tracking | 0.2.0 | may differ | may differ |  |  |  |  |" in shown

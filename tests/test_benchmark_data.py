@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import write_folder
+from pictures import write_folder
 
 from benchmarks import data as benchmark
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from tiny import TINY
 
 from benchmarks import step
 from lens.images.batching import gather

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_folder
-from test_data import load
+from pictures import load, write_folder
 
 from lens.base.errors import BadInput
 from lens.images import batching

@@ -11,9 +11,8 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import TINY, fit, picture, write_folder
-from test_data import load, load_uncached, write_parquet
-from test_hugging_face import write_shard
+from pictures import load, load_uncached, picture, write_folder, write_parquet, write_shard
+from tiny import TINY, fit
 
 from lens import probe, prove, train
 from lens.images import opening

@@ -7,9 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import write_folder
-from test_data import load
-from test_task_details import Data
+from pictures import Data, load, write_folder
 
 from lens.base.errors import BadInput
 from lens.figures import summary_table

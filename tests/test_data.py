@@ -13,21 +13,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from conftest import picture, write_folder
+from pictures import load, load_uncached, picture, write_folder, write_parquet
 
 from lens.base.draws import generator
 from lens.base.errors import BadInput
 from lens.images import batching, cache, decoding, loading, opening, splits
 from lens.protocols.source import Listing, Record
 from lens.settings.groups.data import DataSettings
-
-
-def load(keys, tmp_path, size=16, bad=0.01, **columns):
-    place = {"cache_dir": str(tmp_path / "cache"), "max_bad_fraction": bad}
-    return loading.load(
-        DataSettings(data=list(map(str, keys)), image_size=8, cache_image_size=size, **place, **columns)
-    )
-
 
 # --- one image -------------------------------------------------------------------------------------------------------
 
@@ -159,23 +151,6 @@ def test_a_loop_of_links_ends(tmp_path):
     write_folder(tmp_path / "a", 3)
     (tmp_path / "a" / "class0" / "loop").symlink_to(tmp_path / "a" / "class0")
     assert len(load([tmp_path / "a"], tmp_path)) <= 9
-
-
-def write_parquet(file, count, features=None, extra=None, start=0):
-    import datasets
-
-    rng = np.random.default_rng(start)
-    rows = {"img": [], "label": []}
-    for i in range(count):
-        buffer = io.BytesIO()
-        picture(rng, i % 2, (20, 20)).save(buffer, "PNG")
-        rows["img"].append({"bytes": buffer.getvalue(), "path": None})
-        rows["label"].append(i % 2)
-    rows |= extra or {}
-    features = features or {"img": datasets.Image(), "label": datasets.ClassLabel(names=["blue", "red"])}
-    for name in extra or {}:
-        features[name] = datasets.Value("int64")
-    datasets.Dataset.from_dict(rows, features=datasets.Features(features)).to_parquet(file, batch_size=7)
 
 
 def test_a_parquet_folder_as_on_the_hub(tmp_path):
@@ -431,12 +406,6 @@ def test_splits_are_written_with_every_image(tmp_path):
 
 
 # --- without a cache -------------------------------------------------------------------------------------------------
-
-
-def load_uncached(keys, place, size=16):
-    return loading.load(
-        DataSettings(data=list(map(str, keys)), image_size=8, cache_image_size=size, cache_dir=str(place), cache="none")
-    )
 
 
 def test_without_a_cache_the_images_are_the_same_bits_and_nothing_is_written(tmp_path):

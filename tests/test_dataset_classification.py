@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import TINY, fit, picture, write_folder
-from test_divide import flat, two
+from pictures import flat, picture, two, write_folder
+from tiny import TINY, fit
 
 import lens.players.players
 from lens import probe, train

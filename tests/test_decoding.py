@@ -10,7 +10,7 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.PngImagePlugin
 import pytest
-from conftest import picture
+from pictures import picture
 
 from lens.images import colour_profiles, decoding, loading
 from lens.settings.groups.data import DataSettings

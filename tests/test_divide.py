@@ -3,14 +3,12 @@
 import json
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import picture, write_folder
-from test_data import load, load_uncached
-from test_duplicates import photos
+from pictures import flat, load, load_uncached, photos, picture, two, write_folder
+from tiny import ROOT
 
 from lens.base.errors import BadInput
 from lens.images import divide, overlap
@@ -21,20 +19,6 @@ from lens.settings.parsing import parse
 
 def divided(images, by_source=True, pseudo_sources=None, fresh=0.0, seed=0):
     return divide.divided(images, by_source=by_source, pseudo_sources=pseudo_sources, judge_fraction=fresh, seed=seed)
-
-
-def flat(folder, pictures, ending="png"):
-    folder.mkdir(parents=True)
-    for i, image in enumerate(pictures):
-        image.save(folder / f"{i:03d}.{ending}")
-    return folder
-
-
-def two(tmp_path, shared=4, count=60, where=("a", "b")):
-    """Two folders; the first `shared` pictures of the first stand at the end of the second, saved again."""
-    first, second = photos(count), photos(count, seed=1)
-    second[count - shared :] = first[:shared]
-    return flat(tmp_path / where[0], first), flat(tmp_path / where[1], second, "jpg")
 
 
 def test_a_copy_and_its_picture_are_in_one_group_and_split_and_listed(tmp_path):
@@ -291,7 +275,7 @@ def test_a_patient_in_two_folders_is_one_group_by_readme_s_expression_and_told_o
         folder.mkdir(parents=True)
         for i in range(12):
             picture(np.random.default_rng(12 * number + i), 0).save(folder / f"p{i}_{number}.png")
-    (pattern,) = re.findall(r"--group_by '(.+)'", (Path(__file__).parent.parent / "docs" / "cookbook.md").read_text())
+    (pattern,) = re.findall(r"--group_by '(.+)'", (ROOT / "docs" / "cookbook.md").read_text())
     images = load([tmp_path / "images.v2"], tmp_path, group_by=pattern)
     assert "a group in 36 of 36 names: 12 groups" in images.describe()
     assert "differ from another" not in images.describe()

@@ -5,22 +5,10 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
+from pictures import photos
 
 from lens.images import duplicates
 from lens.images.decoding import to_square
-
-
-def photos(count, seed=0, side=64):
-    """Pictures with structure at every scale, no two alike."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(count):
-        coarse = PIL.Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
-        pixels = np.asarray(coarse.resize((side, side), PIL.Image.Resampling.BICUBIC), float) + rng.normal(
-            0, 6, (side, side, 3)
-        )
-        found.append(PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
-    return found
 
 
 def squares(images, side=36):

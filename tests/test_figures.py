@@ -3,17 +3,16 @@
 import ast
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+from tiny import ROOT
 
 from lens.base import terminal
 from lens.figures import drawing, summary_table
 from lens.figures import run as figures
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOGIC = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.IfExp, ast.Try, ast.With, ast.comprehension)  # fmt: skip
 

@@ -2,31 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import picture, write_folder
-from test_data import load
+from pictures import PLACES, load, write_folder, write_places205
 
 from lens.base.errors import BadInput
 from lens.images import opening
-
-PLACES = ["a/abbey", "f/field/wild"]
-
-
-def write_places205(root, per_class=8):
-    lists, images = root / "trainvalsplit_places205", root / "data/vision/torralba/deeplearning/images256"
-    lists.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        lines = []
-        for label, place in enumerate(PLACES):
-            (images / place).mkdir(parents=True, exist_ok=True)
-            for i in range(per_class):
-                name = f"{place}/gsun_{split}{i}.jpg"
-                picture(rng, label).save(images / name)
-                lines.append(f"{name} {label}\n")
-        rng.shuffle(lines)
-        (lists / f"{split}_places205.csv").write_text("".join(lines))
-    picture(rng, 0).save(images / "a/abbey/in_no_list.jpg")
-    return root
 
 
 def redder(images):

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import picture, write_folder
-from test_data import load
+from pictures import load, picture, write_folder
 
 from lens.base.errors import BadInput
 from lens.base.walk import walk

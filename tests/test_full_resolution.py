@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import made_lens
+from tiny import made_lens
 from torch.nn import functional
 
 from lens.base.errors import BadInput

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import ROOT
 
 from benchmarks import gpu, gpu_pack, gpu_resume, gpu_table
 from lens.base.errors import BadInput
 from lens.base.intervals import too_few
 from lens.sources.folder import Folder
 
-ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 

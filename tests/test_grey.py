@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, fit, made_lens, picture, write_folder
+from pictures import picture, write_folder
+from tiny import TINY, fit, made_lens
 
 from lens import train
 from lens.base.draws import EVALUATION, Draws

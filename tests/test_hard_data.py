@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import TINY, picture, write_folder
-from test_data import load
+from pictures import load, picture, write_folder
+from tiny import TINY
 
 from lens import train
 from lens.base import terminal

@@ -18,8 +18,8 @@ import PIL.Image
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import TINY, picture, write_folder
-from test_data import load
+from pictures import load, picture, write_folder
+from tiny import TINY
 
 from lens import probe, train
 from lens.base import patterns

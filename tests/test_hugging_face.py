@@ -1,7 +1,6 @@
 """WebDataset shards and hub data sets through `datasets`: labels, splits, names, and one line for what fails."""
 
 import io
-import json
 import os
 import re
 import subprocess
@@ -10,36 +9,14 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import TINY, picture, write_folder
-from test_data import load
+from pictures import encoded, load, picture, write_folder, write_shard
+from tiny import TINY
 
 from lens import train
 from lens.base.errors import BadInput
 from lens.base.walk import walk
 from lens.images import opening, splits
 from lens.protocols.lookup import find, names
-
-
-def encoded(label, seed=0):
-    buffer = io.BytesIO()
-    picture(np.random.default_rng(seed), label, (20, 20)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_shard(file, count, start=0, fields=("cls",), words=("0", "1")):
-    """Samples of alternating labels, in .cls, in .json or nowhere, beside a caption."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(file, "w") as archive:
-        for i in range(start, start + count):
-            sample = {"png": encoded(i % 2, i), "txt": f"picture {i}".encode()}
-            if "cls" in fields:
-                sample["cls"] = words[i % 2].encode()
-            if "json" in fields:
-                sample["json"] = json.dumps({"label": f"kind {i % 2}", "width": 20}).encode()
-            for field, content in sample.items():
-                member = tarfile.TarInfo(f"{i:05d}.{field}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
 
 
 def redder(images):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY, write_folder
+from pictures import write_folder
+from tiny import TINY
 
 from lens import ablate, compare, probe, prove, train
 from lens.base.errors import BadInput

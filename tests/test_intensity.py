@@ -9,7 +9,8 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import TINY, picture, write_folder
+from pictures import picture, write_folder
+from tiny import TINY
 
 from lens.base.errors import BadInput
 from lens.base.files import SystemFault

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import TINY, picture, write_folder
-from test_data import load
+from pictures import load, picture, write_folder
+from tiny import TINY
 
 from lens import train
 from lens.base.errors import BadInput

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY
-from test_rooms import LENS
+from own_plugins import LENS
+from tiny import TINY
 
 from lens import probe, train
 from lens.base.errors import BadInput

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from clusters import make
 
 from lens.measuring import knn, logistic, proportions, resampling
 from lens.measuring.features import pooled
@@ -184,16 +185,6 @@ def test_ssim_is_one_for_equal_images_and_falls_with_noise():
     images = torch.rand(3, 3, 32, 32)
     assert quality.ssim(images, images).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     assert quality.ssim(images, torch.rand(3, 3, 32, 32)).max() < 0.5
-
-
-def clusters(n, rng, spread=0.3):
-    labels = rng.integers(0, 3, n)
-    return np.eye(3)[labels] * 2 + rng.normal(0, spread, (n, 3)), labels
-
-
-def make(rng, spread=0.3):
-    parts = {split: clusters(n, rng, spread) for split, n in (("train", 300), ("val", 100), ("test", 200))}
-    return {s: f for s, (f, _) in parts.items()}, {s: y for s, (_, y) in parts.items()}
 
 
 def test_probes_read_features_that_carry_the_label():

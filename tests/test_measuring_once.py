@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import SUMMARY, TINY, write_folder
+from pictures import write_folder
+from tiny import SUMMARY, TINY
 
 from lens import train
 from lens.base.phases import Phases

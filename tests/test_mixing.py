@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, fit
 from safetensors.torch import load_file
 from scipy import stats
+from tiny import TINY, fit
 from torch.nn import functional
 
 from lens import train

@@ -3,8 +3,8 @@
 import pytest
 import timm
 import torch
-from conftest import made_lens
 from safetensors.torch import save_file
+from tiny import made_lens
 from torch import nn
 from torch.nn import functional
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 
 import pytest
-from conftest import TINY, fit
+from tiny import TINY, fit
 
 import lens.protocols
 from lens import train

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import load_file
+from tiny import TINY
 
 from lens import train
 from lens.base.ranks import Ranks

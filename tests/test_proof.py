@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from conftest import TINY, fit
+from tiny import TINY, fit
 from torch import nn
 
 from lens import prove, train

@@ -175,7 +175,7 @@ def test_a_magnitude_out_of_range_is_refused(value):
 
 
 def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out_ones_never(photos, monkeypatch):
-    from conftest import TINY, fit
+    from tiny import TINY, fit
 
     from lens.images import batching
     from lens.images.augment import centre

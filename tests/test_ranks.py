@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import forks
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 from safetensors.torch import load_file
+from tiny import ROOT, TINY
 from torch import nn
+from two_ranks import TORCHRUN, torchrun
 
 from lens import probe, train
 from lens.base.errors import BadInput
@@ -23,8 +23,6 @@ from lens.base.ranks import Ranks
 from lens.base.terminal import guard
 from lens.players.unreached import freeze_unreached
 
-ROOT = str(Path(__file__).parent.parent)
-TORCHRUN = ["--standalone", "--nproc-per-node=2", "-m", "lens.train"]
 DOUBLE = [
     *TINY,
     "--precision",
@@ -38,37 +36,6 @@ DOUBLE = [
     "--target_psnr",
     "20",
 ]
-
-
-def torchrun(argv):
-    """torchrun's own main, but that it forks its ranks: each leaves its process's number in the folder PIDS."""
-    from torch.distributed import run
-
-    real = run.elastic_launch
-
-    def forking(config, entrypoint):
-        assert os.path.samefile(entrypoint, sys.executable)
-        config.start_method = "fork"
-        return lambda *command: real(config, a_rank)(argv)
-
-    run.elastic_launch = forking
-    run.main([*TORCHRUN, *argv])
-
-
-def a_rank(argv):
-    Path(os.environ["PIDS"], os.environ["RANK"]).write_text(str(os.getpid()))
-    if os.environ["RANK"] == "0" and (seconds := float(os.environ.get("SLOW_TO_SPEAK", 0))):
-        quick = sys.stderr.write
-
-        def write(text):
-            if "lens: error" in text:
-                time.sleep(seconds)
-            return quick(text)
-
-        sys.stderr.write = write
-    code = train.main(argv)
-    if code:
-        sys.exit(code)
 
 
 @pytest.fixture
@@ -115,7 +82,7 @@ def furthest(a, b):
 def afresh(*argv):
     """The same by torchrun's command, whose ranks are processes that import everything themselves."""
     command = [sys.executable, "-m", "torch.distributed.run", *TORCHRUN, *argv]
-    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=300)  # fmt: skip
+    done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)  # fmt: skip
     return done.returncode, done.stderr
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import TINY, fit
+from tiny import TINY, fit
 
 from lens import train
 from lens.base.errors import BadInput

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY, fit
 from safetensors.torch import load_file
+from tiny import TINY, fit
 from torch.nn import functional
 
 from lens import probe, train

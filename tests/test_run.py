@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import timm
-import torch
 import yaml
-from conftest import SUMMARY, TINY
+from run_directories import LENSED, one_line, same_weights, tree
 from safetensors.torch import load_file
+from tiny import SUMMARY, TINY
 
 from lens import __version__, probe, train
 from lens.base.errors import BadInput
@@ -30,21 +30,6 @@ from lens.settings.run_settings import FIELDS
 from lens.training import checkpoint
 from lens.training.trainer import Trainer
 
-LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
-
-
-def one_line(capsys):
-    """The one line that a mistake leaves on stderr, after what the run said before."""
-    lines = capsys.readouterr().err.splitlines()
-    errors = [line for line in lines if line.startswith("lens: error: ")]
-    assert len(errors) == 1, lines
-    assert lines[-1] == errors[0], lines
-    return errors[0]
-
-
-def tree(folder):
-    return {file: file.read_bytes() for file in Path(folder).rglob("*") if file.is_file()}
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, photos):
@@ -52,13 +37,6 @@ def whole(tmp_path_factory, photos):
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert train.main([*TINY, *LENSED, "--data", str(photos), "--out", str(out)]) == 0
     return out
-
-
-def same_weights(a, b):
-    for name in ("extractor", "head", "lens"):
-        first, second = (load_file(folder / f"{name}.safetensors") for folder in (a, b))
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first), name
 
 
 # --- of an older version ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny import ROOT
 
 from lens import probe, train
 from lens.base.errors import BadInput
@@ -13,7 +14,7 @@ from lens.settings import parsing
 from lens.settings.parsing import differing, parse, refuse_foreign_code
 from lens.settings.run_settings import Settings
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 def settings(*argv):
@@ -155,7 +156,7 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path):
 
 def test_a_task_from_a_file_outside_the_package(tmp_path):
     source = Path(find("task", "rotation").__module__.replace(".", "/") + ".py")
-    text = (Path(__file__).parent.parent / source).read_text()
+    text = (ROOT / source).read_text()
     (tmp_path / "my_task.py").write_text(
         text.replace("views: ClassVar[int] = 4", "views: ClassVar[int] = 4\n    angle: int = 90")
     )

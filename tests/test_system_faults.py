@@ -8,8 +8,7 @@ import resource
 
 import numpy as np
 import pytest
-from conftest import write_folder
-from test_data import load, write_parquet
+from pictures import load, write_folder, write_parquet
 from torch import nn
 
 from lens.base import terminal

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pictures import Data
 
 from lens.base.draws import Draws, generator
 from lens.base.errors import BadInput
@@ -291,18 +292,6 @@ def test_inpainting_hides_a_square_and_asks_what_was_there():
 
 
 # --- labels, and what a task may be asked ----------------------------------------------------------------------------
-
-
-class Data:
-    def __init__(self, classes, source, label, split=None):
-        self.classes, self.source, self.label = classes, np.array(source), np.array(label)
-        self.split = np.array(split or ["train"] * len(label))
-
-    def __len__(self):
-        return len(self.label)
-
-    def indices(self, split):
-        return np.flatnonzero(self.split == split)
 
 
 def test_labels_of_several_sources_are_pooled_by_name():

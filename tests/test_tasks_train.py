@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 import yaml
-from conftest import TINY, fit
 from safetensors.torch import load_file
+from tiny import TINY, fit
 
 from lens import probe, train
 from lens.protocols.lookup import names

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from test_ablate import GRID
+from small_grids import GRID
 
 from lens import cli, doctor
 from lens.base import terminal

@@ -7,9 +7,9 @@ import urllib.error
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 import torchvision.datasets
-from conftest import TINY, picture
+from pictures import picture, write_imagenet, write_pictures
+from tiny import TINY
 
 from lens import train
 from lens.base.errors import BadInput
@@ -65,12 +65,6 @@ def write_stl(root, monkeypatch):
         monkeypatch.setattr(torchvision.datasets.STL10, attribute, entries)
 
 
-def write_pictures(folder, names, label):
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(names):
-        picture(np.random.default_rng(i), label).save(folder / name)
-
-
 def write_caltech(root):
     objects = root / "caltech101" / "101_ObjectCategories"
     for label, name in enumerate(["BACKGROUND_Google", "accordion", "airplanes"]):
@@ -93,14 +87,6 @@ def write_places365(root, monkeypatch):
     monkeypatch.setattr(kind, "_CATEGORIES_META", (file, md5(folder / file)))
     lists = {split: (file, md5(folder / file)) for split, (file, _) in kind._FILE_LIST_META.items() if (folder / file).exists()}  # fmt: skip
     monkeypatch.setattr(kind, "_FILE_LIST_META", lists)
-
-
-def write_imagenet(root):
-    folder = root / "imagenet"
-    for label, wnid in enumerate(["n01440764", "n01443537"]):
-        write_pictures(folder / "train" / wnid, [f"{wnid}_{i}.JPEG" for i in range(12)], label)
-        write_pictures(folder / "val" / wnid, [f"ILSVRC2012_val_{i:08d}.JPEG" for i in range(label, 6, 2)], label)
-    torch.save(({"n01440764": ("tench", "Tinca tinca"), "n01443537": ("goldfish",)}, []), folder / "meta.bin")
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, fit, write_folder
-from test_data import load, load_uncached
+from pictures import load, load_uncached, write_folder
+from tiny import TINY, fit
 
 from lens import compare, probe, train
 from lens.base.errors import BadInput

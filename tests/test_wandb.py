@@ -9,7 +9,7 @@ import time
 
 import forks
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 from lens import train
 from lens.base.errors import BadInput
