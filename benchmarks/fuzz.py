@@ -5,7 +5,7 @@
 A round copies a small finished run (or a grid, or writes a file of settings), damages it in one to three ways (bytes, types,
 links, pipes, nesting, other people's classes), and calls a verb on it. Counted are exit codes, and what must be none: tracebacks,
 calls that hang, files touched outside of the copy, commands run, several lines for one mistake. Each failure is shown with its
-seed; `--only ROUND` repeats one. tests/test_fuzz.py plays some rounds of it.
+seed; `--only ROUND` repeats one. tests/benchmarks/test_fuzz.py plays some rounds of it.
 """
 
 from __future__ import annotations

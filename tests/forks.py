@@ -43,7 +43,7 @@ def _begin(main, argv, log, environment, method):
     os.environ.clear()
     os.environ.update(environment)
     assert "preloaded" in sys.modules
-    from conftest import undrawn
+    from tiny import undrawn
 
     undrawn(pytest.MonkeyPatch())
     sys.exit(main(list(argv)))

@@ -1,10 +1,13 @@
 """What a process of `forks` finds done: all imports, and first calls that take long. Nothing here may start a thread or differentiate."""
 
+# ruff: noqa: E402 - the collector would look through what is imported, again and again
 import gc
+
+gc.disable()
+
 from importlib import import_module
 from pathlib import Path
 
-import conftest  # noqa: F401 - first: it stops the collector
 import numpy as np
 import PIL.Image
 import torch

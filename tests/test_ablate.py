@@ -1,6 +1,5 @@
 """Grids: every cell checked before the first run, runs resumed, failures reported, tables that say what the summaries say."""
 
-import csv
 import fcntl
 import gzip
 import itertools
@@ -18,9 +17,10 @@ import forks
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY, fit
+from pictures import write_parquet
 from scipy import stats
-from test_data import write_parquet
+from small_grids import GRID, call, read_csv, write_grid
+from tiny import ROOT, TINY, fit
 
 from lens import ablate, train
 from lens.base.errors import BadInput
@@ -31,17 +31,6 @@ from lens.grids import table as grid_table
 from lens.grids.compare_arms import holm, mean_sem, paired
 from lens.grids.file import read
 
-ROOT = Path(__file__).parent.parent
-TINY_SETTINGS = dict(zip([word[2:] for word in TINY[::2]], map(yaml.safe_load, TINY[1::2]), strict=True))
-GRID = {
-    "settings": TINY_SETTINGS | {"test_images": 10, "probe_images": 20},
-    "axes": {
-        "images": {"natural": {}, "planted": {"shortcut": "arrow"}},
-        "adversary": {"no lens": {"lens": "none"}, "lens": {"objective": "uniform", "target_psnr": 25}},
-    },
-    "seeds": [0, 1],
-    "baseline": {"adversary": "no lens"},
-}
 # Stands for lens.train: its figures follow from its words, it fails where lr is 9, and waits where lr is 8.
 STUB = """
 import json, pathlib, signal, sys, time
@@ -70,28 +59,12 @@ summary = about | {"images_per_second": 3.0, "downstream": {"photos": {"linear":
 """
 
 
-def write_grid(place, name="grid", **changes):
-    file = place / f"{name}.yaml"
-    plain = {key: value for key, value in (GRID | changes).items() if value is not None}
-    file.write_text(yaml.safe_dump(plain, sort_keys=False))
-    return file
-
-
 @pytest.fixture
 def stub(tmp_path, monkeypatch):
     (tmp_path / "stub.py").write_text(STUB)
     monkeypatch.setattr(ablate, "TRAIN", [sys.executable, str(tmp_path / "stub.py")])
     monkeypatch.setitem(GRID, "settings", GRID["settings"] | {"lr": 0.1})
     return tmp_path
-
-
-def call(file, *more):
-    return ablate.main([str(file), "--out", str(file.parent / "out"), *more])
-
-
-def read_csv(out):
-    with open(out / "table.csv", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def one_error(capsys):

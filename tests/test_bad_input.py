@@ -5,7 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import TINY, fit, picture, write_folder
+from pictures import picture, write_folder
+from tiny import TINY, fit
 
 from lens import probe, train
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY, fit, made_lens
 from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
+from tiny import TINY, fit, made_lens
 
 from lens import compare, probe, train
 from lens.base import files, walk

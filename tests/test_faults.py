@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from conftest import SUMMARY, TINY
-from test_ablate import GRID, ROOT, call, read_csv, write_grid
-from test_run import LENSED, one_line, same_weights, tree
+from run_directories import LENSED, one_line, same_weights, tree
+from small_grids import GRID, call, read_csv, write_grid
+from tiny import ROOT, SUMMARY, TINY
 
 from lens import ablate, probe, train
 from lens.base import files, ranks, stopping, terminal

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY, fit
-from test_file_list import write_places205
-from test_measure import make
-from test_torchvision_sources import write_imagenet
+from clusters import make
+from pictures import write_imagenet, write_places205
+from tiny import TINY, fit
 
 from lens import compare, probe, prove, train
 from lens.base.draws import generator

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TINY, fit, write_folder
-from test_data import write_parquet
+from pictures import write_folder, write_parquet
+from tiny import ROOT, TINY, fit
 
 from lens import ablate, cli, train
 from lens.compare import CompareSettings
@@ -27,7 +27,6 @@ from lens.prove import ProveSettings
 from lens.settings.parsing import parse
 from lens.settings.small_verbs import parse_simple
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
 COMMAND = re.compile(

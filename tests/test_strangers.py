@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY, write_folder
+from pictures import write_folder
 from safetensors.torch import load_file, save_file
+from tiny import TINY
 
 from lens import ablate, compare, probe, train
 from lens.base import yaml_text

@@ -13,8 +13,9 @@ import forks
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, fit, made_lens, write_folder
+from pictures import write_folder
 from safetensors.torch import load_file
+from tiny import TINY, fit, made_lens
 
 from lens import probe, train
 from lens.base.errors import BadInput

@@ -1,0 +1,50 @@
+"""Runs that last seconds: their settings, what they leave, and how their pictures are left out."""
+
+import io
+import itertools
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from lens.base.files import write_atomically
+from lens.figures import run as figures
+from lens.players.lens import LearnedLens
+from lens.protocols.lookup import find
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+
+TINY = [
+    "--extractor", "test_resnet", "--lens.depth", "3", "--image_size", "32", "--cache_image_size", "36", "--batch_size", "4",
+    "--steps", "6", "--log_every", "2", "--val_every", "3", "--checkpoint_every", "2", "--val_images", "8",
+    "--threads", "1", "--device", "cpu",
+]  # fmt: skip
+
+SUMMARY = {
+    "task": "rotation", "data": "./photos", "shortcut": "none", "lens": "none", "seed": 0, "steps": 6, "seconds": 1.0,
+    "images_per_second": 3.0, "pretext": {"metric": "accuracy", "images": 8, "chance": 0.25, "clean": 0.5}, "downstream": {},
+}  # fmt: skip
+"""What a summary.json has at least."""
+
+
+def fit(words: list[str]) -> list[str]:
+    """Words of lens.train without the lens's own settings of TINY, where the words take the lens away."""
+    lens = ["full_res", *(word for before, word in itertools.pairwise(words) if before == "--lens")][-1]
+    if lens not in ("none", "fgsm", "random"):
+        return words
+    idle = {"--lens.depth", "--lens.encoder"} | ({"--feed"} if lens == "none" else set())
+    return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]
+
+
+def made_lens(name: str, noise: float = 0.0, grey: str = "keep", **own: object) -> LearnedLens:
+    """A lens that plays, of a plug-in with settings of its own."""
+    return LearnedLens(find("lens", name)(**own), noise, grey)
+
+
+def undrawn(patch: pytest.MonkeyPatch) -> None:
+    """A run's pictures are files of one pixel: all that is written is written, and a third of a tiny run's time is saved."""
+    content = io.BytesIO()
+    PIL.Image.new("RGB", (1, 1)).save(content, "PNG")
+    for name in ("edits", "edit_map", "curves"):
+        patch.setattr(figures, name, lambda numbers, file: write_atomically(file, content.getvalue()))
