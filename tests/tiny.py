@@ -6,7 +6,9 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+import torch
 
+from lens.base.draws import Draws
 from lens.base.files import write_atomically
 from lens.figures import run as figures
 from lens.players.lens import LearnedLens
@@ -48,3 +50,8 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
     PIL.Image.new("RGB", (1, 1)).save(content, "PNG")
     for name in ("edits", "edit_map", "curves"):
         patch.setattr(figures, name, lambda numbers, file: write_atomically(file, content.getvalue()))
+
+
+def draws(count):
+    """The draws of so many held-out images, a view each."""
+    return Draws(0, -1, torch.arange(count), torch.zeros(count, dtype=torch.int64))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import TINY
-from test_fixed_lens import draws, pictures
+from pictures import smooth
+from tiny import TINY, draws
 
 from lens import train
 from lens.base.errors import BadInput
@@ -72,7 +72,7 @@ def test_what_makes_no_composition_is_one_line(words, told):
 
 
 def test_a_stage_before_is_what_the_lens_sees_and_one_after_changes_what_it_gives():
-    images = pictures(4)
+    images = smooth(4)
     before = LearnedLens(FullResolution(depth=3), before=[FixedLens(JpegProjection())]).eval()
     after = LearnedLens(FullResolution(depth=3), after=[FixedLens(JpegProjection())]).eval()
     plain = LearnedLens(FullResolution(depth=3)).eval()

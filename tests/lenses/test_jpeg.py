@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from conftest import TINY
+from pictures import smooth
+from tiny import TINY, draws
 
 from lens import train
-from lens.base.draws import Draws
 from lens.lenses.jpeg import JpegProjection
 from lens.operations.jpeg import compressed, settled
 from lens.players.fixed import FixedLens
@@ -20,20 +20,8 @@ DEPTH = TINY.index("--lens.depth")
 QUICK = [*TINY[:DEPTH], *TINY[DEPTH + 2 :]]
 
 
-def pictures(count=6, side=32):
-    """Smooth pictures with an edge and some noise, on 8-bit levels: (count, 3, side, side)."""
-    torch.manual_seed(0)
-    ramp = torch.linspace(0.1, 0.9, side)
-    images = ramp[None, None, :, None] * torch.rand(count, 3, 1, 1) + 0.3 * (ramp[None, None, None] > 0.5)
-    return ((images + 0.05 * torch.rand(count, 3, side, side)).clamp(0, 1) * 255).round() / 255
-
-
-def draws(count):
-    return Draws(0, -1, torch.arange(count), torch.zeros(count, dtype=torch.int64))
-
-
 def test_a_picture_and_its_compressed_one_come_to_rest_at_the_same_place():
-    images = pictures()
+    images = smooth()
     other = compressed(images, torch.full((6,), 40))
     assert not torch.equal(images, other)
     (first, rests), (second, _) = (settled(x, 40, 100) for x in (images, other))
@@ -47,7 +35,7 @@ def test_a_picture_and_its_compressed_one_come_to_rest_at_the_same_place():
 
 def test_what_has_not_come_to_rest_is_told_image_by_image():
     noise = (torch.rand(4, 3, 32, 32) * 255).round() / 255
-    rest = settled(pictures(4), 40, 100)[0]
+    rest = settled(smooth(4), 40, 100)[0]
     mixed = torch.cat([noise, rest])
     found, rests = settled(mixed, 40, 1)
     assert rests.tolist() == [False] * 4 + [True] * 4
@@ -58,7 +46,7 @@ def test_what_has_not_come_to_rest_is_told_image_by_image():
 
 
 def test_gradients_pass_as_if_it_were_not_there():
-    views = pictures(2).requires_grad_()
+    views = smooth(2).requires_grad_()
     lensed = FixedLens(JpegProjection())(views, draws(2))
     assert torch.allclose(lensed, settled(views.detach(), 40, 256)[0], atol=1e-6)
     (lensed * torch.arange(32.0)).sum().backward()
