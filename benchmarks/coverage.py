@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the picture goes")
     asked = parser.parse_args()
 
-    from lens.base.terminal import Bar
+    from lens.base.bar import Bar
 
     cells = [(n, a, i) for n in SIZES for a in ACCURACIES for i in CORRELATIONS if i == 0 or max(SIZES[n]) > 1]
     found = []

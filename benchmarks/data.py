@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from lens.base.terminal import guard
+from lens.base.entry_point import guard
 from lens.images import batching, data, loading, opening
 from lens.images.decoding import read_square
 from lens.settings.groups.data import DataSettings

@@ -30,8 +30,9 @@ from typing import Any
 
 from benchmarks import gpu_pack, gpu_table
 from lens.base import files
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
-from lens.base.terminal import guard, put, say
+from lens.base.terminal import print_lines, say
 
 PARTS: dict[str, tuple[str, float]] = {
     "gradients": ("benchmarks.gpu_gradients:check", 60),
@@ -203,7 +204,7 @@ def table(sources: list[Path]) -> int:
     for file in sources:
         if not file.is_file():
             raise BadInput(f"{file} is no file: give a gpu.json that benchmarks/gpu.sh has written")
-    put(gpu_table.table({name: part for file in sources for name, part in read(file)["parts"].items()}))
+    print_lines(gpu_table.table({name: part for file in sources for name, part in read(file)["parts"].items()}))
     return 0
 
 
@@ -242,7 +243,7 @@ def run(arguments: argparse.Namespace) -> int:
             done.append(run_part(name, Asked(arguments.dry, PARTS[name][1], images, work), file, log, where))
             shown = gpu_table.table(read(file)["parts"])
             files.write_atomically(arguments.out / "gpu.md", shown + "\n")
-    put(shown)
+    print_lines(shown)
     say(f"figures: {file}")
     return 0 if all(done) else 1
 

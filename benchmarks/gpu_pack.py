@@ -16,8 +16,10 @@ import numpy as np
 import PIL.Image
 
 from lens.base import files
+from lens.base.bar import Bar
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
-from lens.base.terminal import Bar, guard, say
+from lens.base.terminal import say
 from lens.images import opening
 
 NAME = "images.npz"

@@ -28,7 +28,7 @@ from pathlib import Path
 import yaml
 
 from lens import ablate, train
-from lens.base.terminal import Bar
+from lens.base.bar import Bar
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TINY = {

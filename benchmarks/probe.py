@@ -30,7 +30,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from lens.base.terminal import guard, say
+from lens.base.entry_point import guard
+from lens.base.terminal import say
 from lens.measuring import feature_store, logistic, sgd, training_rows
 
 

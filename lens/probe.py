@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
 from lens.base.ranks import launched
-from lens.base.terminal import guard, say
+from lens.base.terminal import say
 from lens.players.finished import Finished
 from lens.protocols.lookup import names, short_names
 from lens.record.run import Run

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
 from lens.base.files import json_text
 from lens.base.ranks import launched
-from lens.base.terminal import guard, say
+from lens.base.terminal import say
 from lens.players.finished import Finished
 from lens.protocols.lookup import names
 from lens.record.run import Run

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lens.base.bar import Bar
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.base.phases import BEGAN, Phases
 from lens.base.ranks import Ranks, launched, lost_ranks_told_in_one_line
 from lens.base.stopping import stop_signals
-from lens.base.terminal import Bar, guard, say, say_lines
+from lens.base.terminal import say, say_lines
 from lens.protocols.lookup import key_name
 from lens.record.mirror import Mirror
 from lens.record.run import Run

@@ -15,7 +15,8 @@ from small_grids import GRID, call, read_csv, write_grid
 from tiny import ROOT, SUMMARY, TINY
 
 from lens import ablate, probe, train
-from lens.base import files, ranks, stopping, terminal
+from lens.base import files, ranks, stopping
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.record import mirror, run
 from lens.record.lock import holder
@@ -27,7 +28,7 @@ from lens.training.trainer import Trainer
 STUB = """
 import json, os, pathlib, sys, time
 from lens.base.stopping import stop_signals
-from lens.base.terminal import guard
+from lens.base.entry_point import guard
 from lens.record.run import Run
 words = dict(word[2:].split("=", 1) for word in sys.argv[1:])
 SUMMARY = {SUMMARY}
@@ -200,7 +201,7 @@ def test_an_interruption_in_the_middle_of_a_deletion_is_not_lost(capsys, number)
         signal.SIGINT, signal.default_int_handler
     )  # of a process that was begun in the background it is none
     try:
-        assert terminal.guard(body) == 130
+        assert guard(body) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "lens: interrupted\n"
@@ -209,7 +210,7 @@ def test_an_interruption_in_the_middle_of_a_deletion_is_not_lost(capsys, number)
 def test_a_variable_that_is_left_over_is_no_lifeline(monkeypatch):
     for word in ("999", "x", "-1", ""):
         monkeypatch.setenv(stopping.LIFELINE, word)
-        assert terminal.guard(lambda: 0) == 0
+        assert guard(lambda: 0) == 0
         assert stopping.LIFELINE not in os.environ
 
 

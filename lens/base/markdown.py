@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lens.base.terminal import printable
+from lens.base.characters import printable
 
 
 def markdown_table(rows: Iterable[Sequence[str]]) -> str:

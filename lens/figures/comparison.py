@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.base import intervals
-from lens.base.terminal import show
+from lens.base.table import show
 from lens.figures.drawing import drawable
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.characters import printable
 from lens.base.files import write_atomically
-from lens.base.terminal import printable
 
 Array = np.ndarray[Any, Any]
 NOISELESS = "without noise of the lens's own"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.characters import printable
 from lens.base.files import read_arrays, write_atomically
-from lens.base.terminal import printable
 from lens.figures.comparison import decibels, number, print_rows, titles
 from lens.figures.drawing import amplification, difference, png, pyplot
 from lens.record import edits_file

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lens.base import intervals
-from lens.base.terminal import show
+from lens.base.table import show
 from lens.figures.drawing import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols.lookup import short_names
 

@@ -8,7 +8,7 @@ from typing import Any
 from lens.base import intervals
 from lens.base.files import reading
 from lens.base.markdown import markdown_table
-from lens.base.terminal import show
+from lens.base.table import show
 
 COLUMNS = ("measure", "value", "95 % interval", "note")
 

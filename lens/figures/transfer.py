@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lens.base import intervals
+from lens.base.characters import printable
 from lens.base.files import write_atomically
 from lens.base.markdown import markdown_table
-from lens.base.terminal import printable
 from lens.figures.comparison import decibels, interval_words, number, print_rows, titles
 from lens.figures.drawing import png, pyplot
 

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from lens.base.characters import printable
 from lens.base.markdown import markdown_table
-from lens.base.terminal import printable, show
+from lens.base.table import show
 from lens.grids.compare_arms import Paired, holm, mean_sem, paired
 from lens.grids.grid import Grid
 from lens.grids.matching import Cell

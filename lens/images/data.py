@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lens.base.characters import printable
 from lens.base.draws import generator
-from lens.base.terminal import printable
 from lens.images.held import Skipped
 from lens.images.read_as import levels_of, told, unlike
 from lens.images.splits import FRESH, SPLITS

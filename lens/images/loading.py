@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lens.base.bar import Bar
 from lens.base.errors import BadInput
-from lens.base.terminal import Bar, say
+from lens.base.terminal import say
 from lens.images.cache import cache_dir_of, cached
 from lens.images.cache_folder import Progress
 from lens.images.data import Images

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.characters import printable
 from lens.base.errors import BadInput
-from lens.base.terminal import printable, say
+from lens.base.terminal import say
 from lens.images.data import Images
 from lens.images.splits import SPLITS
 

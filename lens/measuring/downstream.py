@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lens.base.bar import Bar
 from lens.base.phases import Phases
-from lens.base.terminal import Bar
 from lens.images import classes, data
 from lens.measuring import features, inner_features, knn, linear, proportions
 from lens.measuring.probes import probe_splits

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.bar import Bar
 from lens.base.phases import Phases
-from lens.base.terminal import Bar
 from lens.measuring import linear, pretext, reconstruction
 from lens.measuring.downstream import DEFAULT, downstream
 from lens.measuring.edits import Edits

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.base import yaml_text
+from lens.base.bar import Bar
 from lens.base.draws import generator, step_seed
 from lens.base.errors import BadInput
-from lens.base.terminal import Bar
 from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
 from lens.players.players import Players

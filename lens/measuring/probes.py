@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.characters import printable
 from lens.base.errors import BadInput
-from lens.base.terminal import printable, say
+from lens.base.terminal import say
 from lens.images import classes, data
 from lens.images.data import sample_of
 from lens.images.loading import load_with_a_bar

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lens.base.bar import Bar
 from lens.base.errors import BadInput
 from lens.base.intervals import Interval, mapped, too_few
-from lens.base.terminal import Bar
 from lens.images import classes
 from lens.measuring import judges, proportions, resampling
 from lens.measuring.downstream import merge_downstream

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lens.base.characters import printable
 from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, own_folder, read_bytes, read_text, reading, write_atomically
-from lens.base.terminal import printable, say
+from lens.base.terminal import say
 
 PICTURES = ("edits", "edit_map", "curves", "removal")
 """What a run draws into its figures/."""

@@ -13,8 +13,9 @@ import jsonargparse
 from jsonargparse import ArgumentParser
 
 from lens.base import yaml_text
+from lens.base.characters import fitting
 from lens.base.errors import BadInput, nearest
-from lens.base.terminal import fitting, only_stdout_fails
+from lens.base.terminal import only_stdout_fails
 from lens.protocols.composition import BETWEEN
 from lens.protocols.lookup import first_docstring_line, folder_of, key_name, keys_of, names, summary_line
 from lens.settings import words

@@ -11,8 +11,8 @@ import pytest
 from pictures import load, write_folder, write_parquet
 from torch import nn
 
-from lens.base import terminal
 from lens.base.disk_errors import refusal
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.base.files import SYSTEM_FAULTS, SystemFault, reading, system_fault
 from lens.images import cache, cache_folder, opening, uncached
@@ -170,7 +170,7 @@ def raising(error):
     ],
 )
 def test_a_fault_that_nobody_has_met_is_one_line(capsys, error):
-    assert terminal.guard(raising(error)) == 2
+    assert guard(raising(error)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lens: error: cannot open or read")
     assert ("ulimit" in line) == ("Input" not in str(error))
@@ -179,7 +179,7 @@ def test_a_fault_that_nobody_has_met_is_one_line(capsys, error):
 @pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), RuntimeError("a bug")])
 def test_other_errors_are_not_hidden(error):
     with pytest.raises(type(error)):
-        terminal.guard(raising(error))
+        guard(raising(error))
 
 
 def test_a_fault_is_known_by_what_it_was_raised_from():

@@ -12,10 +12,14 @@ import yaml
 from small_grids import GRID
 
 from lens import cli, doctor
-from lens.base import terminal
+from lens.base import bar as bars
+from lens.base.bar import Bar
+from lens.base.characters import printable
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.base.markdown import markdown_table
-from lens.base.terminal import guard, printable, say, show
+from lens.base.table import show
+from lens.base.terminal import say
 from lens.figures import drawing, summary_table
 from lens.figures import grid as figures_grid
 from lens.figures import maps as figures_maps
@@ -95,7 +99,7 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
     grid_summary.print_overview(*hostile_grid(tmp_path))
     assert guard(lambda: fails(HOSTILE)) == 2
     say(HOSTILE)
-    with terminal.Bar(HOSTILE, 2, "steps") as bar:
+    with Bar(HOSTILE, 2, "steps") as bar:
         bar.advance(1, HOSTILE)
     shown = capsys.readouterr()
     assert "[red]g:smile:" in "".join(harmless(shown.out).split())
@@ -110,14 +114,14 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
 
 def test_a_plain_bar_tells_its_first_figure_soon_and_the_last_once(monkeypatch, capsys):
     clock = [0.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
-    with terminal.Bar("training", 20, "steps") as bar:
+    monkeypatch.setattr(bars.time, "monotonic", lambda: clock[0])
+    with Bar("training", 20, "steps") as bar:
         for second in range(1, 19):
             clock[0] = float(second)
             bar.advance(second, f"loss {second}")
     told = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
     assert told == ["training 4/20", "training 15/20", "training 18/20"]
-    with terminal.Bar("training", 20, "steps") as bar:
+    with Bar("training", 20, "steps") as bar:
         clock[0] += 4
         bar.advance(20, "loss 1")
     assert capsys.readouterr().err.count("training 20/20") == 1
@@ -164,7 +168,11 @@ def test_a_grids_name_keeps_its_brackets_and_dollars_everywhere(tmp_path, monkey
 SAYS = """
 import sys
 from pathlib import Path
-from lens.base.terminal import Bar, guard, put, say, show
+from lens.base import bar as bars
+from lens.base.bar import Bar
+from lens.base.entry_point import guard
+from lens.base.table import show
+from lens.base.terminal import print_lines, say
 def body():
     say("begins")
     with Bar("training", 2, "steps") as bar:

@@ -40,7 +40,7 @@ def test_a_person_s_own_waiting_policy_stays(monkeypatch):
 
 def test_the_first_process_spins_and_another_beside_it_sleeps_before_torch_is_there(tmp_path):
     code = (
-        "import sys; from lens.base.terminal import guard\n"
+        "import sys; from lens.base.entry_point import guard\n"
         "def body():\n    import os; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), "
         "'torch' in sys.modules, flush=True); sys.stdin.read(); return 0\n"
         "guard(body)"

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from tiny import ROOT
 
-from lens.base import terminal
+from lens.base.bar import Bar
 from lens.figures import drawing, summary_table
 from lens.figures import run as figures
 
@@ -34,7 +34,7 @@ def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
-    with terminal.Bar("raw: set[real]", 2, "files [red]") as bar:
+    with Bar("raw: set[real]", 2, "files [red]") as bar:
         bar.advance(1, "at [bold]one")
     shown = capsys.readouterr().err
     for words in ("set[real]", "files [red]/s", "at [bold]one"):

@@ -19,7 +19,7 @@ from pictures import load, picture, write_folder
 from tiny import TINY
 
 from lens import train
-from lens.base import terminal
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.images import batching, cache, loading, opening
 from lens.settings.groups.data import DataSettings
@@ -328,7 +328,7 @@ def test_a_reader_killed_during_a_deletion_ends_the_run_in_one_line(tmp_path, mo
                 DeletedWhile(kill)
         return 0
 
-    assert terminal.guard(body) == 1
+    assert guard(body) == 1
     assert len(met) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("lens: error: a process that reads images was killed")
@@ -346,7 +346,7 @@ def test_what_else_is_raised_during_a_deletion_is_printed(monkeypatch):
         DeletedWhile(fail)
         return 0
 
-    assert terminal.guard(body) == 0
+    assert guard(body) == 0
     assert [str(met.exc_value) for met in printed] == ["another fault"]
     assert sys.unraisablehook is hook
 

@@ -18,9 +18,9 @@ from torch import nn
 from two_ranks import TORCHRUN, torchrun
 
 from lens import probe, train
+from lens.base.entry_point import guard
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
-from lens.base.terminal import guard
 from lens.players.unreached import freeze_unreached
 
 DOUBLE = [
