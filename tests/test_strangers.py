@@ -228,6 +228,7 @@ def test_a_module_that_lies_in_a_runs_directory_is_not_imported(stranger):
 
     for name in ("yaml", "torch", "wandb", "pydantic", "sofiimg"):
         (stranger / f"{name}.py").write_text("open('owned', 'w').close()\nraise SystemExit(7)\n")
+
     def called(*verb):
         return subprocess.run([sys.executable, "-m", *verb], cwd=stranger, capture_output=True, text=True, check=False)
 
