@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from lens.base.errors import BadInput
 from lens.base.files import system_fault
+from lens.base.garbage import fewer_collections
 from lens.base.ranks import launched, let_the_other_speak, own_rank
 from lens.base.stopping import follow_parent, interrupt_on_signals
 from lens.base.terminal import StdoutLost, open_all, settle, to_stderr
@@ -84,7 +85,7 @@ def _unwritten(lost: OSError) -> int:
 
 def _told(body: Callable[[], int]) -> int:
     try:
-        with interrupt_on_signals(), hear_what_deletions_swallow():
+        with fewer_collections(), interrupt_on_signals(), hear_what_deletions_swallow():
             follow_parent()
             return body()
     except BadInput as error:
