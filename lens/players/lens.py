@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,9 @@ from lens.operations.grey import keep_grey, without_colour
 from lens.players.fixed import FixedLens
 from lens.players.unreached import freeze_unreached
 from lens.protocols.lens import Lens
+
+GiveDraws = Callable[[], Draws]
+"""What gives the views' draws: a function, for Lightning Fabric converts whatever it finds in an argument that is a dataclass."""
 
 
 class LearnedLens(nn.Module):
@@ -46,20 +49,20 @@ class LearnedLens(nn.Module):
         freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
         self.train()
 
-    def forward(self, images: Tensor, noise: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None) -> Tensor:
         """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped.
 
         With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
-        the views' `draws`.
+        the views' draws, which `draws` gives.
         """
         for stage in self.before:
-            images = stage(images, _needed(draws))
+            images = stage(images, _given(draws))
         delta = self._delta(images)
         if self.grey == "keep":
             delta = keep_grey(images, delta)
         lensed = images + delta if noise is None else images + delta + noise
         for stage in self.after:
-            lensed = stage(lensed, _needed(draws))
+            lensed = stage(lensed, _given(draws))
         return lensed
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
@@ -93,6 +96,6 @@ class LearnedLens(nn.Module):
         return delta
 
 
-def _needed(draws: Draws | None) -> Draws:
+def _given(draws: GiveDraws | None) -> Draws:
     assert draws is not None, "stages of a lens take the views' draws"
-    return draws
+    return draws()

@@ -89,11 +89,13 @@ class Players:
                 quiet: Tensor = self.lens(views, question, draws)
             elif isinstance(self.lens, FixedLens):
                 quiet = self.lens(views, draws)
+            elif not isinstance(self.lens, LearnedLens):  # any other function of images
+                quiet = self.lens(views)
             else:
-                quiet = self.lens(views, None, draws)
+                quiet = self.lens(views, None, lambda: draws)
                 noise = self.lens.noise_for(views, draws)
                 if noise is not None and self.lens.after:
-                    noise = self.lens(views, noise, draws) - quiet
+                    noise = self.lens(views, noise, lambda: draws) - quiet
         lensed = quiet if noise is None else quiet + noise
         return lensed.to(views.dtype).clamp(0, 1), quiet.to(views.dtype).clamp(0, 1)
 

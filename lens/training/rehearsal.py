@@ -48,7 +48,10 @@ def rehearse(players: Players) -> None:
         if isinstance(players.lens, LearnedLens):
             with _told(players, "the lens", len(views)):
                 changed = (
-                    copy.deepcopy(players.lens).train()(views, None, players.draws(batch)).to(views.dtype).clamp(0, 1)
+                    copy.deepcopy(players.lens)
+                    .train()(views, None, lambda: players.draws(batch))
+                    .to(views.dtype)
+                    .clamp(0, 1)
                 )
         inputs = task.present(views, question)
         with _told(players, "the extractor", len(inputs)):

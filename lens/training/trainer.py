@@ -139,7 +139,7 @@ class Trainer:
             return plain_step(game, extractor, views, question)
         # The lens that moves, with the noise that it adds to these views.
         net: Callable[..., Tensor] = functools.partial(
-            self.lens.module, noise=self.moving.noise_for(views, draws), draws=draws
+            self.lens.module, noise=self.moving.noise_for(views, draws), draws=lambda: draws
         )
         if lens_moves:
             lens = Player(net, self.lens.parameters)

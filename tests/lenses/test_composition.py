@@ -81,9 +81,9 @@ def test_a_stage_before_is_what_the_lens_sees_and_one_after_changes_what_it_give
             lens.unet.last.bias.fill_(0.1)
         plain.load_state_dict(before.state_dict())
         rest = settled(images, 40, 256)[0]
-        assert torch.equal(before(images, None, draws(4)), plain(rest))
-        assert torch.equal(after(images, None, draws(4)), settled(plain(images).clamp(0, 1), 40, 256)[0])
-    after(images, None, draws(4)).sum().backward()
+        assert torch.equal(before(images, None, lambda: draws(4)), plain(rest))
+        assert torch.equal(after(images, None, lambda: draws(4)), settled(plain(images).clamp(0, 1), 40, 256)[0])
+    after(images, None, lambda: draws(4)).sum().backward()
     assert after.unet.last.bias.grad.abs().min() > 0.9 * images[0, 0].numel()  # straight through the stage
 
 
