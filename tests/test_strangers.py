@@ -228,15 +228,10 @@ def test_a_module_that_lies_in_a_runs_directory_is_not_imported(stranger):
 
     for name in ("yaml", "torch", "wandb", "pydantic", "sofiimg"):
         (stranger / f"{name}.py").write_text("open('owned', 'w').close()\nraise SystemExit(7)\n")
-
-    def called(*verb):
-        return subprocess.run([sys.executable, "-m", *verb], cwd=stranger, capture_output=True, text=True, check=False)
-
-    for verb in (["lens.probe"], ["lens", "probe"]):  # in either way, before anything heavy is imported
-        assert called(*verb, "--help").stdout.startswith("usage:")
-    found = called("lens.train", "--resume", ".")
-    assert found.returncode == 2, found.stderr  # its images are not here
-    assert "./photos does not exist" in found.stderr
+    for verb in (["lens.probe", "."], ["lens", "probe", "."], ["lens.train", "--resume", "."]):
+        found = subprocess.run([sys.executable, "-m", *verb], cwd=stranger, capture_output=True, text=True, check=False)
+        assert found.returncode == 2, found.stderr  # its images are not here
+        assert "./photos does not exist" in found.stderr
     assert not (stranger / "owned").exists()
 
 
