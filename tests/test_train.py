@@ -257,7 +257,8 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_weights(tmp_path,
         child.join()
         steps = sorted((out / "checkpoint").glob("step-*"))
         seen.add("finished" if (out / "summary.json").exists() else steps[-1].name if steps else out.exists())
-        again = ["--resume", str(out)] if out.exists() else argv
+        # A start that was killed before there was a run is begun again, by the command itself.
+        again = ["--resume", str(out)] if (out / "settings.yaml").exists() else argv
         assert forks.run(train.main, *again, log=tmp_path / "log") == 0, (trial, seen)
         same_weights(whole, out)
         expected, got = ([json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()] for d in (whole, out))
