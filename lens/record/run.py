@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -32,13 +31,11 @@ from lens.base.files import (
     write_together,
 )  # fmt: skip
 from lens.base.ranks import own_rank
-from lens.protocols.lookup import is_file_key, keys_of
-from lens.record import image_record
+from lens.record import image_record, origin
 from lens.record.checkpoints import Checkpoints
-from lens.record.lock import SMALL, Lock
+from lens.record.lock import Lock
 from lens.record.mirror import Mirror
 from lens.settings import old_names
-from lens.settings.run_settings import PLUGINS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +44,7 @@ P = ParamSpec("P")
 RECORD = 256 * MEBIBYTE
 """Bytes, at most, of a record or a summary."""
 SUBFOLDERS = ("checkpoint", "best", "figures")
-BEGUN = {"lock", "origin.json", "commands.txt"}
+BEGUN = {"lock", origin.NAME, "commands.txt"}
 """What a directory holds before its settings.yaml makes it a run."""
 
 
@@ -200,31 +197,15 @@ class Run:
     @_on_rank_0
     def record_origin(self, plain: dict[str, Any]) -> None:
         """Write which version of lens wrote the settings, and a hash of each plug-in file that they name."""
-        from lens import __version__
-
-        keys = [key for kind in PLUGINS for key in keys_of(str(plain.get(kind, ""))) if is_file_key(key)]
-        self.write_json("origin.json", {"lens": __version__, "plugins": {key: _hash(key) for key in keys}})
+        self.write_json(origin.NAME, origin.now(plain))
 
     def origin(self) -> dict[str, Any]:
-        """What `record_origin` wrote; version 0.1.0 did not."""
-        from lens.record import schemas  # its library takes a tenth of a second: not before --help
-
-        file = self.directory / "origin.json"
-        if not file.exists():
-            return {"lens": "0.1.0", "plugins": {}}
-        with reading(file, "bring it back from a copy, or start a new run with another --out"):
-            found: dict[str, Any] = schemas.checked(schemas.Origin, read_bytes(file, SMALL))
-            return found
+        """What `record_origin` wrote."""
+        return origin.read(self.directory)
 
     def refuse_changed_plugins(self, plain: dict[str, Any]) -> None:
         """Raise BadInput where a plug-in file that the settings name is another than the run has trained with."""
-        recorded = self.origin()["plugins"]
-        for key in (key for kind in PLUGINS for key in keys_of(str(plain.get(kind, "")))):
-            if is_file_key(key) and key in recorded and Path(key).is_file() and _hash(key) != recorded[key]:
-                raise BadInput(
-                    f"{key} has changed since {self.directory} was started with it: bring the old file back, or start "
-                    "a new run with another --out"
-                )
+        origin.refuse_changed_plugins(self.directory, plain)
 
     @_on_rank_0
     def record_command(self, command: str) -> None:
@@ -379,7 +360,3 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         holder.release()
-
-
-def _hash(key: str) -> str:
-    return hashlib.sha256(read_bytes(key, RECORD)).hexdigest()
