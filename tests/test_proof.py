@@ -25,7 +25,7 @@ from lens.measuring.edits import edits_of
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
-from lens.proving import cost, examples, lensed_set, proof
+from lens.proving import cost, examples, lensing, proof, removal
 from lens.proving import verdict as verdicts
 from lens.settings.parsing import parse
 
@@ -65,8 +65,7 @@ def built(*words):
 
 @pytest.fixture
 def players(sources, monkeypatch):
-    for module in (proof, judges):
-        monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
+    monkeypatch.setattr(judges, "Recipe", lambda steps: QUICK)
     monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
@@ -79,16 +78,16 @@ def raw_judgement():
 
 @pytest.fixture
 def raw_once(players, raw_judgement, monkeypatch):
-    real = proof.told_apart
+    real = removal.told_apart
 
-    def told_apart(players, sets, kind):
+    def told_apart(sets, judging, kind):
         if kind != "raw":
-            return real(players, sets, kind)
+            return real(sets, judging, kind)
         if kind not in raw_judgement:
-            raw_judgement[kind] = real(players, sets, kind)
+            raw_judgement[kind] = real(sets, judging, kind)
         return copy.deepcopy(raw_judgement[kind])
 
-    monkeypatch.setattr(proof, "told_apart", told_apart)
+    monkeypatch.setattr(removal, "told_apart", told_apart)
 
 
 class Corner(nn.Module):
@@ -162,9 +161,9 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
 def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
     """Fresh classifiers that learn nothing prove nothing where the adversary reads the cue."""
     players.lens = Corner(swap)
-    monkeypatch.setattr(proof, "told_apart", lambda players, sets, kind: (
+    monkeypatch.setattr(removal, "told_apart", lambda sets, judging, kind: (
         {"balanced_accuracy": 0.99 if kind == "raw" else 0.5, "ci": [0.98, 1.0] if kind == "raw" else [0.45, 0.55]},
-        sets["test"].source == 0 if kind == "lensed" else np.ones(len(sets["test"].source), bool),
+        sets.splits["test"].source == 0 if kind == "lensed" else np.ones(len(sets.splits["test"].source), bool),
     ))  # fmt: skip
     found = proof.removal(players, [])
     assert found["lensed"]["adversary"] > 0.95
@@ -188,7 +187,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     players.lens = Corner(erase)
     labels, _ = classes.pooled(players.images)
     index = players.images.indices("fresh")[:7]
-    seen = lensed_set.lens_images(players, index, labels, lambda count: None)
+    seen = lensing.lens_images(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
     assert np.array_equal(seen.raw, players.images.fetch(index).permute(0, 2, 3, 1).numpy())
     error = np.square(seen.raw.astype(float) - seen.lensed).mean(axis=(1, 2, 3)) / 255**2
@@ -215,7 +214,7 @@ def test_the_lens_is_given_what_a_file_would_hold(sources):
 
     players.lens = Spy()
     index = players.images.indices("test")
-    lensed_set.lens_images(players, index, np.zeros(len(players.images), int), lambda count: None)
+    lensing.lens_images(players, index, np.zeros(len(players.images), int), lambda count: None)
     examples.examples_of(players, each=2)
     assert len(given) > 2
     for images in given:
@@ -230,19 +229,19 @@ def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(player
         read.update(np.asarray(index).tolist())
         return fetch(self, index)
 
-    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
+    def told(judge, pictures, seed, what):
         return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
-    monkeypatch.setattr(judges, "judged", told)
-    monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
+    monkeypatch.setattr(judges.Network, "read", told)
+    monkeypatch.setattr(proof, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     players.lens = Corner(erase)
     proof.removal(players, [])
     judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
     assert read == Counter(judged.tolist())
     read.clear()
     (one,) = probes.load_probes(players.settings.data, [sources[0]], players.images)
-    cost.on_probe(players, one)
+    cost.on_probe(lensing.lens_probe(players, one), proof.frozen_features(players), proof.judging_of(players))
     assert len(read) == 40 + 2 * 20
     assert set(read.values()) == {1}
 
@@ -252,7 +251,7 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     index = players.images.indices("fresh")[:20]
     labels = np.zeros(len(players.images), int)
     first, again, part = (
-        lensed_set.lens_images(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9])
+        lensing.lens_images(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9])
     )
     assert np.array_equal(first.lensed, again.lensed)
     assert np.array_equal(first.lensed[5:9], part.lensed)
@@ -271,14 +270,13 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
     right, wrong = truth.copy(), 1 - truth
     order = iter([(wrong, 0.9), (right, 0.8)] * 10)
 
-    def told(*args, **kwargs):
+    def told(judge, pictures, seed, what):
         answers, validation = next(order)
         return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
+    monkeypatch.setattr(judges.Network, "read", told)
     players = dataclasses.replace(players, settings=players.settings.replaced(judge_seeds=2))
-    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    found, _ = proof.told_apart(players, sets, "raw")
+    found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
     assert found["balanced_accuracy"] == 0
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
 
@@ -288,24 +286,23 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
     truth = players.images.source[players.images.indices("test")]
     answers = iter([(1 - truth, 0.7), (truth, 0.3), (1 - truth, 0.5)])
 
-    def told(*args, **more):
+    def told(judge, pictures, seed, what):
         right, loss = next(answers)
         return judges.JudgeResult(right, 0.9, loss, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
-    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    found, _ = proof.told_apart(players, sets, "raw")
+    monkeypatch.setattr(judges.Network, "read", told)
+    found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
     assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
 
 
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):
     met = {0: set(), 1: set()}
 
-    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
-        met[players.settings.optimisation.seed].add((name, what, seed))
+    def told(judge, pictures, seed, what):
+        met[run].add((judge.name, what, seed))
         return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
+    monkeypatch.setattr(judges.Network, "read", told)
     for run in met:
         found = proof.removal(built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
@@ -350,7 +347,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(proof, "told_apart", interrupted)
+        patch.setattr(removal, "told_apart", interrupted)
         assert train.main([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--judge_steps", "4"]) == 130
     assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
     assert not (out / "summary.json").exists()
@@ -430,11 +427,11 @@ def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     test = SimpleNamespace(source=source, group=np.arange(400))
     right = np.random.default_rng(0).random(400) < 0.97
     found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)
+    fall, (low, high) = removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)
     assert fall == pytest.approx(0)
     assert low <= 0 <= high
     found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+    assert removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
