@@ -27,6 +27,7 @@ from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
 from lens.proving import cost, examples, lensing, proof, removal
 from lens.proving import verdict as verdicts
+from lens.record.schemas import TRAINED_ON
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -127,8 +128,8 @@ def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
-    assert found["lensed"].pop("adversary") > 0.95
-    del found["lensed"]["adversary_ci"], found["lensed"]["val_adversary"]
+    assert found["lensed"].pop("trained_on") > 0.95
+    del found["lensed"]["trained_on_ci"], found["lensed"]["val_trained_on"]
     assert found["raw"] == found["lensed"]
 
 
@@ -158,18 +159,18 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert cost["val_raw"] > 0.9
 
 
-def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
-    """Fresh classifiers that learn nothing prove nothing where the adversary reads the cue."""
+def test_what_hides_from_fresh_classifiers_is_asked_of_the_extractor_too(players, monkeypatch):
+    """Fresh classifiers that learn nothing prove nothing where the extractor, trained on, reads the cue."""
     players.lens = Corner(swap)
     monkeypatch.setattr(removal, "told_apart", lambda sets, judging, kind: (
         {"balanced_accuracy": 0.99 if kind == "raw" else 0.5, "ci": [0.98, 1.0] if kind == "raw" else [0.45, 0.55]},
         sets.splits["test"].source == 0 if kind == "lensed" else np.ones(len(sets.splits["test"].source), bool),
     ))  # fmt: skip
     found = proof.removal(players, [])
-    assert found["lensed"]["adversary"] > 0.95
+    assert found["lensed"]["trained_on"] > 0.95
     assert found["verdict"] == "not halved"
     assert found["left_to"] == "the extractor, trained on"
-    assert found["left"] == pytest.approx((found["lensed"]["adversary"] - 0.5) / 0.49)
+    assert found["left"] == pytest.approx((found["lensed"]["trained_on"] - 0.5) / 0.49)
 
 
 @pytest.mark.usefixtures("raw_once")
@@ -307,7 +308,9 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
         found = proof.removal(built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
     assert not met[0] & met[1]
-    assert len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1  # of sources and of labels, raw and lensed, and the adversary
+    assert (
+        len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1
+    )  # of sources and of labels, raw and lensed, and the extractor, trained on
 
 
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
@@ -387,26 +390,27 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
 
 def verdict(raw, lensed, fall, chance=0.5, **more):
     found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
+    found["judges"] = {key.removesuffix("_ci"): "another judge" for key in more}
     return verdicts.of(found)
 
 
 def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
-    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], adversary_ci=[0.6, 0.7]) == "not removed"  # it is there
+    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], trained_on_ci=[0.6, 0.7]) == "not removed"  # it is there
     assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "not removed"
     assert verdict([0.95, 0.99], [0.94, 0.98], [-0.01, 0.01]) == "not removed"
     assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.6, 0.7]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.49, 0.52]) == "removed"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.6, 0.7]) == "reduced"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.49, 0.52]) == "removed"
 
 
 def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.95, 0.99], [0.45, 0.549], [0.4, 0.5]) == "removed"
     assert verdict([0.95, 0.99], [0.45, 0.551], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], adversary_ci=[0.4, 0.6]) == "reduced"
+    assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], trained_on_ci=[0.4, 0.6]) == "reduced"
     assert verdict([0.1, 0.9], [0.1, 0.9], [0.0, 0.0]) == "undecided"
     assert verdict([0.4, 0.6], [0.48, 0.52], [-0.1, 0.1]) == "undecided"
-    assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
+    assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], trained_on_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
     assert not verdicts.too_wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
@@ -417,7 +421,7 @@ def test_a_wide_interval_is_not_taken_for_chance():
 def test_a_judge_that_is_always_wrong_has_read_the_source():
     assert verdict([0.95, 0.99], [0.2, 0.45], [0.4, 0.5]) == "not halved"
     assert verdict([0.95, 0.99], [0.4, 0.45], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.02, 0.05]) == "not halved"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.02, 0.05]) == "not halved"
     assert verdict([0.02, 0.05], [0.48, 0.52], [0.4, 0.5]) == "removed"  # and it was there to be removed
     assert verdict([0.48, 0.52], [0.2, 0.3], [-0.3, -0.2]) == "not removed"
 
@@ -438,7 +442,7 @@ def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
     assert verdict([0.996, 0.998], [0.97, 0.978], [0.01, 0.03]) == "not halved"
     assert verdict([0.9, 0.98], [0.65, 0.7], [0.2, 0.3]) == "reduced"
     assert verdict([0.9, 0.98], [0.65, 0.71], [0.2, 0.3]) == "not halved"  # its point estimate may lie below a half
-    assert verdict([0.9, 0.98], [0.5, 0.6], [0.2, 0.3], adversary_ci=[0.65, 0.75]) == "not halved"
+    assert verdict([0.9, 0.98], [0.5, 0.6], [0.2, 0.3], trained_on_ci=[0.65, 0.75]) == "not halved"
     assert verdict([0.9, 0.98], [0.35, 0.36], [0.2, 0.3], chance=1 / 3) == "reduced"
 
 
@@ -446,20 +450,21 @@ def test_no_verdict_rests_on_too_few_groups():
     few = {"too_few_groups": 4.2}
     assert verdict(few, [0.48, 0.52], [0.4, 0.5]) == "too few groups"
     assert verdict([0.95, 0.99], few, [0.4, 0.5]) == "too few groups"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=few) == "too few groups"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=few) == "too few groups"
     assert verdict([0.95, 0.99], [0.48, 0.52], few) == "too few groups"
 
 
 def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
     raw, lensed = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0]}, {"balanced_accuracy": 0.8, "ci": [0.7, 0.9]}
-    found = {"chance": 0.5, "raw": raw, "lensed": lensed}
+    found = {"chance": 0.5, "raw": raw, "lensed": lensed, "judges": {}}
     assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
-    lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "adversary": 0.55, "adversary_ci": [0.4, 0.7]}
+    found["judges"] = {"trained_on": TRAINED_ON}
+    lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "trained_on": 0.55, "trained_on_ci": [0.4, 0.7]}
     assert verdicts.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
-    lensed |= {"adversary": 0.2, "adversary_ci": [0.1, 0.3]}
+    lensed |= {"trained_on": 0.2, "trained_on_ci": [0.1, 0.3]}
     assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the extractor, trained on")
     for ends in (raw, lensed):
-        few = {"ci": {"too_few_groups": 4.2}, "adversary_ci": {"too_few_groups": 4.2}}
+        few = {"ci": {"too_few_groups": 4.2}, "trained_on_ci": {"too_few_groups": 4.2}}
         told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
         assert verdicts.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
     raw["ci"] = [0.45, 1.0]
@@ -557,7 +562,7 @@ def test_a_task_about_one_source_has_nothing_to_prove(sources):
 def test_the_share_left_stands_with_its_ends_where_there_are_some():
     read = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0], "excess": 0.8, "excess_ci": [0.6, 1.0], "by_architecture": {}, "by_source": [0.9, 0.9]}  # fmt: skip
     found = {
-        "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "left": 0.4,
+        "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "judges": {}, "left": 0.4,
         "left_ci": [0.3, 0.5], "left_to": verdicts.FRESH, "images": {"test": [40, 40]}, "groups": {"test": [40, 40]}, "psnr": 25.0, "psnr_ci": [24.0, 26.0],
         "psnr_planted": None, "psnr_by_source": [25.0, 25.0], "ssim": 0.9, "downstream": None, "frozen": None, "probes": {},
     }  # fmt: skip

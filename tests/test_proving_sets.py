@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from lens.base.errors import BadInput
+from lens.figures import removal as figures_removal
+from lens.grids import table as grid_table
 from lens.measuring import judges
+from lens.measuring.judge import JudgeResult
 from lens.proving import removal
 from lens.proving.lensed_set import LensedSet, LensedSets
 
@@ -66,3 +69,36 @@ def test_a_judge_that_cannot_be_built_and_a_source_without_images_are_refused():
     counts = {"train": [3, 3], "val": [2, 0], "test": [2, 2]}
     with pytest.raises(BadInput, match=r"\./after has none in its val split"):
         removal.check(["./before", "./after"], counts, judging())
+
+
+@dataclasses.dataclass(frozen=True)
+class Brightness:
+    """A judge without a network: a threshold on the mean of the corner."""
+
+    name: str = "a threshold"
+
+    def read(self, pictures, seed, what):
+        split = {name: shown.images[CORNER].mean(axis=(1, 2, 3)) for name, shown in pictures.items()}
+        answers = (split["test"] > np.median(split["train"])).astype(int)
+        return JudgeResult(answers, 0.9, 0.1, 1, True)
+
+
+def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkeypatch):
+    """Networks that read chance prove nothing where another judge reads the cue: it has its figure in every table."""
+    truth = np.arange(400) % 2
+    coin = JudgeResult(np.arange(400) // 2 % 2, 0.5, 0.7, 1, True)
+
+    def told(judge, pictures, seed, what):
+        return coin if what == "lensed" else JudgeResult(truth, 1.0, 0.1, 1, True)
+
+    monkeypatch.setattr(judges.Network, "read", told)
+    sets = lensed_sets(tmp_path, erased=False, level=40)
+    sets.splits["test"].error[:] = 1e-4
+    alone = removal.removal(sets, judging())
+    found = removal.removal(sets, judging(), {"threshold": Brightness()})
+    assert (alone["verdict"], alone["left_to"]) == ("removed", "the best fresh classifier")
+    assert (found["verdict"], found["left_to"]) == ("not halved", "a threshold")
+    assert found["lensed"]["threshold"] == pytest.approx(1)
+    assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
+    row = grid_table.measured({"removal": found})
+    assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)

@@ -14,19 +14,19 @@ from lens.measuring.probes import Probe
 from lens.players.extractor import Extractor
 from lens.players.players import Players
 from lens.protocols.lookup import key_name
-from lens.proving import verdict
 from lens.proving.cost import Features, FrozenFeatures
 from lens.proving.lensing import lens_probe, lens_splits
 from lens.proving.removal import check as check_sets
 from lens.proving.removal import removal as removal_of
 from lens.record.run import Run
+from lens.record.schemas import TRAINED_ON
 
 
 def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
     """Everything in removal.json, of a run. Raises BadInput for one of which nothing can be proved, as `check`."""
     check(players)
     judging = judging_of(players)
-    further = {"adversary": trained_on(players, judging)} if players.by_source else {}
+    further = {"trained_on": trained_on(players, judging)} if players.by_source else {}
     lensed = (lens_probe(players, probe) for probe in probes)
     return removal_of(lens_splits(players), judging, further, frozen_features(players), lensed)
 
@@ -58,7 +58,7 @@ def trained_on(players: Players, judging: Judging) -> Network:
             extractor.use_lensed_statistics()
         return extractor
 
-    return judging.network(verdict.ADVERSARY, own)
+    return judging.network(TRAINED_ON, own)
 
 
 def frozen_features(players: Players) -> FrozenFeatures:

@@ -53,6 +53,7 @@ def removal(
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(sets, judging, kind)
+    found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
         found["lensed"] |= read_by(judge, key, sets, judging.seed)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
