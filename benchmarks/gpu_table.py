@@ -137,7 +137,7 @@ def _cast(result: dict[str, Any]) -> list[Row]:
     figure = f"its own extractor: raw {100 * pretext['raw']:.1f} %, lensed {100 * pretext['lensed']:.1f} %; {training['psnr']:.1f} dB"
     rows: list[Row] = [("cast", what, figure, f"chance 50 %; {training['images_per_second']:,.0f} images/s")]
     if removal := result.get("removal"):
-        told = [f"{name} {_percent(removal, name)}" for name in ("raw", "lensed", "adversary")]
+        told = [f"{name} {_percent(removal, name)}" for name in ("raw", "lensed", "trained_on")]
         what = f"fresh classifiers, {removal['steps']:,} steps, {removal['seeds']} seed"
         rows.append(("cast", what, ", ".join(told), f"verdict: {removal['verdict']}"))
     return rows

@@ -90,7 +90,7 @@ def cast(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]
         "steps": removal["recipe"]["steps"], "seeds": len(removal["recipe"]["seeds"]), "chance": removal["chance"],
         "raw": removal["raw"]["balanced_accuracy"], "raw_ci": removal["raw"]["ci"],
         "lensed": removal["lensed"]["balanced_accuracy"], "lensed_ci": removal["lensed"]["ci"],
-        "adversary": removal["lensed"]["adversary"], "adversary_ci": removal["lensed"]["adversary_ci"],
+        "trained_on": removal["lensed"]["trained_on"], "trained_on_ci": removal["lensed"]["trained_on_ci"],
         "psnr": removal["psnr"], "psnr_planted": removal["psnr_planted"], "verdict": removal["verdict"],
     }  # fmt: skip
     return result

@@ -466,15 +466,16 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     one = {"raw": 0.5, "raw_ci": [0.4, 0.6], "lensed": 0.45, "lensed_ci": [0.3, 0.5]}
     proof = {
         "raw": {"balanced_accuracy": 0.99, "ci": [0.98, 1.0]},
-        "lensed": {"balanced_accuracy": 0.6, "ci": [0.58, 0.62], "adversary": 0.7, "adversary_ci": [0.68, 0.72]},
+        "lensed": {"balanced_accuracy": 0.6, "ci": [0.58, 0.62], "trained_on": 0.7, "trained_on_ci": [0.68, 0.72]},
         "downstream": {"raw": 0.7, "lensed": 0.69, "cost": 0.01, "cost_ci": [0.0, 0.02]},
         "frozen": {"raw": 0.3, "raw_ci": [0.2, 0.4], "lensed": 0.31, "lensed_ci": [0.21, 0.41]},
         "probes": {"stl10": one, "places": one | {"lensed": 0.2, "lensed_ci": [0.1, 0.3]}},
         "psnr_planted": 25.2,
+        "judges": {"trained_on": "the extractor, trained on"},
     }
     row = grid_table.measured({"removal": proof})
-    assert (row["source_raw"], row["source_lensed"], row["source_adversary"]) == (0.99, 0.6, 0.7)
-    assert (row["source_adversary_low"], row["cost"], row["cost_high"]) == (0.68, 0.01, 0.02)
+    assert (row["source_raw"], row["source_lensed"], row["source_trained_on"]) == (0.99, 0.6, 0.7)
+    assert (row["source_trained_on_low"], row["cost"], row["cost_high"]) == (0.68, 0.01, 0.02)
     assert (row["class_raw"], row["class_lensed"], row["frozen_raw"], row["frozen_lensed_high"]) == (
         0.7,
         0.69,
@@ -502,15 +503,15 @@ def test_validation_figures_of_a_proof_have_their_columns():
     proof = {
         "raw": {"balanced_accuracy": 0.99, "ci": [0.98, 1.0], "val_balanced_accuracy": 0.98},
         "lensed": {
-            "balanced_accuracy": 0.6, "ci": [0.5, 0.7], "val_balanced_accuracy": 0.61, "adversary": 0.7,
-            "adversary_ci": [0.6, 0.8], "val_adversary": 0.71,
+            "balanced_accuracy": 0.6, "ci": [0.5, 0.7], "val_balanced_accuracy": 0.61, "trained_on": 0.7,
+            "trained_on_ci": [0.6, 0.8], "val_trained_on": 0.71,
         },
         "downstream": {"raw": 0.7, "lensed": 0.69, "cost": 0.01, "val_raw": 0.72, "val_lensed": 0.7, "val_cost": 0.02},
-        "frozen": one, "probes": {"stl10": one, "places": one}, "psnr_planted": None,
+        "frozen": one, "probes": {"stl10": one, "places": one}, "psnr_planted": None, "judges": {"trained_on": "the extractor, trained on"},
     }  # fmt: skip
     row = grid_table.measured({"removal": proof})
     expected = {
-        "source_raw": 0.98, "source_lensed": 0.61, "source_adversary": 0.71, "class_raw": 0.72, "class_lensed": 0.7, "cost": 0.02,
+        "source_raw": 0.98, "source_lensed": 0.61, "source_trained_on": 0.71, "class_raw": 0.72, "class_lensed": 0.7, "cost": 0.02,
         "frozen_raw": 0.51, "frozen_lensed": 0.46, "probe_raw": 0.51, "probe_lensed_places": 0.46,
     }  # fmt: skip
     assert {name: row[f"val_{name}"] for name in expected} == expected

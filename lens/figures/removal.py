@@ -62,9 +62,9 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         note = f"{short[0]} raw, {short[1]} lensed took all steps" if any(short) else "each seed; all to a plateau"
         cells = [" ".join(f"{100 * one:.1f}" for one in part["balanced_accuracy"]) for part in both]
         rows.append((f"  {name}", cells[0], cells[1], note))
-    if "adversary" in lensed:
-        note = "not fresh: it knows where to look"
-        rows.append(("  the extractor, trained on", "", _share(lensed["adversary"], lensed["adversary_ci"]), note))
+    for key, name in found["judges"].items():
+        note = "not fresh: it knows where to look" if key == "trained_on" else ""
+        rows.append((f"  {name}", "", _share(lensed[key], lensed[f"{key}_ci"]), note))
     sources = short_names(found["sources"])
     for k, name in enumerate(sources if len(sources) <= 6 else []):
         count, groups = found["images"]["test"][k], found["groups"]["test"][k]
@@ -118,7 +118,7 @@ def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
 def _lowest(found: dict[str, Any]) -> list[float]:
     """Where each judge's accuracy lies, in %, less a little."""
     lensed = found["lensed"]
-    reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], lensed.get("adversary", 1.0)]
+    reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], *(lensed[key] for key in found["judges"])]
     return [100 * one - 5 for one in reads]
 
 
@@ -172,8 +172,12 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
         axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
         every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
         axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
-        if "adversary" in part:
-            axis.plot(100 * part["adversary"], y, "x", color="C3")
+        axis.plot(
+            [100 * part[key] for key in found["judges"] if key in part],
+            [y] * sum(key in part for key in found["judges"]),
+            "x",
+            color="C3",
+        )
     axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
     axis.set(
         yticks=[0, 1],

@@ -78,6 +78,7 @@ def _resolve(plain: dict[str, Any], stem: str, overrides: dict[str, Any]) -> Gri
         raise BadInput("exclude: an empty entry leaves out every cell")
     baseline = {axis: values[0] for axis, values in _when("baseline", plain["baseline"], axes, single=True).items()}
     measures = [str(measure) for measure in _list("measures", plain.get("measures")) or ("downstream", "clean")]
+    measures = [measure.replace("source_adversary", "source_trained_on") for measure in measures]  # as up to 0.3
     settings = _allowed("settings", _mapping("settings", plain.get("settings") or {}))
     return Grid(_folder_name(plain.get("name") or stem), settings, axes, seeds, rules, exclude, baseline, measures)
 

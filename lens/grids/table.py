@@ -24,10 +24,10 @@ PLAIN = (
     "downstream_chance", "chance", "seconds", "images_per_second", "recon_weight", "match_ratio",
 )  # fmt: skip
 REMOVAL = (
-    "source_raw", "source_lensed", "source_adversary", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
+    "source_raw", "source_lensed", "source_trained_on", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
     "probe_raw", "probe_lensed",
 )  # fmt: skip
-"""Accuracies of runs with --prove: what fresh classifiers read, the adversary on lensed images, class labels and their
+"""Accuracies of runs with --prove: what fresh classifiers read, the extractor, trained on, on lensed images, class labels and their
 cost, frozen features on class labels, and on the (first) --probe set; of several sets also probe_raw_SET, probe_lensed_SET."""
 VALIDATED = (
     "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", *REMOVAL,
@@ -111,7 +111,8 @@ def measured(summary: dict[str, Any]) -> Row:
     if proof := summary.get("removal"):
         for kind in ("raw", "lensed"):
             take(f"source_{kind}", proof[kind] | {"balanced_accuracy_ci": proof[kind]["ci"]}, "balanced_accuracy")
-        take("source_adversary", proof["lensed"], "adversary")
+        for key in proof.get("judges", {}):
+            take(f"source_{key}", proof["lensed"], key)
         labels = proof.get("downstream") or {}
         for kind in ("raw", "lensed"):
             row[f"class_{kind}"], row[f"val_class_{kind}"] = labels.get(kind), labels.get(f"val_{kind}")
@@ -161,7 +162,7 @@ def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
     if measure in ("raw", "clean"):
         metrics = {row["metric"] for row in group if row.get("metric")}
         return None if len(metrics) != 1 else metrics == {"accuracy"}
-    if measure in ("source_lensed", "source_adversary", "cost"):
+    if measure in ("source_lensed", "source_trained_on", "cost"):
         return False
     more = measure in ("knn", "class_lensed", "frozen_lensed") or measure.startswith(("downstream", "probe_lensed"))
     return more or None

@@ -1,10 +1,10 @@
-"""Judges: fresh classifiers, which no lens has met, trained on 8-bit images until they learn no more, to tell what can be read."""
+"""Judges that are networks: trained on 8-bit images until they learn no more, to tell what can be read."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,11 +17,10 @@ from lens.base import yaml_text
 from lens.base.bar import Bar
 from lens.base.draws import generator, step_seed
 from lens.base.errors import BadInput
+from lens.measuring.judge import JudgeResult, Pictures
 from lens.measuring.proportions import means_by_class
 from lens.players.building import build_extractor
-from lens.players.players import Players
 from lens.protocols.lookup import find
-from lens.settings.run_settings import Settings
 
 Array = np.ndarray[Any, Any]
 FOUND = 0.95
@@ -50,27 +49,6 @@ class Recipe:
     lr: float = 2e-3
     weight_decay: float = 1e-3
     enough: float = 0.98
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Images (n, H, W, C) uint8, as files would hold them, and the answer of each (n,) int64."""
-
-    images: Array
-    answer: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class JudgeResult:
-    """What one classifier makes of the test images: its answers (n,), and how its training went."""
-
-    answers: Array
-    validation: float
-    """Balanced accuracy on validation of the weights that were kept: those with the best one, of equals the lowest loss."""
-    loss: float
-    steps: int
-    plateau: bool
-    """Whether the training ended because validation had nothing more to give."""
 
 
 def build(spec: str, classes: int, image_size: int, stem: str) -> nn.Module:
@@ -188,28 +166,62 @@ def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
     return chosen
 
 
-def judged(
-    players: Players, name: str, classes: int, pictures: dict[str, Pictures], seed: int, what: str,
-    flip: bool = False, model: nn.Module | None = None,
-) -> JudgeResult:  # fmt: skip
-    """One classifier, with a bar: a fresh one by its name, or `model` as it is."""
-    settings = players.settings
-    recipe = Recipe(settings.proof.judge_steps)
-    if flip:  # of class labels the last points count too
-        recipe = dataclasses.replace(recipe, enough=1.0)
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A judge that is a network: what `make` builds is trained by the recipe, and shows a bar meanwhile.
 
-    def make() -> nn.Module:
-        if model is not None:
-            return model
-        return build(name, classes, settings.data.image_size, stem_of(name, settings))
+    `make` is called after the seed is set: a fresh network, or one that begins with weights of its own.
+    """
 
-    with Bar(f"{what}: {name}, seed {seed}", recipe.steps, "steps") as bar:
-        return judge(make, pictures, seed, recipe, players.fabric.device, players.fabric.autocast, flip, bar.advance)
+    name: str
+    make: Callable[[], nn.Module]
+    recipe: Recipe
+    device: torch.device
+    autocast: Callable[[], AbstractContextManager[Any]]
+    flip: bool = False
+
+    def read(self, pictures: dict[str, Pictures], seed: int, what: str) -> JudgeResult:
+        """As `Judge.read`."""
+        with Bar(f"{what}: {self.name}, seed {seed}", self.recipe.steps, "steps") as bar:
+            return judge(self.make, pictures, seed, self.recipe, self.device, self.autocast, self.flip, bar.advance)
 
 
-def stem_of(spec: str, settings: Settings) -> str:
-    """The root of a classifier: the run's own for its extractor, else the small one for ResNets on small images."""
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """With which networks is judged, and where.
+
+    `architectures` are their names, as `build` takes them, each with its stem; the first one also learns the class labels.
+    `seeds` are those of each architecture, `seed` that of everything else that is drawn.
+    """
+
+    architectures: Mapping[str, str]
+    seeds: list[int]
+    seed: int
+    recipe: Recipe
+    image_size: int
+    device: torch.device
+    autocast: Callable[[], AbstractContextManager[Any]]
+
+    def fresh(self, name: str, classes: int) -> Network:
+        """A judge for a question of so many classes, which no lens has met: an architecture by its name."""
+        return self.network(name, lambda: build(name, classes, self.image_size, self.architectures[name]))
+
+    def of_labels(self, classes: int) -> Network:
+        """The first architecture for class labels: mirrored images count as well, and the last points too."""
+        first = self.fresh(next(iter(self.architectures)), classes)
+        return dataclasses.replace(first, flip=True, recipe=dataclasses.replace(self.recipe, enough=1.0))
+
+    def network(self, name: str, make: Callable[[], nn.Module]) -> Network:
+        """A judge of any network."""
+        return Network(name, make, self.recipe, self.device, self.autocast)
+
+    def check(self) -> None:
+        """Raise BadInput for a network that cannot be built."""
+        for name in self.architectures:
+            self.fresh(name, 2).make()
+
+
+def stem_of(spec: str, image_size: int) -> str:
+    """The root of a judge: the small one for ResNets on small images."""
     name, _ = parts(spec)
-    if name == settings.players.extractor:
-        return settings.players.extractor_stem
-    return "small" if settings.data.image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"
+    return "small" if image_size <= 64 and name.startswith(("resnet", "test_resnet")) else "default"

@@ -1,20 +1,18 @@
-"""A split's images before and after a lens, as files would hold them: what judges look at."""
+"""Images before and after a lens, as files would hold them: what judges look at."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lens.images.cache import cache_dir_of
 from lens.measuring.feature_store import PIXELS, gathered_by_name
-from lens.measuring.judges import Pictures
+from lens.measuring.judge import Pictures
 from lens.operations import quality
-from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
 
@@ -41,31 +39,41 @@ class LensedSet:
         return Pictures(getattr(self, kind), getattr(self, answer))
 
 
-@torch.no_grad()
-def lens_images(players: Players, index: Array, labels: Array, advance: Callable[[int], None]) -> LensedSet:
-    """Lens the images at `index` as they would be applied: held-out draws, the whole image, rounded to 8 bits.
+@dataclasses.dataclass(frozen=True)
+class LensedSets:
+    """The splits train, val and test, none of which the lens has learnt from, and the names of their sources and classes.
 
-    Each image is read once, and planted once.
+    `classes` is empty where there are no labels. In `folder` many pictures lie, in files without names.
     """
-    assert players.lens is not None
-    players.lens.eval()
-    images = players.images
-    parts: dict[str, list[Array]] = {"error": [], "ssim": [], "carries": []}
 
-    def batches() -> Iterator[dict[str, Array]]:
-        for batch in players.batches(index, 256):
-            views, question, carries = players.views(batch, training=False)
-            raw = quality.to_8_bits(views)
-            lensed = quality.to_8_bits(players.lensed(raw, question, players.draws(batch)))
-            parts["error"].append((lensed - raw).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
-            parts["ssim"].append(quality.ssim(raw.contiguous(), lensed.contiguous()).double().cpu().numpy())
-            parts["carries"].append(carries.cpu().numpy())
-            advance(len(views))
-            yield {"raw": rows_of(raw), "lensed": rows_of(lensed)}
+    splits: dict[str, LensedSet]
+    sources: list[str]
+    classes: list[str]
+    folder: Path
 
-    pictures = stored(players, batches(), len(index))
-    found = {name: np.concatenate(values) for name, values in parts.items()}
-    return LensedSet(**pictures, source=images.source[index], label=labels[index], group=images.group[index], **found)
+    def pictures(self, kind: str, answer: str) -> dict[str, Pictures]:
+        """Each split's images of a kind (raw, lensed) with the answers to a question (source, label)."""
+        return {split: part.pictures(kind, answer) for split, part in self.splits.items()}
+
+    def subset(self, chosen: dict[str, Array]) -> LensedSets:
+        """Those images of each split that are `chosen` (n,) bool."""
+        parts = {split: subset(part, chosen[split], self.folder) for split, part in self.splits.items()}
+        return dataclasses.replace(self, splits=parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class LensedProbe:
+    """A probe's own images by split, to which nothing is planted, raw and lensed: (n, H, W, C) uint8, with `labels` (n,).
+
+    `group` (n,) is that of test images; `mse` is what the lens changes in all of them, on [0, 1].
+    """
+
+    key: str
+    raw: dict[str, Array]
+    lensed: dict[str, Array]
+    labels: dict[str, Array]
+    group: Array
+    mse: float
 
 
 def rows_of(views: Tensor) -> Array:
@@ -73,14 +81,13 @@ def rows_of(views: Tensor) -> Array:
     return quality.pixels(views).reshape(len(views), -1)
 
 
-def stored(players: Players, batches: Iterator[dict[str, Array]], count: int) -> dict[str, Array]:
-    """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files without names."""
-    side = players.settings.data.image_size
-    rows = gathered_by_name(batches, count, cache_dir_of(players.settings.data), PIXELS)
+def stored(batches: Iterator[dict[str, Array]], count: int, side: int, folder: Path) -> dict[str, Array]:
+    """Rows of pixels of several kinds as images (n, H, W, C) uint8: in memory, or where there are many in files in `folder`."""
+    rows = gathered_by_name(batches, count, folder, PIXELS)
     return {kind: pixels.reshape(count, side, side, 3) for kind, pixels in rows.items()}
 
 
-def subset(players: Players, part: LensedSet, chosen: Array) -> LensedSet:
+def subset(part: LensedSet, chosen: Array, folder: Path) -> LensedSet:
     """Those of a split's images that are `chosen` (n,) bool; all of them are the split itself, and are not copied."""
     if chosen.all():
         return part
@@ -93,5 +100,5 @@ def subset(players: Players, part: LensedSet, chosen: Array) -> LensedSet:
             rows = index[start : start + 256]
             yield {kind: images[rows].reshape(len(rows), -1) for kind, images in (("raw", raw), ("lensed", lensed))}
 
-    pixels = stored(players, batches(), len(index))
+    pixels = stored(batches(), len(index), raw.shape[1], folder)
     return LensedSet(**pixels, **{name: values[index] for name, values in own.items()})

@@ -8,7 +8,7 @@ from lens.base.intervals import Interval, too_few
 
 CLOSE = 0.1
 """Excess over chance that counts as none: nothing is called gone unless the interval ends within it (45 to 55 % of two sources)."""
-FRESH, ADVERSARY = "the best fresh classifier", "the extractor, trained on"
+FRESH = "the best fresh classifier"
 
 
 def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:
@@ -20,8 +20,8 @@ def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:
     """
     lensed, chance = found["lensed"], found["chance"]
     reads = {FRESH: (abs(lensed["balanced_accuracy"] - chance), lensed["ci"])}
-    if "adversary" in lensed:
-        reads[ADVERSARY] = (abs(lensed["adversary"] - chance), lensed["adversary_ci"])
+    for key, name in found["judges"].items():
+        reads[name] = (abs(lensed[key] - chance), lensed[f"{key}_ci"])
     judge = max(reads, key=lambda name: reads[name][0])
     read, ends = reads[judge]
     raw, raw_ends = abs(found["raw"]["balanced_accuracy"] - chance), found["raw"]["ci"]
@@ -45,8 +45,8 @@ def of(found: dict[str, Any]) -> str:
     - `reduced`: half of what could be read is gone.
     - `not halved`: it is not, or that is not shown.
 
-    The intervals are those of the best fresh classifier and, on lensed images, of the adversary trained on (of a task that
-    is not about sources there is none). One that ends below chance does not hold it: who is always wrong has read the
+    The intervals are those of the best fresh classifier and, on lensed images, of every further judge (`judges`: the
+    extractor, trained on, where the task is about sources). One that ends below chance does not hold it: who is always wrong has read the
     source. Close is within `CLOSE` of the excess on either side: a wide interval is never taken for chance (equivalence is
     shown, not assumed: Schuirmann 1987). Nor is a half: the far end of the widest interval on lensed images must be at most
     half as far from chance as the near end of that on raw ones. The point estimate is then below a half as well.
@@ -69,9 +69,9 @@ def of(found: dict[str, Any]) -> str:
 
 
 def intervals(found: dict[str, Any]) -> list[Any]:
-    """Of the best fresh classifier on raw and on lensed images, and of the adversary trained on, where there is one."""
+    """Of the best fresh classifier on raw and on lensed images, and of each further judge on lensed ones."""
     lensed = found["lensed"]
-    return [found["raw"]["ci"], *(lensed[name] for name in ("ci", "adversary_ci") if name in lensed)]
+    return [found["raw"]["ci"], lensed["ci"], *(lensed[f"{key}_ci"] for key in found["judges"])]
 
 
 def close(chance: float) -> float:

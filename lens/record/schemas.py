@@ -118,10 +118,7 @@ class Read(TypedDict):
     __pydantic_config__ = ALLOW  # type: ignore[misc]
     balanced_accuracy: float
     ci: Interval
-    adversary: NotRequired[float]
-    adversary_ci: NotRequired[Interval]
     val_balanced_accuracy: NotRequired[float]
-    val_adversary: NotRequired[float]
 
 
 class Removal(TypedDict):
@@ -132,6 +129,7 @@ class Removal(TypedDict):
     chance: float
     raw: Read
     lensed: Read
+    judges: NotRequired[dict[str, str]]
     left: NotRequired[Number]
     left_ci: NotRequired[Interval]
     left_to: NotRequired[str]
@@ -242,10 +240,39 @@ def summary(content: bytes | str) -> dict[str, Any]:
             raise ValueError("lens: is missing")
         rival = adversary not in OBJECTIVES
         found |= {"lens": adversary if rival else "lens", "objective": None if rival else adversary}
+    if "removal" in found:
+        found["removal"] = _with_judges(found["removal"])
     changed = found.get("reconstruction") or {}
     if "all_psnr" in changed:
         found["reconstruction"] = _renamed(changed, planted=found["shortcut"] != "none")
     return found
+
+
+TRAINED_ON = "the extractor, trained on"
+
+
+def _with_judges(proof: dict[str, Any]) -> dict[str, Any]:
+    """A proof with the names of its further judges: up to 0.3 there was one, `adversary`, the extractor that was trained on.
+
+    Raises ValueError where a judge that is named has no figure.
+    """
+    lensed = proof["lensed"]
+    if "judges" not in proof:
+        lensed = {name.replace("adversary", "trained_on"): value for name, value in lensed.items()}
+        proof = proof | {"lensed": lensed, "judges": {"trained_on": TRAINED_ON} if "trained_on" in lensed else {}}
+    for key in proof["judges"]:
+        for name, schema in ((key, float), (f"{key}_ci", Interval)):
+            if name not in lensed:
+                raise ValueError(f"removal.lensed.{name}: is missing")
+            _checked_value(schema, lensed[name], f"removal.lensed.{name}")
+    return proof
+
+
+def _checked_value(schema: Any, value: Any, place: str) -> None:
+    try:
+        _adapter(schema).validate_python(value, strict=True)
+    except pydantic.ValidationError as error:
+        raise ValueError(f"{place}: {error.errors()[0]['msg']}") from error
 
 
 def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_the_planted_cast_is_trained_and_judged(dry):
     assert "--shortcut=colour_cast" in result["training"]["command"]
     assert "--lens=colour" in result["training"]["command"]
     assert 5 < result["training"]["psnr"] < 90
-    for name in ("raw", "lensed", "adversary"):
+    for name in ("raw", "lensed", "trained_on"):
         assert 0 <= result["removal"][name] <= 1
         assert too_few(result["removal"][f"{name}_ci"])  # of so few images
     assert result["full_steps"] == 3000

@@ -37,7 +37,7 @@ def proof():
     }  # fmt: skip
     return {
         "verdict": "too few groups", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "wide": False, "readable": True,
-        "lensed": read | {"adversary": 0.2, "adversary_ci": FEW}, "left": 1.0, "left_to": "the best fresh classifier",
+        "lensed": read | {"trained_on": 0.2, "trained_on_ci": FEW}, "judges": {"trained_on": schemas.TRAINED_ON}, "left": 1.0, "left_to": "the best fresh classifier",
         "images": {"test": [40, 40]}, "groups": {"test": [4, 9]}, "psnr": 25.0, "psnr_ci": FEW, "psnr_planted": None,
         "psnr_by_source": [25.0, 25.0], "ssim": 0.9, "close": 0.55, "frozen": None, "probes": {},
         "downstream": {"raw": 0.8, "lensed": 0.7, "cost": 0.1, "cost_ci": FEW, "chance": 0.5},
@@ -97,7 +97,7 @@ def test_a_grid_leaves_the_ends_empty():
     row = grid_table.measured(SUMMARY | {"removal": proof()})
     assert (row["raw"], row["raw_low"], row["raw_high"]) == (0.9, None, None)
     assert (row["clean_low"], row["clean_high"]) == (0.7, 0.9)
-    assert row["source_raw_low"] is row["source_adversary_high"] is row["cost_low"] is row["psnr_low"] is None
+    assert row["source_raw_low"] is row["source_trained_on_high"] is row["cost_low"] is row["psnr_low"] is None
 
 
 def test_files_hold_it_and_older_ones_are_read():
@@ -105,6 +105,7 @@ def test_files_hold_it_and_older_ones_are_read():
     assert found["pretext"]["raw_ci"] == found["removal"]["raw"]["ci"] == FEW
     older = proof()
     del older["left"], older["left_to"]
+    del older["judges"]
     older["raw"] = older["raw"] | {"ci": [0.9, 0.99]}
     assert schemas.checked(schemas.Summary, json.dumps(SUMMARY | {"removal": older}))["removal"]["raw"]["ci"] == [
         0.9,
@@ -113,4 +114,19 @@ def test_files_hold_it_and_older_ones_are_read():
     with pytest.raises(ValueError, match=r"pretext\.raw_ci"):
         schemas.checked(
             schemas.Summary, json.dumps(SUMMARY | {"pretext": {**PRETEXT, "raw_ci": {"too_few_groups": "four"}}})
+        )
+
+
+def test_a_proof_of_an_older_version_is_read_under_todays_names():
+    older = proof()
+    del older["judges"]
+    older["lensed"] = {name.replace("trained_on", "adversary"): value for name, value in older["lensed"].items()}
+    found = schemas.summary(json.dumps(SUMMARY | {"lens": "full_res"} | {"removal": older}))["removal"]
+    assert found == proof() | {"lensed": proof()["lensed"]}
+    older["lensed"]["adversary"] = "all"
+    with pytest.raises(ValueError, match=r"removal\.lensed\.trained_on: "):
+        schemas.summary(json.dumps(SUMMARY | {"lens": "full_res"} | {"removal": older}))
+    with pytest.raises(ValueError, match=r"removal\.lensed\.ghost: is missing"):
+        schemas.summary(
+            json.dumps(SUMMARY | {"lens": "full_res"} | {"removal": proof() | {"judges": {"ghost": "a ghost"}}})
         )

@@ -17,7 +17,7 @@ from lens.players.players import Players
 from lens.players.posing import posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
-from lens.proving.lensed_set import LensedSet
+from lens.proving.lensed_set import LensedSet, LensedSets
 from lens.settings.groups.views import ViewSettings
 from lens.settings.run_settings import Settings
 
@@ -144,10 +144,13 @@ def part(label):
 
 
 def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_path):
-    settings = Settings.of({"image_size": 8, "cache_dir": str(tmp_path)})
-    players = SimpleNamespace(settings=settings)
     sets = {"train": part([0, 1, 0]), "val": part([1, 0]), "test": part([2, 0, 1, 2, 1])}
-    found = cost.labelled(players, sets, ["cat", "dog", "unknown"])
+
+    def labelled(splits):
+        found = cost.labelled(LensedSets(splits, ["./a"], ["cat", "dog", "unknown"], tmp_path))
+        return found and found.splits
+
+    found = labelled(sets)
     assert (
         "downstream cost: 2 test images of 1 class ('unknown') that training lacks: left out" in capsys.readouterr().err
     )
@@ -155,7 +158,7 @@ def test_the_cost_leaves_out_classes_that_the_classifiers_never_see(capsys, tmp_
     assert found["test"].label.tolist() == [0, 1, 1]
     assert found["test"].group.tolist() == found["test"].raw[:, 0, 0, 0].tolist() == [1, 2, 4]
     assert found["test"].lensed[:, 1, 1, 2].tolist() == [2, 3, 5]
-    assert cost.labelled(players, sets | {"test": part([2, 2])}, ["cat", "dog", "unknown"]) is None
+    assert labelled(sets | {"test": part([2, 2])}) is None
     assert "none that training has" in capsys.readouterr().err
-    assert cost.labelled(players, sets | {"val": part([-1, 0])}, ["cat", "dog", "unknown"]) is None
+    assert labelled(sets | {"val": part([-1, 0])}) is None
     assert {field.name for field in dataclasses.fields(LensedSet)} == set(vars(found["test"]))

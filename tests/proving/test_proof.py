@@ -25,8 +25,9 @@ from lens.measuring.edits import edits_of
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
-from lens.proving import cost, examples, lensed_set, proof
+from lens.proving import cost, examples, lensing, proof, removal
 from lens.proving import verdict as verdicts
+from lens.record.schemas import TRAINED_ON
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -65,8 +66,7 @@ def built(*words):
 
 @pytest.fixture
 def players(sources, monkeypatch):
-    for module in (proof, judges):
-        monkeypatch.setattr(module, "Recipe", lambda steps: QUICK)
+    monkeypatch.setattr(judges, "Recipe", lambda steps: QUICK)
     monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
@@ -79,16 +79,16 @@ def raw_judgement():
 
 @pytest.fixture
 def raw_once(players, raw_judgement, monkeypatch):
-    real = proof.told_apart
+    real = removal.told_apart
 
-    def told_apart(players, sets, kind):
+    def told_apart(sets, judging, kind):
         if kind != "raw":
-            return real(players, sets, kind)
+            return real(sets, judging, kind)
         if kind not in raw_judgement:
-            raw_judgement[kind] = real(players, sets, kind)
+            raw_judgement[kind] = real(sets, judging, kind)
         return copy.deepcopy(raw_judgement[kind])
 
-    monkeypatch.setattr(proof, "told_apart", told_apart)
+    monkeypatch.setattr(removal, "told_apart", told_apart)
 
 
 class Corner(nn.Module):
@@ -128,8 +128,8 @@ def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
-    assert found["lensed"].pop("adversary") > 0.95
-    del found["lensed"]["adversary_ci"], found["lensed"]["val_adversary"]
+    assert found["lensed"].pop("trained_on") > 0.95
+    del found["lensed"]["trained_on_ci"], found["lensed"]["val_trained_on"]
     assert found["raw"] == found["lensed"]
 
 
@@ -159,18 +159,18 @@ def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     assert cost["val_raw"] > 0.9
 
 
-def test_what_hides_from_fresh_classifiers_is_asked_of_the_adversary_too(players, monkeypatch):
-    """Fresh classifiers that learn nothing prove nothing where the adversary reads the cue."""
+def test_what_hides_from_fresh_classifiers_is_asked_of_the_extractor_too(players, monkeypatch):
+    """Fresh classifiers that learn nothing prove nothing where the extractor, trained on, reads the cue."""
     players.lens = Corner(swap)
-    monkeypatch.setattr(proof, "told_apart", lambda players, sets, kind: (
+    monkeypatch.setattr(removal, "told_apart", lambda sets, judging, kind: (
         {"balanced_accuracy": 0.99 if kind == "raw" else 0.5, "ci": [0.98, 1.0] if kind == "raw" else [0.45, 0.55]},
-        sets["test"].source == 0 if kind == "lensed" else np.ones(len(sets["test"].source), bool),
+        sets.splits["test"].source == 0 if kind == "lensed" else np.ones(len(sets.splits["test"].source), bool),
     ))  # fmt: skip
     found = proof.removal(players, [])
-    assert found["lensed"]["adversary"] > 0.95
+    assert found["lensed"]["trained_on"] > 0.95
     assert found["verdict"] == "not halved"
     assert found["left_to"] == "the extractor, trained on"
-    assert found["left"] == pytest.approx((found["lensed"]["adversary"] - 0.5) / 0.49)
+    assert found["left"] == pytest.approx((found["lensed"]["trained_on"] - 0.5) / 0.49)
 
 
 @pytest.mark.usefixtures("raw_once")
@@ -188,7 +188,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     players.lens = Corner(erase)
     labels, _ = classes.pooled(players.images)
     index = players.images.indices("fresh")[:7]
-    seen = lensed_set.lens_images(players, index, labels, lambda count: None)
+    seen = lensing.lens_images(players, index, labels, lambda count: None)
     assert seen.raw.dtype == seen.lensed.dtype == np.uint8
     assert np.array_equal(seen.raw, players.images.fetch(index).permute(0, 2, 3, 1).numpy())
     error = np.square(seen.raw.astype(float) - seen.lensed).mean(axis=(1, 2, 3)) / 255**2
@@ -215,7 +215,7 @@ def test_the_lens_is_given_what_a_file_would_hold(sources):
 
     players.lens = Spy()
     index = players.images.indices("test")
-    lensed_set.lens_images(players, index, np.zeros(len(players.images), int), lambda count: None)
+    lensing.lens_images(players, index, np.zeros(len(players.images), int), lambda count: None)
     examples.examples_of(players, each=2)
     assert len(given) > 2
     for images in given:
@@ -230,19 +230,19 @@ def test_the_proof_reads_every_image_once_and_so_does_its_cost_on_a_probe(player
         read.update(np.asarray(index).tolist())
         return fetch(self, index)
 
-    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
+    def told(judge, pictures, seed, what):
         return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
-    monkeypatch.setattr(judges, "judged", told)
-    monkeypatch.setattr(cost, "untrained_extractor", lambda players: players.extractor)  # it reads images too
+    monkeypatch.setattr(judges.Network, "read", told)
+    monkeypatch.setattr(proof, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     players.lens = Corner(erase)
     proof.removal(players, [])
     judged = np.concatenate([players.images.indices(split) for split in ("fresh", "val", "test")])
     assert read == Counter(judged.tolist())
     read.clear()
     (one,) = probes.load_probes(players.settings.data, [sources[0]], players.images)
-    cost.on_probe(players, one)
+    cost.on_probe(lensing.lens_probe(players, one), proof.frozen_features(players), proof.judging_of(players))
     assert len(read) == 40 + 2 * 20
     assert set(read.values()) == {1}
 
@@ -252,7 +252,7 @@ def test_the_noise_of_a_lens_is_the_same_whenever_its_images_are_shown(sources):
     index = players.images.indices("fresh")[:20]
     labels = np.zeros(len(players.images), int)
     first, again, part = (
-        lensed_set.lens_images(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9])
+        lensing.lens_images(players, rows, labels, lambda count: None) for rows in (index, index, index[5:9])
     )
     assert np.array_equal(first.lensed, again.lensed)
     assert np.array_equal(first.lensed[5:9], part.lensed)
@@ -271,14 +271,13 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
     right, wrong = truth.copy(), 1 - truth
     order = iter([(wrong, 0.9), (right, 0.8)] * 10)
 
-    def told(*args, **kwargs):
+    def told(judge, pictures, seed, what):
         answers, validation = next(order)
         return judges.JudgeResult(answers, validation, 0.5, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
+    monkeypatch.setattr(judges.Network, "read", told)
     players = dataclasses.replace(players, settings=players.settings.replaced(judge_seeds=2))
-    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    found, _ = proof.told_apart(players, sets, "raw")
+    found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
     assert found["balanced_accuracy"] == 0
     assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
 
@@ -288,29 +287,30 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
     truth = players.images.source[players.images.indices("test")]
     answers = iter([(1 - truth, 0.7), (truth, 0.3), (1 - truth, 0.5)])
 
-    def told(*args, **more):
+    def told(judge, pictures, seed, what):
         right, loss = next(answers)
         return judges.JudgeResult(right, 0.9, loss, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
-    sets = {s: lensed_set.lens_images(players, players.images.indices(s), np.zeros(len(players.images), int), lambda n: None) for s in ("test", "val")}  # fmt: skip
-    found, _ = proof.told_apart(players, sets, "raw")
+    monkeypatch.setattr(judges.Network, "read", told)
+    found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
     assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
 
 
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):
     met = {0: set(), 1: set()}
 
-    def told(players, name, classes, pictures, seed, what, flip=False, model=None):
-        met[players.settings.optimisation.seed].add((name, what, seed))
+    def told(judge, pictures, seed, what):
+        met[run].add((judge.name, what, seed))
         return judges.JudgeResult(pictures["test"].answer, 0.5, 0.5, 1, True)
 
-    monkeypatch.setattr(judges, "judged", told)
+    monkeypatch.setattr(judges.Network, "read", told)
     for run in met:
         found = proof.removal(built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), [])
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
     assert not met[0] & met[1]
-    assert len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1  # of sources and of labels, raw and lensed, and the adversary
+    assert (
+        len(met[0]) == len(met[1]) == 2 * (2 + 2) + 1
+    )  # of sources and of labels, raw and lensed, and the extractor, trained on
 
 
 def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, capsys):
@@ -350,7 +350,7 @@ def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(proof, "told_apart", interrupted)
+        patch.setattr(removal, "told_apart", interrupted)
         assert train.main([*WORDS, *JUDGES, "--data", *sources, "--out", str(out), "--judge_steps", "4"]) == 130
     assert f"Measure with: python -m lens.train --resume {out}" in capsys.readouterr().err
     assert not (out / "summary.json").exists()
@@ -390,26 +390,27 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
 
 def verdict(raw, lensed, fall, chance=0.5, **more):
     found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
+    found["judges"] = {key.removesuffix("_ci"): "another judge" for key in more}
     return verdicts.of(found)
 
 
 def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
-    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], adversary_ci=[0.6, 0.7]) == "not removed"  # it is there
+    assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], trained_on_ci=[0.6, 0.7]) == "not removed"  # it is there
     assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "not removed"
     assert verdict([0.95, 0.99], [0.94, 0.98], [-0.01, 0.01]) == "not removed"
     assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.6, 0.7]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.49, 0.52]) == "removed"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.6, 0.7]) == "reduced"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.49, 0.52]) == "removed"
 
 
 def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.95, 0.99], [0.45, 0.549], [0.4, 0.5]) == "removed"
     assert verdict([0.95, 0.99], [0.45, 0.551], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], adversary_ci=[0.4, 0.6]) == "reduced"
+    assert verdict([0.95, 0.99], [0.45, 0.54], [0.4, 0.5], trained_on_ci=[0.4, 0.6]) == "reduced"
     assert verdict([0.1, 0.9], [0.1, 0.9], [0.0, 0.0]) == "undecided"
     assert verdict([0.4, 0.6], [0.48, 0.52], [-0.1, 0.1]) == "undecided"
-    assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], adversary_ci=[0.4, 0.6]) == "undecided"
+    assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], trained_on_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
     assert not verdicts.too_wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
@@ -420,7 +421,7 @@ def test_a_wide_interval_is_not_taken_for_chance():
 def test_a_judge_that_is_always_wrong_has_read_the_source():
     assert verdict([0.95, 0.99], [0.2, 0.45], [0.4, 0.5]) == "not halved"
     assert verdict([0.95, 0.99], [0.4, 0.45], [0.4, 0.5]) == "reduced"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=[0.02, 0.05]) == "not halved"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.02, 0.05]) == "not halved"
     assert verdict([0.02, 0.05], [0.48, 0.52], [0.4, 0.5]) == "removed"  # and it was there to be removed
     assert verdict([0.48, 0.52], [0.2, 0.3], [-0.3, -0.2]) == "not removed"
 
@@ -430,18 +431,18 @@ def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     test = SimpleNamespace(source=source, group=np.arange(400))
     right = np.random.default_rng(0).random(400) < 0.97
     found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)
+    fall, (low, high) = removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)
     assert fall == pytest.approx(0)
     assert low <= 0 <= high
     found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert proof._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+    assert removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
     assert verdict([0.996, 0.998], [0.97, 0.978], [0.01, 0.03]) == "not halved"
     assert verdict([0.9, 0.98], [0.65, 0.7], [0.2, 0.3]) == "reduced"
     assert verdict([0.9, 0.98], [0.65, 0.71], [0.2, 0.3]) == "not halved"  # its point estimate may lie below a half
-    assert verdict([0.9, 0.98], [0.5, 0.6], [0.2, 0.3], adversary_ci=[0.65, 0.75]) == "not halved"
+    assert verdict([0.9, 0.98], [0.5, 0.6], [0.2, 0.3], trained_on_ci=[0.65, 0.75]) == "not halved"
     assert verdict([0.9, 0.98], [0.35, 0.36], [0.2, 0.3], chance=1 / 3) == "reduced"
 
 
@@ -449,20 +450,21 @@ def test_no_verdict_rests_on_too_few_groups():
     few = {"too_few_groups": 4.2}
     assert verdict(few, [0.48, 0.52], [0.4, 0.5]) == "too few groups"
     assert verdict([0.95, 0.99], few, [0.4, 0.5]) == "too few groups"
-    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], adversary_ci=few) == "too few groups"
+    assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=few) == "too few groups"
     assert verdict([0.95, 0.99], [0.48, 0.52], few) == "too few groups"
 
 
 def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
     raw, lensed = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0]}, {"balanced_accuracy": 0.8, "ci": [0.7, 0.9]}
-    found = {"chance": 0.5, "raw": raw, "lensed": lensed}
+    found = {"chance": 0.5, "raw": raw, "lensed": lensed, "judges": {}}
     assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
-    lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "adversary": 0.55, "adversary_ci": [0.4, 0.7]}
+    found["judges"] = {"trained_on": TRAINED_ON}
+    lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "trained_on": 0.55, "trained_on_ci": [0.4, 0.7]}
     assert verdicts.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
-    lensed |= {"adversary": 0.2, "adversary_ci": [0.1, 0.3]}
+    lensed |= {"trained_on": 0.2, "trained_on_ci": [0.1, 0.3]}
     assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the extractor, trained on")
     for ends in (raw, lensed):
-        few = {"ci": {"too_few_groups": 4.2}, "adversary_ci": {"too_few_groups": 4.2}}
+        few = {"ci": {"too_few_groups": 4.2}, "trained_on_ci": {"too_few_groups": 4.2}}
         told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
         assert verdicts.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
     raw["ci"] = [0.45, 1.0]
@@ -560,7 +562,7 @@ def test_a_task_about_one_source_has_nothing_to_prove(sources):
 def test_the_share_left_stands_with_its_ends_where_there_are_some():
     read = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0], "excess": 0.8, "excess_ci": [0.6, 1.0], "by_architecture": {}, "by_source": [0.9, 0.9]}  # fmt: skip
     found = {
-        "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "left": 0.4,
+        "verdict": "reduced", "chance": 0.5, "sources": ["./a", "./b"], "raw": read, "lensed": read, "judges": {}, "left": 0.4,
         "left_ci": [0.3, 0.5], "left_to": verdicts.FRESH, "images": {"test": [40, 40]}, "groups": {"test": [40, 40]}, "psnr": 25.0, "psnr_ci": [24.0, 26.0],
         "psnr_planted": None, "psnr_by_source": [25.0, 25.0], "ssim": 0.9, "downstream": None, "frozen": None, "probes": {},
     }  # fmt: skip

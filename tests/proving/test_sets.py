@@ -1,0 +1,104 @@
+"""A proof is about sets of images, whoever made them: no run, no lens, no extractor of anybody's is needed."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lens.base.errors import BadInput
+from lens.figures import removal as figures_removal
+from lens.grids import table as grid_table
+from lens.measuring import judges
+from lens.measuring.judge import JudgeResult
+from lens.proving import removal
+from lens.proving.lensed_set import LensedSet, LensedSets
+
+QUICK = judges.Recipe(steps=60, least=40, every=20, patience=2, batch=32)
+CORNER = np.s_[:, :4, :4]
+
+
+def lensed_set(count, seed, erased, level=60):
+    """Noise of 16 px whose second source has a lighter corner, and the same with that corner `erased`, or as it was."""
+    rng = np.random.default_rng(seed)
+    source = np.arange(count) % 2
+    raw = rng.integers(60, 150, (count, 16, 16, 3))
+    raw[CORNER] += (level * source)[:, None, None, None]
+    lensed = raw.copy()
+    if erased:
+        lensed[CORNER] = 128
+    error = np.square((raw - lensed) / 255).mean(axis=(1, 2, 3))
+    alike = np.ones(count)
+    return LensedSet(
+        raw.astype(np.uint8), lensed.astype(np.uint8), source, np.full(count, -1), np.arange(count), error, alike, alike > 1
+    )  # fmt: skip
+
+
+def lensed_sets(tmp_path, erased, level=60):
+    sizes = {"train": 200, "val": 120, "test": 400}
+    splits = {name: lensed_set(count, seed, erased, level) for seed, (name, count) in enumerate(sizes.items())}
+    return LensedSets(splits, ["./before", "./after"], [], tmp_path)
+
+
+def judging():
+    spec = {"all_conv:{width: 8}": "default"}
+    return judges.Judging(spec, [0], 0, QUICK, 16, torch.device("cpu"), contextlib.nullcontext)
+
+
+def test_folders_can_be_proved_that_no_run_has_made(tmp_path):
+    found = removal.removal(lensed_sets(tmp_path, erased=True), judging())
+    assert found["raw"]["balanced_accuracy"] > 0.95
+    assert abs(found["lensed"]["balanced_accuracy"] - 0.5) < 0.1
+    assert found["sources"] == ["./before", "./after"]
+    assert (found["downstream"], found["frozen"], found["probes"]) == (None, None, {})
+    assert found["images"]["test"] == [200, 200]
+
+
+def test_a_judge_begins_anew_each_time_that_it_is_asked(tmp_path):
+    sets = lensed_sets(tmp_path, erased=False)
+    judge = judging().fresh("all_conv:{width: 8}", 2)
+    first, again = (judge.read(sets.pictures("raw", "source"), 3, "raw") for _ in range(2))
+    assert np.array_equal(first.answers, again.answers)
+    assert (first.loss, first.steps) == (again.loss, again.steps)
+
+
+def test_a_judge_that_cannot_be_built_and_a_source_without_images_are_refused():
+    with pytest.raises(BadInput, match="unknown --judges 'resnet17'"):
+        dataclasses.replace(judging(), architectures={"resnet17": "default"}).check()
+    counts = {"train": [3, 3], "val": [2, 0], "test": [2, 2]}
+    with pytest.raises(BadInput, match=r"\./after has none in its val split"):
+        removal.check(["./before", "./after"], counts, judging())
+
+
+@dataclasses.dataclass(frozen=True)
+class Brightness:
+    """A judge without a network: a threshold on the mean of the corner."""
+
+    name: str = "a threshold"
+
+    def read(self, pictures, seed, what):
+        split = {name: shown.images[CORNER].mean(axis=(1, 2, 3)) for name, shown in pictures.items()}
+        answers = (split["test"] > np.median(split["train"])).astype(int)
+        return JudgeResult(answers, 0.9, 0.1, 1, True)
+
+
+def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkeypatch):
+    """Networks that read chance prove nothing where another judge reads the cue: it has its figure in every table."""
+    truth = np.arange(400) % 2
+    coin = JudgeResult(np.arange(400) // 2 % 2, 0.5, 0.7, 1, True)
+
+    def told(judge, pictures, seed, what):
+        return coin if what == "lensed" else JudgeResult(truth, 1.0, 0.1, 1, True)
+
+    monkeypatch.setattr(judges.Network, "read", told)
+    sets = lensed_sets(tmp_path, erased=False, level=40)
+    sets.splits["test"].error[:] = 1e-4
+    alone = removal.removal(sets, judging())
+    found = removal.removal(sets, judging(), {"threshold": Brightness()})
+    assert (alone["verdict"], alone["left_to"]) == ("removed", "the best fresh classifier")
+    assert (found["verdict"], found["left_to"]) == ("not halved", "a threshold")
+    assert found["lensed"]["threshold"] == pytest.approx(1)
+    assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
+    row = grid_table.measured({"removal": found})
+    assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
