@@ -9,6 +9,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from lens.operations.dct import basis
+
 # ITU-T T.81, annex K, tables K.1 and K.2.
 _LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55),
@@ -22,7 +24,7 @@ _CHROMINANCE = (
     *[(99,) * 8] * 4,
 )  # fmt: skip
 # JFIF 1.02, RGB → YCbCr.
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
+TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 
 
 def compressed(images: Tensor, quality: Tensor) -> Tensor:
@@ -32,17 +34,14 @@ def compressed(images: Tensor, quality: Tensor) -> Tensor:
     libjpeg on 99 % of the pixels.
     """
     height, width = images.shape[-2:]
-    quality = quality.double()
-    scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    tables = torch.tensor([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=images.device)
-    steps = ((tables * scale[:, None, None, None] + 50) / 100).floor().clamp(1, 255).double()[:, :, None, None]
+    steps = tables(quality)[:, :, None, None]
 
-    to_ycc = torch.tensor(_TO_YCC, device=images.device, dtype=torch.float64)
+    to_ycc = torch.tensor(TO_YCC, device=images.device, dtype=torch.float64)
     ycc = torch.einsum("ij,bjhw->bihw", to_ycc, (images.double() * 255).round())
     ycc[:, 0] -= 128
     padded = functional.pad((ycc - 0.5001).ceil(), (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = rearrange(padded, "b c (h y) (w x) -> b c h w y x", y=8, x=8)
-    dct = _dct(images.device)
+    dct = basis(8, images.device)
     # libjpeg's integer transforms: a quarter's precision (times √8) between the passes, eighths at the end.
     middle = math.sqrt(8) * 4
     rows = (torch.einsum("vx,bchwyx->bchwyv", dct, blocks) * middle + 0.5001).floor() / middle
@@ -77,9 +76,9 @@ def settled(images: Tensor, quality: int, passes: int) -> tuple[Tensor, Tensor]:
     return found, rests
 
 
-def _dct(device: torch.device) -> Tensor:
-    """The orthonormal DCT-II of 8 samples (frequency, sample): T.81, annex A.3.3."""
-    n = torch.arange(8, device=device, dtype=torch.float64)
-    basis = torch.cos((2 * n[None] + 1) * n[:, None] * math.pi / 16) / 2
-    basis[0] /= math.sqrt(2)
-    return basis
+def tables(quality: Tensor) -> Tensor:
+    """libjpeg's quantisation steps at a quality (V,), 1 to 100, of Y, Cb and Cr: (V, 3, 8, 8) float64, 1 to 255."""
+    quality = quality.double()
+    scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
+    whole = torch.tensor([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=quality.device)
+    return ((whole * scale[:, None, None, None] + 50) / 100).floor().clamp(1, 255).double()
