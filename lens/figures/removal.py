@@ -16,6 +16,11 @@ from lens.protocols.lookup import short_names
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
+COVERS = (
+    "Judged are 8-bit pixels alone: nothing is said of contents, names, sizes or headers of files, nor, where there is no bound, "
+    "of classifiers that were not asked."
+)
+"""What a proof does not cover."""
 LEFT = ("not removed", "reduced", "not halved")
 """Verdicts beside which stands what is left of what could be read."""
 
@@ -28,6 +33,18 @@ def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | 
 def _share(value: float, interval: Any = None) -> str:
     ends = intervals.words(interval, lambda end: f"{100 * end:.1f}")
     return f"{100 * value:.1f} %{f' ({ends})' * bool(ends)}"
+
+
+def _bound(bound: dict[str, Any]) -> tuple[str, str]:
+    """What was proved, and of what; or why nothing was."""
+    if "none" in bound:
+        return "no bound", bound["none"]
+    apart = ", ".join(f"{round(share * bound['of']):,}" for share in bound["differ"])
+    note = (
+        f"of {bound['of']:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
+    )
+    left = f"; {bound['unfinished']:,} images are unfinished" if bound["unfinished"] else ""
+    return f"proved ≤ {100 * bound['proved']:.2f} %", note + left
 
 
 def _db(value: float | None) -> str:
@@ -65,6 +82,8 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     for key, name in found["judges"].items():
         note = "not fresh: it knows where to look" if key == "trained_on" else ""
         rows.append((f"  {name}", "", _share(lensed[key], lensed[f"{key}_ci"]), note))
+    if found.get("bound"):
+        rows.append(("any classifier at all", "", *_bound(found["bound"])))
     sources = short_names(found["sources"])
     for k, name in enumerate(sources if len(sources) <= 6 else []):
         count, groups = found["images"]["test"][k], found["groups"]["test"][k]
@@ -93,6 +112,8 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
             f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %, or as far below: with so few test images, "
             "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
         ))  # fmt: skip
+    if found.get("bound"):
+        notes.append((COVERS, "dim"))
     if not found["readable"]:
         notes.append((
             "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
@@ -178,6 +199,8 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
             "x",
             color="C3",
         )
+    if "proved" in found.get("bound", {}):
+        axis.plot(100 * found["bound"]["proved"], 0.25, "v", color="C2")
     axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
     axis.set(
         yticks=[0, 1],
@@ -187,7 +210,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     )
     axis.tick_params(labelsize=7)
     axis.set_xlabel(
-        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: the extractor, trained on; dotted: chance)",
+        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; ▾: proved bound; dotted: chance)",
         fontsize=7,
     )
     return png(plt, figure)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lens.base.bar import Bar
 from lens.base.errors import BadInput
 from lens.measuring import dct_statistics, trace_statistics
 from lens.measuring.judge import JudgeResult, Pictures
@@ -35,7 +37,29 @@ class Trees:
     rate: float = 0.1
 
 
-def described(images: Array, device: torch.device | str = "cpu") -> tuple[Array, list[str]]:
+@dataclasses.dataclass(frozen=True)
+class Forensic:
+    """The judge that trees on descriptors are (`judge.Judge`); images are described on `device`."""
+
+    device: torch.device | str = "cpu"
+    trees: Trees = Trees()
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return "forensic trees"
+
+    def read(self, pictures: dict[str, Pictures], seed: int, what: str) -> JudgeResult:
+        """Describe all pictures, with a bar; then as `judge`."""
+        total = sum(len(shown.answer) for shown in pictures.values())
+        with Bar(f"{what}: {self.name}", total, "images") as bar:
+            rows = {split: described(shown.images, self.device, bar.add)[0] for split, shown in pictures.items()}
+        return judge_rows(rows, {split: shown.answer for split, shown in pictures.items()}, seed, self.trees)
+
+
+def described(
+    images: Array, device: torch.device | str = "cpu", advance: Callable[[int], None] = lambda more: None
+) -> tuple[Array, list[str]]:
     """Images (n, H, W, 3) uint8 → descriptors (n, D) float32, and their D names (`luminance_zeros[0,3]`).
 
     A row depends on its own image alone. Raises BadInput for images below 8 px: they hold no block.
@@ -55,6 +79,7 @@ def described(images: Array, device: torch.device | str = "cpu") -> tuple[Array,
             names = [name for key, values in columns.items() for name in _names(key, values.shape[1:])]
             found = np.empty((len(images), len(names)), np.float32)
         found[start : start + size] = rows
+        advance(len(rows))
     if found is None:
         raise BadInput("no image to describe: give at least one")
     return found, names

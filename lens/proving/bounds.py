@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from scipy import stats
 
+from lens.base.bar import Bar
 from lens.images import batching
 from lens.operations import quality
+from lens.players.fixed import FixedLens
 from lens.players.players import Players
 
 Array = np.ndarray[Any, Any]
@@ -53,6 +55,29 @@ def why_none(players: Players) -> str | None:
     if settings.data.pseudo_sources is None:
         return "the sources differ in more than the planted cue: they are not random parts of one (--pseudo_sources)"
     return None
+
+
+def of_run(players: Players, index: Array) -> dict[str, Any]:
+    """The `bound` of removal.json: a `Bound` from the images at `index`, which the lens has not met, or why there is `none`.
+
+    `unfinished` counts what a fixed lens gave of them that is not yet what it promises.
+    """
+    if why := why_none(players):
+        return {"none": why}
+    with Bar("replaying the cue", len(index), "images") as bar:
+        differ = differing(players, index, bar.add)
+    found = dataclasses.asdict(bound(differ, players.images.group[index]))
+    return found | {"unfinished": unfinished(players, index)}
+
+
+@torch.no_grad()
+def unfinished(players: Players, index: Array) -> int:
+    """How many of the images at `index` a fixed lens has not brought to what it promises."""
+    if not isinstance(players.lens, FixedLens):
+        return 0
+    plugin = players.lens.plugin
+    lensed = (_lensed(players, batch) for batch in players.batches(index, 256))
+    return sum(int(plugin.unfinished(one).sum()) for one in lensed)
 
 
 @torch.no_grad()

@@ -9,11 +9,14 @@ from lens.base.errors import BadInput
 from lens.measuring import judges
 from lens.measuring.downstream import merge_downstream, untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
+from lens.measuring.forensic import Forensic
+from lens.measuring.judge import Judge
 from lens.measuring.judges import Judging, Network
 from lens.measuring.probes import Probe
 from lens.players.extractor import Extractor
 from lens.players.players import Players
 from lens.protocols.lookup import key_name
+from lens.proving import bounds
 from lens.proving.cost import Features, FrozenFeatures
 from lens.proving.lensing import lens_probe, lens_splits
 from lens.proving.removal import check as check_sets
@@ -26,9 +29,13 @@ def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
     """Everything in removal.json, of a run. Raises BadInput for one of which nothing can be proved, as `check`."""
     check(players)
     judging = judging_of(players)
-    further = {"trained_on": trained_on(players, judging)} if players.by_source else {}
+    further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
+    further["forensic"] = Forensic(players.fabric.device)
     lensed = (lens_probe(players, probe) for probe in probes)
-    return removal_of(lens_splits(players), judging, further, frozen_features(players), lensed)
+    found = removal_of(lens_splits(players), judging, further, frozen_features(players), lensed)
+    return found | {
+        "bound": bounds.of_run(players, players.of_each_source("test", players.settings.proof.judge_images))
+    }
 
 
 def judging_of(players: Players) -> Judging:

@@ -121,6 +121,18 @@ class Read(TypedDict):
     val_balanced_accuracy: NotRequired[float]
 
 
+class Bound(TypedDict, total=False):
+    """What was proved of any classifier, or why nothing was."""
+
+    none: str
+    differ: list[float]
+    upper: list[float]
+    of: Count
+    at_best: float
+    proved: float
+    unfinished: Count
+
+
 class Removal(TypedDict):
     """The proof of removal's part of summary.json."""
 
@@ -130,6 +142,7 @@ class Removal(TypedDict):
     raw: Read
     lensed: Read
     judges: NotRequired[dict[str, str]]
+    bound: NotRequired[Bound]
     left: NotRequired[Number]
     left_ci: NotRequired[Interval]
     left_to: NotRequired[str]

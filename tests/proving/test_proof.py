@@ -27,6 +27,7 @@ from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
 from lens.proving import cost, examples, lensing, proof, removal
 from lens.proving import verdict as verdicts
+from lens.record import schemas
 from lens.record.schemas import TRAINED_ON
 from lens.settings.parsing import parse
 
@@ -59,7 +60,7 @@ def sources(tmp_path_factory):
 
 
 def built(*words):
-    parsed = parse([*WORDS, *JUDGES, *words], "lens.train")
+    parsed = parse(fit([*WORDS, *JUDGES, *words]), "lens.train")
     fabric = make_fabric(parsed.settings.machine)
     return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
 
@@ -120,7 +121,53 @@ def test_a_lens_that_swaps_the_sources_has_not_removed_the_cue(players):
     found = proof.removal(players, [])
     assert found["readable"]
     assert found["lensed"]["balanced_accuracy"] > 0.95
+    assert min(found["lensed"][judge] for judge in found["judges"]) > 0.95
     assert found["verdict"] == "not removed"
+
+
+class LastBit(nn.Module):
+    """Wipes the corner, and writes the source into the last bit of every pixel beside it."""
+
+    def forward(self, images):
+        marked = images[CORNER].mean(dim=(1, 2, 3), keepdim=True) > 128 / 255
+        levels = (images * 255).round()
+        changed = levels - levels % 2 + marked
+        changed[CORNER] = 128
+        return changed / 255
+
+
+@pytest.mark.usefixtures("raw_once")
+def test_a_lens_that_writes_the_source_into_the_last_bit_is_found_out(players):
+    players.lens = LastBit()
+    found = proof.removal(players, [])
+    assert max(found["lensed"][judge] for judge in found["judges"]) > 0.95
+    assert found["verdict"] not in ("removed", "reduced")
+
+
+def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
+    """The projection leaves no pair apart, so no classifier can read more than chance; another lens has no such bound."""
+    monkeypatch.setattr(judges, "Recipe", lambda steps: dataclasses.replace(QUICK, steps=4, every=4))
+    split = [
+        "--data",
+        sources[0],
+        "--pseudo_sources",
+        "2",
+        "--shortcut",
+        "jpeg",
+        "--shortcut_key",
+        "source",
+        "--lens",
+        "jpeg",
+    ]
+    found = proof.removal(built(*split), [])
+    assert found["bound"]["differ"] == [0.0]
+    assert found["bound"]["unfinished"] == 0
+    assert found["bound"]["proved"] < 0.52
+    assert found["lensed"]["forensic_ci"][0] <= found["bound"]["proved"]
+    (row,) = [row for row in figures_removal.table(found) if row[0] == "any classifier at all"]
+    assert row[2] == f"proved ≤ {100 * found['bound']['proved']:.2f} %"
+    assert f"of {found['bound']['of']} pairs with and without the cue 0 leave the lens different" in row[3]
+    assert schemas.checked(schemas.Bound, json.dumps(found["bound"]).encode()) == found["bound"]
 
 
 @pytest.mark.usefixtures("raw_once")
@@ -128,8 +175,9 @@ def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
     found = proof.removal(players, [])
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
-    assert found["lensed"].pop("trained_on") > 0.95
-    del found["lensed"]["trained_on_ci"], found["lensed"]["val_trained_on"]
+    for judge in ("trained_on", "forensic"):
+        assert found["lensed"].pop(judge) > 0.95
+        del found["lensed"][f"{judge}_ci"], found["lensed"][f"val_{judge}"]
     assert found["raw"] == found["lensed"]
 
 
