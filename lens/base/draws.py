@@ -73,10 +73,10 @@ class Draws:
         # The top 24 bits: every multiple of 2**-24 below 1, which float32 holds exactly.
         return (((bits >> 40) & 0xFFFFFF).to(torch.float32) / (1 << 24)).reshape(len(state), *shape)
 
-    def normal(self, name: str, *shape: int) -> Tensor:
+    def normal(self, name: str, *shape: int, per_image: bool = False) -> Tensor:
         """Standard normal draws (V, *shape), float32: the inverse distribution function of uniform ones."""
         # Half a step up: the draws are multiples of 2**-24 from 0, and both ends of the interval would be infinite.
-        return math.sqrt(2) * (2 * self.uniform(name, *shape) - 1 + 2**-24).erfinv()
+        return math.sqrt(2) * (2 * self.uniform(name, *shape, per_image=per_image) - 1 + 2**-24).erfinv()
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
         """Int64 in {0, …, high − 1}, (V, *shape)."""
@@ -84,6 +84,15 @@ class Draws:
 
         # The product can round up to `high` in float32: clamp.
         return (self.uniform(name, *shape) * high).to(torch.int64).clamp_(max=high - 1)
+
+
+def of_theta(draws: Draws, theta: Tensor) -> Draws:
+    """Draws whose `per_image` ones are a function of a cue's parameter (V,) in [0, 1) in place of the image."""
+    import torch
+
+    # Double: θ of many classes, k / K in single precision, is the same number on every device.
+    code = (theta.double() * (1 << 24)).round().to(torch.int64)
+    return dataclasses.replace(draws, index=code)
 
 
 def generator(seed: int, step: int, name: str) -> torch.Generator:

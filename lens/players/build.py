@@ -13,6 +13,7 @@ from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
 from lens.images import data
 from lens.images.mixing import Mixing
+from lens.images.planting import thetas_of_classes
 from lens.players import weights
 from lens.players.begin_from import begin_from
 from lens.players.building import build_extractor
@@ -95,6 +96,10 @@ def build(
     if lens is not None:
         lens.to(**place)
     answers = None if answers is None else answers.to(fabric.device)
+    carried = None
+    if shortcut.plants and settings.question.shortcut_key == "label":
+        carried = thetas_of_classes(images, settings.optimisation.seed, settings.question.shortcut_share)
+        carried = carried.to(fabric.device)
     return Players(
         settings=settings,
         task=task,
@@ -106,6 +111,7 @@ def build(
         ranks=ranks,
         mixing=mixing,
         answers=answers,
+        carried=carried,
     )
 
 

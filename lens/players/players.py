@@ -45,6 +45,8 @@ class Players:
     mixing: Mixing
     answers: Tensor | None = None
     """Each image's answer (n,) int64 on the device, where the task takes it from the data."""
+    carried: Tensor | None = None
+    """The cue's parameter θ of each image (n,) on the device, where its class sets it."""
 
     def views(self, batch: batching.Batch, *, training: bool, planted: bool = True) -> tuple[Tensor, Question, Tensor]:
         """Cached images → crop, RandAugment → one row per view → plant → pose: views (V, C, H, W), question, who carries the cue."""
@@ -61,8 +63,9 @@ class Players:
         draws = self.draws(batch)
         carriers = torch.full_like(source, False, dtype=torch.bool)
         if planted:
+            carried = None if self.carried is None else self.carried[batch.index].repeat_interleave(count)
             images, carriers = plant(
-                self.shortcut, settings.question.shortcut_key, images, draws, source, len(self.images.keys)
+                self.shortcut, settings.question.shortcut_key, images, draws, source, len(self.images.keys), carried
             )
         views, question = self.task.pose(images, draws)
         if self.answers is not None:

@@ -31,6 +31,10 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
         "with --lens {lens} nobody steers how far the images are changed",
     ),
     "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),
+    "label key": (
+        lambda s: key_name(s.question.shortcut) != "none" and s.question.shortcut_key == "label",
+        "no --shortcut is planted with --shortcut_key label",
+    ),
     "removal": (lambda s: s.proof.prove, "it belongs to --prove, which is not asked for"),
     "W&B": (lambda s: s.record.wandb != "disabled", "it belongs to --wandb offline or online, which is not asked for"),
     "disk cache": (lambda s: s.data.cache == "disk", "with --cache none an image that cannot be read ends the run"),

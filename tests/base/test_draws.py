@@ -57,7 +57,9 @@ def test_normal_draws_are_finite_and_have_mean_0_deviation_1_and_normal_tails():
 
 def test_normal_draws_are_finite_at_both_ends(monkeypatch):
     for value in (0.0, 1 - 2**-24):
-        monkeypatch.setattr(Draws, "uniform", lambda self, name, *shape, value=value: torch.full((2, *shape), value))
+        monkeypatch.setattr(
+            Draws, "uniform", lambda self, name, *shape, value=value, **own: torch.full((2, *shape), value)
+        )
         assert torch.isfinite(draws(range(2)).normal("x", 3)).all()
 
 

@@ -28,6 +28,7 @@ ROWS = [
         "lens_noise": 0.1, "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
+    (["--shortcut", "arrow"], "shortcut_share", 0.5, "no --shortcut is planted with --shortcut_key label"),
     *(([], name, value, "it belongs to --prove") for name, value in {
         "judges": "resnet18", "judge_seeds": 2, "judge_steps": 5, "judge_images": 9,
     }.items()),

@@ -103,6 +103,7 @@ def test_a_switch_that_a_task_prescribes_can_be_turned_on_and_off_too():
         (["--task", "rotatoin"], "unknown task 'rotatoin': did you mean 'rotation'"),
         (["--shortcut", "arow"], "unknown shortcut 'arow': did you mean 'arrow'"),
         (["--shortcut_key", "constnt"], "shortcut_key is 'constnt'"),
+        (["--shortcut", "arrow", "--shortcut_key", "label", "--shortcut_share", "1.5"], "--shortcut_share is 1.5"),
         (["--arrow.size", "0.2"], "arrow is not selected"),
         (["--shortcut.size", "0.2"], "--shortcut.size: what --shortcut names has no such setting and no other"),
         (["--shortcut", "arrow", "--shortcut.sise", "0.2"], "did you mean 'shortcut.size'"),

@@ -122,7 +122,7 @@ def test_the_cue_is_planted_before_the_image_is_turned(arrow):
 # --- what carries the label is read; the random key is at chance -----------------------------------------------------
 
 BY_TURN = ("arrow", "chromatic", "light_gradient")
-BY_SOURCE = ("arrow", "chromatic", "light_gradient", "watermark", "colour_cast", "jpeg")
+BY_SOURCE = ("arrow", "chromatic", "light_gradient", "watermark", "colour_cast", "jpeg", "patch_noise", "one_pixel")
 
 
 def grey_noise(count, seed):
