@@ -12,10 +12,10 @@ from lens.base.table import show
 from lens.grids.compare_arms import Paired, holm, mean_sem, paired
 from lens.grids.grid import Grid
 from lens.grids.matching import Cell
-from lens.grids.table import IMAGES, Row, higher_is_better, is_share, validation_of
+from lens.grids.table import Row, higher_is_better, is_share, validation_of
+from lens.record import results
 
 ALPHA = 0.05
-DIGITS = {"seconds": 0, "images_per_second": 1, "psnr": 2, "psnr_planted": 2, "mse": 5, "mse_planted": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Entry:
         return f"{self._number(test.difference, '+')} ({interval})"
 
     def _number(self, value: float, sign: str = "") -> str:
-        measure = self.measure.removesuffix("_measured").removeprefix("val_")
-        digits = DIGITS.get(measure, 1 if self.share else 3)
+        one = results.described(self.measure)
+        digits = one.digits if one is not None and one.unit not in ("share", "score") else 1 if self.share else 3
         return f"{100 * value if self.share else value:{sign}.{digits}f}"
 
 
@@ -126,13 +126,10 @@ def choice(grid: Grid, rows: Sequence[Row]) -> list[str]:
     text = "Choose by the columns marked val; the others are test figures and are for reporting."
     if not any(row.get(column) is not None for row in rows for column in validated):
         return [f"{text} There are none here (–): the runs have no validation figures of these measures."]
-    about_images = (
-        (IMAGES[0], "the pretext task and the PSNR", ("val_raw", "val_lensed", "val_clean", "val_gap", "val_psnr")),
-        (IMAGES[1], "probes", ("val_downstream", "val_knn", "val_untrained", "val_pixels")),
-    )
-    for column, about, shown in about_images:
+    shown = {one.of_images for column in validated if (one := results.described(column)) is not None}
+    for column, about in results.OF_IMAGES.items():
         counts = sorted({row[column] for row in rows if row.get(column) is not None})
-        if counts and any(name.startswith(shown) for name in validated):
+        if counts and column in shown:
             span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
             text += f" Those of {about} are of {span} images a run."
     return [text]
@@ -141,7 +138,8 @@ def choice(grid: Grid, rows: Sequence[Row]) -> list[str]:
 def title(measure: str, found: Sequence[Entry]) -> str:
     """A measure's heading, with its unit."""
     unit = " (%)" if all(entry.share for entry in found) else " (% or loss)" if any(e.share for e in found) else ""
-    return measure + (" (dB)" if "psnr" in measure else " (s)" if measure == "seconds" else unit)
+    one = results.described(measure)
+    return measure + (f" ({one.unit})" if one is not None and one.unit in ("dB", "s") else unit)
 
 
 def markdown(grid: Grid, rows: Sequence[Row]) -> str:

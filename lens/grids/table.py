@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,11 @@ from lens.base.errors import BadInput, nearest
 from lens.base.files import read_bytes, reading
 from lens.base.intervals import too_few
 from lens.grids.grid import Grid, GridRun
+from lens.record import results
+from lens.record.results import Figure
 from lens.record.run import RECORD
 
 Row = dict[str, Any]
-INTERVALS = (
-    "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", "psnr_planted", "ssim", "mse",
-    "mse_planted",
-)  # fmt: skip
-"""Measures that come with the ends of their 95 % intervals, NAME_low and NAME_high: empty where there are too few groups."""
-PLAIN = (
-    "downstream_chance", "chance", "seconds", "images_per_second", "recon_weight", "match_ratio",
-)  # fmt: skip
-REMOVAL = (
-    "source_raw", "source_lensed", "source_trained_on", "class_raw", "class_lensed", "cost", "frozen_raw", "frozen_lensed",
-    "probe_raw", "probe_lensed",
-)  # fmt: skip
-"""Accuracies of runs with --prove: what fresh classifiers read, the extractor, trained on, on lensed images, class labels and their
-cost, frozen features on class labels, and on the (first) --probe set; of several sets also probe_raw_SET, probe_lensed_SET."""
-VALIDATED = (
-    "downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "psnr", *REMOVAL,
-)  # fmt: skip
-"""Measures that are taken of validation images too, as val_NAME: a setting is chosen by these, the others are reported."""
-IMAGES = ("val_images", "val_downstream_images")
-"""How many images validation figures are of: the pretext task's and the PSNR's (--val_images bounds them), the probe's."""
-WORDS = ("metric", "git_commit")
-ACCURACIES = ("downstream", "knn", "untrained", "pixels", "raw", "lensed", "clean", "gap", "chance", *REMOVAL)
 
 
 def folder(out: Path, run: GridRun) -> Path:
@@ -69,8 +50,13 @@ def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any])
             status = "failed" if run.slug in failed else "unfinished" if place.exists() else "missing"
         head = {**run.cell, "seed": run.seed, "status": status, "directory": place.relative_to(out).as_posix()}
         found.append(head | {_beside(name, grid): value for name, value in summary.items()})
-    fixed = [part for name in INTERVALS for part in (name, f"{name}_low", f"{name}_high")] + [*PLAIN, *WORDS]
-    fixed += [f"val_{name}" for name in VALIDATED if name not in REMOVAL] + [*IMAGES]
+    known = results.every(only_always=True)
+    measures = [one for one in known if one.interval]
+    plain = [one for one in known if not one.interval]
+    fixed = [part for one in measures for part in (one.column, f"{one.column}_low", f"{one.column}_high")]
+    for words in (False, True):
+        fixed += [one.column for one in plain if one.column not in results.OF_IMAGES and (one.unit == "word") == words]
+    fixed += [f"val_{one.column}" for one in known if one.validated] + list(results.OF_IMAGES)
     columns = dict.fromkeys([*grid.axes, "seed", "status", "directory", *(_beside(name, grid) for name in fixed)])
     columns |= dict.fromkeys(name for row in found for name in row)
     return [{name: row.get(name) for name in columns} for row in found]
@@ -82,52 +68,34 @@ def measured(summary: dict[str, Any]) -> Row:
     What is not called val_… is of test images.
     """
     row: Row = {}
-
-    def take(name: str, part: dict[str, Any], key: str) -> None:
-        row[name] = part.get(key)
-        ends = part.get(f"{key}_ci")
-        row[f"{name}_low"], row[f"{name}_high"] = (None, None) if not ends or too_few(ends) else ends
-        if f"val_{key}" in part:
-            row[f"val_{name}"] = part[f"val_{key}"]
-
-    probes = summary.get("downstream") or {}
-    for at, (source, probe) in enumerate(probes.items()):
-        if at == 0:
-            take("downstream", probe, "linear")
-            for key in ("knn", "untrained", "pixels"):
-                take(key, probe, key)
-            row["downstream_chance"], row["val_downstream_images"] = probe.get("chance"), probe.get("n_val")
-        if len(probes) > 1:
-            take(f"downstream_{source}", probe, "linear")
-    pretext, reconstruction = summary.get("pretext") or {}, summary.get("reconstruction") or {}
-    for key in ("raw", "lensed", "clean", "gap"):
-        take(key, pretext, key)
-    for key in ("psnr", "psnr_planted", "ssim", "mse", "mse_planted"):
-        take(key, reconstruction, key)
-    row["chance"], row["metric"] = pretext.get("chance"), pretext.get("metric")
     validation = summary.get("validation") or {}
-    row |= {f"val_{key}": validation.get(key) for key in ("raw", "lensed", "clean", "gap", "psnr", "images")}
-    row["match_ratio"] = (summary.get("match") or {}).get("ratio")
-    if proof := summary.get("removal"):
-        for kind in ("raw", "lensed"):
-            take(f"source_{kind}", proof[kind] | {"balanced_accuracy_ci": proof[kind]["ci"]}, "balanced_accuracy")
-        for key in proof.get("judges", {}):
-            take(f"source_{key}", proof["lensed"], key)
-        labels = proof.get("downstream") or {}
-        for kind in ("raw", "lensed"):
-            row[f"class_{kind}"], row[f"val_class_{kind}"] = labels.get(kind), labels.get(f"val_{kind}")
-        take("cost", labels, "cost")
-        for kind in ("raw", "lensed"):
-            take(f"frozen_{kind}", proof.get("frozen") or {}, kind)
-            for at, (source, probe) in enumerate(proof["probes"].items()):
+
+    def take(one: Figure, column: str, part: Mapping[str, Any]) -> None:
+        row[column] = part.get(one.key)
+        if one.interval:
+            ends = part.get(one.interval)
+            row[f"{column}_low"], row[f"{column}_high"] = (None, None) if not ends or too_few(ends) else ends
+        if one.validation_part:
+            row[f"val_{column}"] = validation.get(one.key)
+        elif one.validated and (f"val_{one.key}" in part or not one.interval):
+            row[f"val_{column}"] = part.get(f"val_{one.key}")
+
+    for result in results.RESULTS:
+        if not result.always and result.place[0] not in summary:
+            continue
+        parts = list(result.parts(summary))
+        for at, (source, part) in enumerate(parts):
+            for one in result.figures():
                 if at == 0:
-                    take(f"probe_{kind}", probe, kind)
-                if len(proof["probes"]) > 1:
-                    take(f"probe_{kind}_{source}", probe, kind)
+                    take(one, one.column, part)
+                if one.each and len(parts) > 1:
+                    take(one, f"{one.column}_{source}", part)
+    if proof := summary.get("removal"):
+        for key in proof.get("judges", {}):
+            judge = dataclasses.replace(results.JUDGE, key=key, interval=f"{key}_ci")
+            take(judge, f"{judge.column}_{key}", proof["lensed"])
         if row["psnr_planted"] is None:  # of a run of an older version: over the proof's images
             row["psnr_planted"] = proof["psnr_planted"]
-    for key in ("seconds", "images_per_second", "recon_weight", "git_commit"):
-        row[key] = summary.get(key)
     return row
 
 
@@ -139,13 +107,16 @@ def _beside(measure: str, grid: Grid) -> str:
 def validation_of(measure: str, grid: Grid) -> str | None:
     """The column of a measure's validation figures; None where it is of no images (seconds), or is such a column itself."""
     bare = measure.removesuffix("_measured")
-    return None if bare in PLAIN or bare.startswith("val_") else _beside(f"val_{bare}", grid)
+    one = results.described(bare)
+    no_images = one is not None and not one.validated and one.interval is None
+    return None if no_images or bare.startswith("val_") else _beside(f"val_{bare}", grid)
 
 
 def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
-    of_a_source = ("downstream_", "probe_raw_", "probe_lensed_")
-    known = (*INTERVALS, *PLAIN, *REMOVAL, *(f"val_{name}" for name in VALIDATED))
+    figures = [one for one in results.every() if one.unit not in ("word", "count")]
+    known = [one.column for one in figures] + [f"val_{one.column}" for one in figures if one.validated]
+    of_a_source = tuple(f"{one.column}_" for one in figures if one.each)
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")
         if bare not in known and not measure.removeprefix("val_").startswith(of_a_source):
@@ -158,22 +129,21 @@ def check_measures(grid: Grid) -> None:
 
 def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
     """Whether more is better; None where neither is, or where nothing is known. A task without classes has a loss."""
-    measure = measure.removeprefix("val_")
-    if measure in ("raw", "clean"):
+    one = results.described(measure)
+    if one is None or one.higher_is_better is None:
+        return None
+    if one.unit == "score":
         metrics = {row["metric"] for row in group if row.get("metric")}
         return None if len(metrics) != 1 else metrics == {"accuracy"}
-    if measure in ("source_lensed", "source_trained_on", "cost"):
-        return False
-    more = measure in ("knn", "class_lensed", "frozen_lensed") or measure.startswith(("downstream", "probe_lensed"))
-    return more or None
+    return one.higher_is_better
 
 
 def is_share(measure: str, group: Sequence[Row]) -> bool:
     """Whether a measure is a share of 1, shown in %."""
-    measure = measure.removeprefix("val_")
-    if measure in ("raw", "lensed", "clean", "gap"):
+    one = results.described(measure)
+    if one is not None and one.unit == "score":
         return not any(row.get("metric") == "loss" for row in group)
-    return measure in ACCURACIES or measure.startswith(("downstream", "probe_"))
+    return one is not None and one.unit == "share"
 
 
 def files(table: Sequence[Row], axes: Sequence[str]) -> dict[str, str | bytes]:
@@ -181,8 +151,8 @@ def files(table: Sequence[Row], axes: Sequence[str]) -> dict[str, str | bytes]:
     import pyarrow
     import pyarrow.parquet
 
-    words = {*axes, "status", "directory", *WORDS}
-    whole = {"seed", *IMAGES}
+    words = {*axes, "status", "directory", *(one.column for one in results.every() if one.unit == "word")}
+    whole = {"seed", *(one.column for one in results.every() if one.unit == "count")}
     types = {name: "string" if name in words else "int64" if name in whole else "float64" for name in table[0]}
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
