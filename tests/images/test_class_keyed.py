@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, picture
+from pictures import picture
+from tiny import TINY
 
 from lens import train
 from lens.base.draws import Draws, generator
