@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ def key_name(key: str) -> str:
 
 def keys_of(key: str) -> list[str]:
     """The plug-ins of a key: of a composition (`jpeg+full_res`) its parts, else the key itself."""
-    return [key] if Path(key).is_file() else key.split(JOIN)
+    return [key] if os.path.isfile(key) else key.split(JOIN)  # of a name that is too long pathlib raises
 
 
 def settings_of(plugin: type[Any]) -> list[str]:
