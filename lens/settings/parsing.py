@@ -14,7 +14,17 @@ from lens.protocols.lookup import find, is_file_key, key_name, settings_of
 from lens.settings import idle, old_names, words
 from lens.settings.arguments import normalise_arguments, refuse_times, value_of, without, without_files
 from lens.settings.field import as_list, default_of
-from lens.settings.parser import LOADER, SECTION, Parser, add_settings, description, in_stages, inside, outcome, outside
+from lens.settings.parser import (
+    SECTION,
+    Parser,
+    add_settings,
+    asks_for_help,
+    in_stages,
+    inside,
+    new_parser,
+    outcome,
+    outside,
+)
 from lens.settings.run_settings import FIELDS, PLUGINS, Settings
 
 
@@ -76,7 +86,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     flags, asked = without("--print_config", normalise_arguments(flags, Settings))
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
     known = set(FIELDS)
-    parser, opened = _parser(prog, tuple(plugins.items()))
+    parser, opened = _parser(prog, tuple(plugins.items()), asks_for_help(flags))
     if base:
         # The settings of a plug-in that is no longer selected: that it is another one is refused by name.
         other = tuple(f"{kind}." for kind in PLUGINS if base.get(kind, PLUGINS[kind]) != chosen[kind])
@@ -128,12 +138,12 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
 
 
 @functools.lru_cache(maxsize=16)
-def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...]) -> tuple[Parser, tuple[str, ...]]:
+def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...], helped: bool) -> tuple[Parser, tuple[str, ...]]:
     """The parser of a run with such plug-ins, by kind, and the settings into which it does not look.
 
     A grid parses the settings of every cell: reading them from the source takes longer than all the rest.
     """
-    parser = Parser(prog=prog, description=description(prog), allow_abbrev=False, parser_mode=LOADER)
+    parser = new_parser(prog, helped)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
     opened = add_settings(parser, Settings, None)
     for kind, plugin in plugins:

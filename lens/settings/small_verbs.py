@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from lens.settings import old_names, words
 from lens.settings.arguments import flags_last, normalise_arguments, refuse_times
 from lens.settings.field import as_list
-from lens.settings.parser import LOADER, Parser, description, outcome
+from lens.settings.parser import Parser, asks_for_help, new_parser, outcome
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
     """
     argv = flags_last(normalise_arguments(old_names.renamed(argv, settings), settings))
     refuse_times(argv, settings)
-    parser = _simple_parser(prog, settings, positional, what)  # type: ignore[arg-type]
+    parser = _simple_parser(prog, settings, positional, what, asks_for_help(argv))  # type: ignore[arg-type]
     parsed = parser.instantiate(outcome(parser, argv, _simple_parser.cache_clear))
     values = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
@@ -33,8 +33,8 @@ def parse_simple(argv: list[str], prog: str, settings: type[T], positional: str,
 
 
 @functools.lru_cache(maxsize=16)
-def _simple_parser(prog: str, settings: type[Any], positional: str, what: str) -> Parser:
-    parser = Parser(prog=prog, description=description(prog), allow_abbrev=False, parser_mode=LOADER)
+def _simple_parser(prog: str, settings: type[Any], positional: str, what: str, helped: bool) -> Parser:
+    parser = new_parser(prog, helped)
     kind = {field.name: str(field.type) for field in dataclasses.fields(settings)}[positional]
     several: Any = {"nargs": "+"} if kind.startswith("list") else {}
     parser.add_argument(positional, type=str, help=what, **several)

@@ -277,8 +277,8 @@ def test_the_parser_of_a_task_is_made_once_and_keeps_nothing_of_a_parse(monkeypa
 
 def test_the_parser_of_a_small_verb_is_made_once_and_keeps_nothing_of_a_parse(monkeypatch):
     read = []
-    describe = small_verbs.description
-    monkeypatch.setattr(small_verbs, "description", lambda prog: read.append(prog) or describe(prog))
+    made = small_verbs.new_parser
+    monkeypatch.setattr(small_verbs, "new_parser", lambda prog, helped: read.append(prog) or made(prog, helped))
     small_verbs._simple_parser.cache_clear()
 
     def parsed(*argv):
