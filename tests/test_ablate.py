@@ -536,6 +536,14 @@ def test_a_measure_without_validation_figures_is_shown_as_such(tmp_path):
         grid_table.check_measures(read(write_grid(tmp_path, measures=["val_seconds"])))
 
 
+def test_what_each_judge_reads_can_be_a_measure_and_one_has_another_name_than_in_0_3(tmp_path):
+    grid = read(write_grid(tmp_path, measures=["source_forensic", "val_source_forensic", "source_adversary"]))
+    assert list(grid.measures) == ["source_forensic", "val_source_forensic", "source_trained_on"]
+    grid_table.check_measures(grid)
+    with pytest.raises(BadInput, match="unknown measure 'source_forensik': did you mean 'source_forensic'"):
+        grid_table.check_measures(read(write_grid(tmp_path, measures=["source_forensik"])))
+
+
 def slow_holm(ps):
     """Holm (1979), said literally: step through the sorted hypotheses at every level α until one is kept."""
     order = sorted(range(len(ps)), key=lambda i: ps[i])

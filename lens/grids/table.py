@@ -116,6 +116,7 @@ def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
     figures = [one for one in results.every() if one.unit not in ("word", "count")]
     known = [one.column for one in figures] + [f"val_{one.column}" for one in figures if one.validated]
+    known += [f"{prefix}{results.JUDGE.column}_{key}" for key in results.JUDGES for prefix in ("", "val_")]
     of_a_source = tuple(f"{one.column}_" for one in figures if one.each)
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")

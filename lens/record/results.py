@@ -208,6 +208,10 @@ JUDGE = dataclasses.replace(SourceLensed.figures()[1], key="", column="source")
 """What a further judge of a proof reads on lensed images: its column is source_KEY."""
 
 
+JUDGES = ("trained_on", "forensic")
+"""The keys of the further judges of a proof."""
+
+
 def every(only_always: bool = False) -> list[Figure]:
     """All figures, or those alone whose columns every table has."""
     return [one for result in RESULTS if result.always or not only_always for one in result.figures()]
