@@ -17,7 +17,7 @@ from lens.base.errors import BadInput, check_number
 from lens.base.files import json_text, read_bytes, reading, write_together
 from lens.base.ranks import launched
 from lens.base.terminal import say
-from lens.players.finished import Finished, summary_of
+from lens.players.finished import FinishedRun, summary_of
 from lens.record.run import RECORD, Run
 from lens.settings.field import as_list, setting
 from lens.settings.groups.machine import MOST_THREADS
@@ -95,7 +95,7 @@ def compare(argv: list[str]) -> int:
             })  # fmt: skip
         maps.print_maps(numbers, folder / "maps.json")
     if asked.transfer:
-        numbers = transfer([Finished.of(run, argv, changed) for run in runs], about)
+        numbers = transfer([FinishedRun.of(run, argv, changed) for run in runs], about)
         with _writing(folder):
             write_together({
                 folder / "transfer.json": json_text(numbers),

@@ -14,7 +14,7 @@ from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
 from lens.base.ranks import launched
 from lens.base.terminal import say
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.protocols.lookup import names, short_names
 from lens.record.run import Run
 from lens.settings.field import as_list, default_of, setting
@@ -144,7 +144,7 @@ def probe(argv: list[str]) -> int:
 
 def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     """Measure the run's weights on test splits, print the table, add the figures to its summary."""
-    finished = Finished.of(run, argv, asked.changed)
+    finished = FinishedRun.of(run, argv, asked.changed)
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import summary_table
@@ -173,7 +173,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     return 0
 
 
-def labelled(asked: ProbeSettings, finished: Finished) -> tuple[Images, list[Probe]]:
+def labelled(asked: ProbeSettings, finished: FinishedRun) -> tuple[Images, list[Probe]]:
     """The run's images, and what is probed. Raises BadInput where nothing has labels."""
     from lens.measuring.probes import load_probes
 
@@ -190,7 +190,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     assert asked.fuse
     assert asked.fuse_control
     with fusion_runs(asked, run) as (other, control):
-        three = first, second, third = tuple(Finished.of(one, argv, asked.changed) for one in (run, other, control))
+        three = first, second, third = tuple(FinishedRun.of(one, argv, asked.changed) for one in (run, other, control))
 
         from lens.figures import summary_table
         from lens.images.unseen import without_learnt

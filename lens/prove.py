@@ -12,7 +12,7 @@ from lens.base.errors import BadInput, check_number
 from lens.base.files import json_text
 from lens.base.ranks import launched
 from lens.base.terminal import say
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.protocols.lookup import names
 from lens.record.run import Run
 from lens.settings import agreement
@@ -100,7 +100,7 @@ def prove(argv: list[str]) -> int:
 
 def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     """Let fresh classifiers judge what the run's lens removed; write removal.json, print the table, draw the picture."""
-    finished = Finished.of(run, argv, asked.changed)
+    finished = FinishedRun.of(run, argv, asked.changed)
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import removal as figures_removal

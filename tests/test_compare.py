@@ -23,7 +23,7 @@ from lens.images.data import sample_of
 from lens.images.training_set import training_images
 from lens.measuring import edit_maps, regions
 from lens.measuring.regions import Region
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.record.run import Run
 
 SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--val_every", "30", "--checkpoint_every", "30"]  # fmt: skip
@@ -256,7 +256,7 @@ def test_a_foreign_lens_is_asked_at_8_bits_with_either_set_of_statistics(runs, c
     assert called(capsys, runs[0], copied, "--transfer", "--out", tmp_path / "t")[0] == 0
     cells = json.loads((tmp_path / "t" / "transfer.json").read_text())["cells"]
     (cell,) = [cell for cell in cells if (cell["lens"], cell["task"]) == (0, 1)]
-    settings = Finished.of(Run.open(runs[1]), [], {}).parsed.settings
+    settings = FinishedRun.of(Run.open(runs[1]), [], {}).parsed.settings
     images = training_images(settings)
     index = sample_of(images.indices("test"), settings.measuring.test_images, settings.optimisation.seed, "test")
     found = [cell[f"with_{name}_statistics"]["lensed"] for name in ("raw", "lensed")]

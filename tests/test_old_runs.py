@@ -12,7 +12,7 @@ from lens import compare, probe, train
 from lens.figures import maps as maps_figures
 from lens.figures import transfer as transfer_figures
 from lens.players import rival_target
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.record.run import Run
 from lens.settings.parsing import parse
 
@@ -84,7 +84,7 @@ def figures(summary):
 def test_what_a_version_did_not_have_is_read_as_what_it_did(old, version, name):
     run = old(version, name)
     stored = run.settings()
-    read = Finished.of(run, [], {}).parsed.plain
+    read = FinishedRun.of(run, [], {}).parsed.plain
     assert run.origin()["lens"] == version
     assert not LACKED[version].keys() & stored.keys()
     assert {key: read[key] for key in LACKED[version]} == LACKED[version]

@@ -364,7 +364,7 @@ def test_fusion_stands_beside_its_control(runs):
 
 def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     """The control in the run's own place: the same features, a gain of exactly zero."""
-    opened = [finished.Finished.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
+    opened = [finished.FinishedRun.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
     settings = opened[0].parsed.settings
     fabric = make_fabric(settings.machine)
     images = training_images(settings)
@@ -420,14 +420,14 @@ def test_a_fusion_without_a_fair_control_is_refused(runs, capsys, tmp_path):
 )
 def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, message):
     run, other, control = (
-        finished.Finished.of(finished.Run.open(runs / x), [], {}) for x in ("lens", "plain", "control")
+        finished.FinishedRun.of(finished.Run.open(runs / x), [], {}) for x in ("lens", "plain", "control")
     )
     fusion.check(run, other, control)
     # What neither the features nor the images depend on may differ, and how the same number of steps was given.
     free = {"prove": True, "max_bad_fraction": 0.5, "lens_lr": 0.5, "lens_noise": 0.1, "epochs": 2.0, "val_images": 3}
     alike = dataclasses.replace(control.parsed, plain=control.parsed.plain | free)
-    fusion.check(run, other, finished.Finished(control.run, control.summary, alike))
+    fusion.check(run, other, finished.FinishedRun(control.run, control.summary, alike))
     summary = control.summary | ({"steps": 9} if "steps" in change else {})
     parsed = finished.Parsed(control.parsed.settings, control.parsed.plugins, control.parsed.plain | change)
     with pytest.raises(BadInput, match=message):
-        fusion.check(run, other, finished.Finished(control.run, summary, parsed))
+        fusion.check(run, other, finished.FinishedRun(control.run, summary, parsed))

@@ -18,7 +18,7 @@ from lens.images.cache import cache_dir_of
 from lens.measuring import feature_store, features, linear, proportions, resampling
 from lens.measuring.downstream import Array
 from lens.measuring.probes import Probe, probe_splits
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.players.players import Players
 from lens.settings import agreement, idle
 from lens.settings.run_settings import FIELDS
@@ -33,7 +33,7 @@ class Trio:
     control: Players
 
 
-def check(run: Finished, other: Finished, control: Finished) -> None:
+def check(run: FinishedRun, other: FinishedRun, control: FinishedRun) -> None:
     """Raise BadInput, with the setting, where the runs saw other images, or where the control is none."""
     alike = agreement.names(agreement.AGREE["fuse"])
     for one in (other, control):

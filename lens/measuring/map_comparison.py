@@ -8,7 +8,7 @@ import numpy as np
 
 from lens.base.terminal import say
 from lens.measuring import edit_maps
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.record import edits_file
 from lens.record.run import Run
 
@@ -62,6 +62,6 @@ def edits_of(run: Run, argv: list[str], changed: dict[str, Any]) -> dict[str, Ar
     from lens.measuring import edits
     from lens.players.fabric import make_fabric
 
-    finished = Finished.of(run, argv, changed)
+    finished = FinishedRun.of(run, argv, changed)
     say(f"{run.directory} keeps no edits: its lens is asked again")
     return edits.edits_of(finished.restored(make_fabric(finished.parsed.settings.machine)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from lens.base.errors import BadInput
 from lens.base.terminal import say
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.settings import agreement
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ABOUT_TRANSFER = (
 )
 
 
-def transfer(finished: list[Finished], about: list[dict[str, Any]]) -> dict[str, Any]:
+def transfer(finished: list[FinishedRun], about: list[dict[str, Any]]) -> dict[str, Any]:
     """How hard is task B, of its own trained extractor, on images that lens A has edited? For every A and B.
 
     The lens gets B's *views*, images in [0, 1] before they are cut and standardised, as it got its own; both runs share
@@ -81,7 +81,7 @@ def asked_of(one: Players, other: Players, index: Array) -> dict[str, Any]:
     return cell
 
 
-def _refuse_unlike(finished: list[Finished]) -> None:
+def _refuse_unlike(finished: list[FinishedRun]) -> None:
     """Raise BadInput, naming the setting, where a run's views are not those of the first."""
     alike = agreement.names(agreement.AGREE["transfer"])
     for one in finished[1:]:

@@ -44,7 +44,7 @@ def _refuse_other_plugins(stored: dict[str, Any], argv: list[str], directory: Pa
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A finished run with its settings as they are asked for now."""
 
     run: Run
@@ -52,7 +52,7 @@ class Finished:
     parsed: Parsed
 
     @classmethod
-    def of(cls, run: Run, argv: list[str], changed: dict[str, Any]) -> Finished:
+    def of(cls, run: Run, argv: list[str], changed: dict[str, Any]) -> FinishedRun:
         """Read a run's summary and the settings that it was trained with, those in `changed` replaced.
 
         Raises BadInput where it is not finished, where a plug-in is a file that `argv` does not name (a run directory from

@@ -165,7 +165,7 @@ def test_a_transfer_asks_about_images_that_neither_run_has_learnt_from(divided, 
     assert compare.main([str(first), str(second), "--transfer", "--out", str(tmp_path / "t"), "--threads", "1"]) == 0
     splits = {}
     for run in divided:
-        one = finished.Finished.of(finished.Run.open(run), [], {})
+        one = finished.FinishedRun.of(finished.Run.open(run), [], {})
         images = one.images()
         splits[run.name] = dict(zip(images.names, images.split, strict=True))
     names = set().union(*asked.values())
@@ -192,7 +192,7 @@ def test_a_fusion_asks_about_images_that_no_run_has_learnt_from(divided, tmp_pat
     words = [str(first), "--fuse", str(second), "--fuse_control", str(tmp_path / "c"), "--threads", "1"]
     assert probe.main(words) == 0
     (images,) = seen
-    own = finished.Finished.of(finished.Run.open(second), [], {}).images()
+    own = finished.FinishedRun.of(finished.Run.open(second), [], {}).images()
     theirs = dict(zip(own.names, own.split, strict=True))
     asked = [images.names[i] for i in images.indices("test")]
     assert asked

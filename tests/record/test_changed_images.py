@@ -17,7 +17,7 @@ from tiny import TINY, fit
 from lens import probe, prove, train
 from lens.images import opening
 from lens.images.content import content_of
-from lens.players.finished import Finished
+from lens.players.finished import FinishedRun
 from lens.record import image_record
 from lens.record.run import Run
 
@@ -142,7 +142,7 @@ def copy_with_times(trained, photos):
 def test_the_same_pixels_at_another_time_pass(trained, photos, capsys, change):
     change(trained, photos)
     capsys.readouterr()
-    Finished.of(Run.open(trained / "disk"), [], {}).images()
+    FinishedRun.of(Run.open(trained / "disk"), [], {}).images()
     assert "decoding" in capsys.readouterr().err  # the times only spare the hashing
     assert train.main(["--resume", str(trained / "disk")]) == 0
     assert "with other content" not in capsys.readouterr().err
@@ -195,7 +195,7 @@ def without_content(entry):
 def test_a_run_that_recorded_no_pixels_is_compared_by_the_rest_and_stays_as_it_is(trained, photos, run, capsys):
     content = record(run, without_content)
     every(trained, photos)
-    Finished.of(Run.open(run), [], {}).images()
+    FinishedRun.of(Run.open(run), [], {}).images()
     lines = [line for line in capsys.readouterr().err.splitlines() if "pixels" in line]
     assert lines == [f"{run}/splits.jsonl.gz does not tell whether the images' pixels have changed since: this run's version did not record them yet; names, splits and labels are compared"]  # fmt: skip
     assert train.main(["--resume", str(run)]) == 0
@@ -210,7 +210,7 @@ def test_a_missing_record_is_told(run, capsys, way):
     (run / image_record.NAME).unlink()
     main, words = WAYS[way]
     if way == "prove":
-        Finished.of(Run.open(run), [], {}).images()
+        FinishedRun.of(Run.open(run), [], {}).images()
     else:
         assert main([*words, str(run)]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "has no splits.jsonl.gz" in line]
