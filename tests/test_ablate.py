@@ -176,7 +176,7 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
     for name in ("summary.png", "summary_clean.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
-    # FinishedRun runs are kept, the failed one is tried again, and --table touches no run.
+    # Finished runs are kept, the failed one is tried again, and --table touches no run.
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/summary.json")}
     text = (out / "summary.md").read_text()
     assert call(file, "--table") == 0
