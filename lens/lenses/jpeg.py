@@ -27,7 +27,7 @@ class JpegProjection(Lens):
     quality: int = 40
     """libjpeg's quality, 1 to 100: that of the images that were compressed."""
     passes: int = 256
-    """Passes, at most; at a quality of 40 most images need fewer than ten, at 90 some more than a thousand."""
+    """Passes, at most: the higher the quality and the larger the image, the more it needs."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for a setting outside its range."""

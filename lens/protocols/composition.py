@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,8 +87,6 @@ def compose(named: tuple[tuple[str, type[Lens]], ...]) -> type[Composition]:
 
 
 def _type_of(part: type[Any], name: str) -> Any:
-    import typing
-
     return typing.get_type_hints(part)[name]
 
 
