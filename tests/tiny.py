@@ -18,10 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
 TINY = [
-    "--extractor", "test_resnet", "--lens.depth", "3", "--image_size", "32", "--cache_image_size", "36", "--batch_size", "4",
+    "--extractor", "all_conv", "--lens.depth", "3", "--image_size", "16", "--cache_image_size", "18", "--batch_size", "4",
     "--steps", "6", "--log_every", "2", "--val_every", "3", "--checkpoint_every", "2", "--val_images", "8",
     "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
+
+LAYERED = [*TINY, "--extractor", "test_resnet", "--image_size", "32", "--cache_image_size", "36"]
+"""The same with a ResNet, which has a root and inner layers, at twice the side: twice as slow."""
 
 SUMMARY = {
     "task": "rotation", "data": "./photos", "shortcut": "none", "lens": "none", "seed": 0, "steps": 6, "seconds": 1.0,
