@@ -161,7 +161,8 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
         tiny = OVERRIDES if "--config" in argv else LAYERED if {"--extractor_stem", "--match_mse"} & {*argv} else TINY
         argv = [*argv, *tiny, "--epochs", "null", "--steps", "1", "--test_images", "8", "--out", str(tmp_path / "run")]
         if "--config" in argv:
-            argv += ["--extractor", "all_conv", "--extractor_args", "{}", "--extractor_stem", "default", "--num_workers", "0"]
+            argv += ["--extractor", "all_conv", "--extractor_args", "{}", "--extractor_stem", "default"]
+            argv += ["--num_workers", "0"]
             if "lens: none" not in Path(argv[argv.index("--config") + 1]).read_text():
                 argv += ["--lens", "unet", "--lens.encoder", "tu-tf_mobilenetv3_small_minimal_100"]
             argv += ["--precision", "32"]  # few CPUs have instructions for bf16

@@ -37,7 +37,8 @@ def painted(players):
 
 @pytest.fixture
 def players(photos):
-    return painted(built(photos, "--extractor", "test_resnet", "--shortcut", "arrow", "--lens_noise", "0.02", "--target_psnr", "20"))
+    words = ("--extractor", "test_resnet", "--shortcut", "arrow", "--lens_noise", "0.02", "--target_psnr", "20")
+    return painted(built(photos, *words))
 
 
 def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, monkeypatch):
