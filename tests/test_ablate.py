@@ -252,7 +252,7 @@ def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, fo
         ({"fgsm": {"lens": "fgsm", "match_mse": "lense"}}, "match_mse: 'lense' is no value of an axis: did you mean 'lens'"),
         ({"fgsm": {"lens": "fgsm", "match_mse": "no lens"}}, "the cell 'no lens' has no lens (lens: none)"),
         ({"fgsm": {"lens": "fgsm", "match_mse": "random"}, "random": {"lens": "random"}}, "the cell 'random' has no lens"),
-        ({"lens": {"objective": "uniform", "image_size": 24}}, "the image_size of the cell 'lens' is 24 and here it is 32"),
+        ({"lens": {"objective": "uniform", "image_size": 12}}, "the image_size of the cell 'lens' is 12 and here it is 16"),
         ({"lens": {"objective": "uniform", "shortcut": "arrow"}}, "the shortcut of the cell 'lens' is 'arrow' and here it is 'none'"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import shutil
 from collections import Counter
@@ -22,6 +23,7 @@ from lens.images import classes
 from lens.images.training_set import training_images
 from lens.measuring import judges, probes
 from lens.measuring.edits import edits_of
+from lens.measuring.forensic import Forensic, Trees
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
@@ -68,6 +70,7 @@ def built(*words):
 @pytest.fixture
 def players(sources, monkeypatch):
     monkeypatch.setattr(judges, "Recipe", lambda steps: QUICK)
+    monkeypatch.setattr(proof, "Forensic", functools.partial(Forensic, trees=Trees(most=20)))
     monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
