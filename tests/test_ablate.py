@@ -685,10 +685,11 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
     sorted(file for kind in ("ablations", "removal") for file in (ROOT / "configs" / kind).glob("*.yaml")),
     ids=lambda file: file.stem,
 )
-def test_shipped_grids_are_valid(file):
+def test_shipped_grids_are_valid(file, monkeypatch):
+    monkeypatch.chdir(ROOT)  # plug-ins of their own are named from here
     grid = read(file)
     grid_table.check_measures(grid)
-    assert grid.runs()
+    assert grid.runs(trusted={str(own.relative_to(ROOT)) for own in file.with_suffix("").glob("*.py")})
     head = file.read_text()
     for word in ("# Shows:", "# Costs:", "# Run:", "# Needs:"):
         assert word in head
