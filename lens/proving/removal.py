@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from lens.base.errors import BadInput
-from lens.base.intervals import Interval, mapped, too_few
-from lens.measuring import proportions, resampling
-from lens.measuring.judge import Judge, best
+from lens.measuring import resampling
+from lens.measuring.judge import Judge
 from lens.measuring.judges import Judging
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
 from lens.protocols.lookup import short_names
-from lens.proving import cost, verdict
+from lens.proving import cost, reading, verdict
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
 
@@ -55,9 +54,9 @@ def removal(
         found[kind], answers[kind] = told_apart(sets, judging, kind)
     found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
-        found["lensed"] |= read_by(judge, key, sets, judging.seed)
+        found["lensed"] |= reading.read_by(judge, key, sets.pictures("lensed", "source"), test.group, judging.seed)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = _fall(found, test, answers, judging.seed)
+    found["fall"], found["fall_ci"] = reading.fall(found, test.source, test.group, answers, judging.seed)
     found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
     found |= quality(test, judging.seed)
     found["verdict"] = verdict.of(found)
@@ -82,62 +81,10 @@ def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging)
 
 
 def told_apart(sets: LensedSets, judging: Judging, kind: str) -> tuple[dict[str, Any], Array]:
-    """How well fresh judges tell the sources apart on one kind of images; the best in validation counts.
-
-    `val_balanced_accuracy` is what that one reads of validation images, the highest of all: a little too high.
-    """
-    pictures = sets.pictures(kind, "source")
-    truth, group = pictures["test"].answer, sets.splits["test"].group
-    every = {
-        name: [judging.fresh(name, len(sets.sources)).read(pictures, seed, kind) for seed in judging.seeds]
-        for name in judging.architectures
-    }
-    strictest = best([one for results in every.values() for one in results])
-    right = strictest.answers == truth
-    accuracy, interval = proportions.balanced_accuracy(right.astype(float), np.ones(len(truth)), truth, group)
-    chance = 1 / len(sets.sources)
-    by_architecture = {
-        name: {
-            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in results],
-            "validation": [one.validation for one in results],
-            "steps": [one.steps for one in results],
-            "plateau": [one.plateau for one in results],
-        }
-        for name, results in every.items()
-    }
-    return {
-        "balanced_accuracy": accuracy,
-        "ci": interval,
-        "val_balanced_accuracy": strictest.validation,
-        "excess": (accuracy - chance) / (1 - chance),
-        "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
-        "by_source": means_by_class(right, truth).tolist(),
-        "by_architecture": by_architecture,
-    }, right  # fmt: skip
-
-
-def read_by(judge: Judge, key: str, sets: LensedSets, seed: int) -> dict[str, Any]:
-    """What one more judge reads of lensed images: under its key the balanced accuracy, its interval, and of validation images."""
-    result, test = judge.read(sets.pictures("lensed", "source"), seed, "lensed"), sets.splits["test"]
-    right = (result.answers == test.source).astype(float)
-    reads, interval = proportions.balanced_accuracy(right, np.ones(len(right)), test.source, test.group)
-    return {key: reads, f"{key}_ci": interval, f"val_{key}": result.validation}
-
-
-def _fall(found: dict[str, Any], test: LensedSet, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
-    """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
-
-    One whose interval ends below chance has read the source and answers backwards: its accuracy is mirrored at chance.
-    """
-    each = {kind: answers.astype(float) for kind, answers in right.items()}
-    for kind in each:
-        ends = found[kind]["ci"]
-        if not too_few(ends) and ends[1] < found["chance"]:
-            each[kind] = 2 * found["chance"] - each[kind]
-    difference = each["raw"] - each["lensed"]
-    ones = np.ones(len(difference))
-    fall = float(means_by_class(difference, test.source).mean())
-    return fall, resampling.bootstrap(difference, ones, test.group, seed, stratum=test.source)
+    """How well fresh judges tell the sources apart on one kind of images, as `reading.fresh`."""
+    sources = len(sets.sources)
+    pictures, group = sets.pictures(kind, "source"), sets.splits["test"].group
+    return reading.fresh(pictures, group, sources, judging, lambda name: judging.fresh(name, sources), kind)
 
 
 def quality(test: LensedSet, seed: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -25,7 +24,7 @@ from lens.measuring.edits import edits_of
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
-from lens.proving import cost, examples, lensing, proof, removal
+from lens.proving import cost, examples, lensing, proof, reading, removal
 from lens.proving import verdict as verdicts
 from lens.record import schemas
 from lens.record.schemas import TRAINED_ON
@@ -476,14 +475,16 @@ def test_a_judge_that_is_always_wrong_has_read_the_source():
 
 def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     source = np.arange(400) % 2
-    test = SimpleNamespace(source=source, group=np.arange(400))
+    group = np.arange(400)
     right = np.random.default_rng(0).random(400) < 0.97
     found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)
+    fall, (low, high) = reading.fall(found, source, group, {"raw": right, "lensed": ~right}, 0)
     assert fall == pytest.approx(0)
     assert low <= 0 <= high
     found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+    assert reading.fall(found, source, group, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(
+        2 * right.mean() - 1
+    )
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
