@@ -18,10 +18,9 @@ from lens.protocols.lookup import short_names
 from lens.proving import cost, reading, verdict
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
+from lens.proving.reading import READABLE, Asked
 
 Array = np.ndarray[Any, Any]
-READABLE = 0.95
-"""Balanced accuracy on raw images from which a cue counts as readable: below it a removal has little to prove."""
 NOTHING: Mapping[str, Judge] = {}
 
 
@@ -54,9 +53,9 @@ def removal(
         found[kind], answers[kind] = told_apart(sets, judging, kind)
     found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
-        found["lensed"] |= reading.read_by(judge, key, sets.pictures("lensed", "source"), test.group, judging.seed)
+        found["lensed"] |= reading.read_by(judge, key, asked_of(sets), judging.seed)
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = reading.fall(found, test.source, test.group, answers, judging.seed)
+    found["fall"], found["fall_ci"] = reading.fall(found, asked_of(sets), answers, judging.seed)
     found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
     found |= quality(test, judging.seed)
     found["verdict"] = verdict.of(found)
@@ -80,11 +79,17 @@ def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging)
     judging.check()
 
 
+def asked_of(sets: LensedSets) -> Asked:
+    """The question after the source."""
+    raw, lensed = (sets.pictures(kind, "source") for kind in ("raw", "lensed"))
+    return Asked("the source", raw, lensed, len(sets.sources), sets.splits["test"].group)
+
+
 def told_apart(sets: LensedSets, judging: Judging, kind: str) -> tuple[dict[str, Any], Array]:
     """How well fresh judges tell the sources apart on one kind of images, as `reading.fresh`."""
-    sources = len(sets.sources)
-    pictures, group = sets.pictures(kind, "source"), sets.splits["test"].group
-    return reading.fresh(pictures, group, sources, judging, lambda name: judging.fresh(name, sources), kind)
+    found, right = reading.fresh(asked_of(sets), kind, judging, lambda name: judging.fresh(name, len(sets.sources)))
+    found["by_source"] = found.pop("by_class")
+    return found, right
 
 
 def quality(test: LensedSet, seed: int) -> dict[str, Any]:

@@ -475,16 +475,15 @@ def test_a_judge_that_is_always_wrong_has_read_the_source():
 
 def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     source = np.arange(400) % 2
-    group = np.arange(400)
+    shown = {"test": judges.Pictures(np.zeros((400, 1, 1, 3), np.uint8), source)}
+    asked = reading.Asked("the source", shown, shown, 2, np.arange(400))
     right = np.random.default_rng(0).random(400) < 0.97
     found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = reading.fall(found, source, group, {"raw": right, "lensed": ~right}, 0)
+    fall, (low, high) = reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)
     assert fall == pytest.approx(0)
     assert low <= 0 <= high
     found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert reading.fall(found, source, group, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(
-        2 * right.mean() - 1
-    )
+    assert reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
