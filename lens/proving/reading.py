@@ -52,8 +52,10 @@ class Asked:
 
 def compared(
     asked: Asked, judging: Judging, make: Callable[[str], Network], further: Mapping[str, Judge]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """What judges answer before and after the lens, how far it falls, and what may be said of it.
+
+    Beside it, of raw and of lensed test images, which the best fresh judge got right.
 
     Fresh judges, of which `make` gives that of an architecture, learn from raw and from lensed images; `further` ones look at
     lensed images, each with its own figure, by its key; the strictest of all counts.
@@ -73,7 +75,7 @@ def compared(
     found["verdict"] = verdict.of(found)
     found["close"] = verdict.close(found["chance"])
     found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
-    return found
+    return found, right
 
 
 def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Network]) -> tuple[dict[str, Any], Array]:

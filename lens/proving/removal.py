@@ -31,23 +31,14 @@ def removal(
     features: FrozenFeatures | None = None,
     probes: Iterable[LensedProbe] = (),
 ) -> dict[str, Any]:
-    """Everything in removal.json: can a judge tell the sources apart, before and after the lens, and at what cost?
+    """All that removal.json says of sources: can a judge tell them apart, before and after the lens, and at what cost?
 
     The fresh judges are trained on `train`, which the lens should not have met, and stopped on `val`; the best of them in
     validation answers about `test`. `further` judges look at lensed images, each with its own figure, by its key; the
     strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
     nor of `probes`.
     """
-    sources, test = len(sets.sources), sets.splits["test"]
-    found: dict[str, Any] = {"sources": sets.sources, "chance": 1 / sources}
-    found["images"] = {
-        split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.splits.items()
-    }
-    found["groups"] = {
-        split: [len(np.unique(part.group[part.source == k])) for k in range(sources)]
-        for split, part in sets.splits.items()
-    }
-    found["recipe"] = dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}
+    found = described(sets, judging) | {"chance": 1 / len(sets.sources)}
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(sets, judging, kind)
@@ -57,16 +48,44 @@ def removal(
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
     found["fall"], found["fall_ci"] = reading.fall(found, asked_of(sets), answers, judging.seed)
     found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found |= quality(test, judging.seed)
+    found |= quality(sets.splits["test"], judging.seed)
     found["verdict"] = verdict.of(found)
     found["close"] = verdict.close(found["chance"])
     found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
+    return found | costs(sets, judging, features, probes)
+
+
+def unasked(
+    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
+) -> dict[str, Any]:
+    """The same where nobody is asked for the source: what the lens changed, and what it cost."""
+    found = described(sets, judging) | quality(sets.splits["test"], judging.seed)
+    return found | costs(sets, judging, features, probes)
+
+
+def described(sets: LensedSets, judging: Judging) -> dict[str, Any]:
+    """The images of each source by split, and how judges are trained."""
+    sources = len(sets.sources)
+    found: dict[str, Any] = {"sources": sets.sources}
+    found["images"] = {
+        split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.splits.items()
+    }
+    found["groups"] = {
+        split: [len(np.unique(part.group[part.source == k])) for k in range(sources)]
+        for split, part in sets.splits.items()
+    }
+    return found | {"recipe": dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}}
+
+
+def costs(
+    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
+) -> dict[str, Any]:
+    """What the lens costs class labels: read by fresh classifiers, by frozen features, and by these on `probes`."""
     known = cost.labelled(sets)
-    found["downstream"] = cost.by_fresh_classifiers(known, judging) if known else None
+    found: dict[str, Any] = {"downstream": cost.by_fresh_classifiers(known, judging) if known else None}
     found["frozen"] = cost.by_frozen_features(known, features, judging) if known and features else None
     on_probes = {one.key: cost.on_probe(one, features, judging) for one in probes} if features else {}
-    found["probes"] = dict(zip(short_names(list(on_probes)), on_probes.values(), strict=True))
-    return found
+    return found | {"probes": dict(zip(short_names(list(on_probes)), on_probes.values(), strict=True))}
 
 
 def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging) -> None:

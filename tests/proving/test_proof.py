@@ -573,7 +573,6 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
         (["--lens", "random"], "this run has none (--lens random)"),
         (["--judge_fraction", "0"], "needs images that the lens has not seen"),
         (["--judges", "resnet17"], "unknown --judges 'resnet17'"),
-        (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
         (["--grey", "0.5", "--blur", "1"], "--grey 0.5 --blur 1 treats them before"),
         (
             ["--judges", "resnet10t:{stem_width: -1}"],
@@ -595,16 +594,6 @@ def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, so
     assert f"500 of the 500 images of {sources[0]} occur in {copied} too" in capsys.readouterr().err
     assert train.main([*words, sources[0]]) == 2
     assert f"--data names {sources[0]} twice" in capsys.readouterr().err
-
-
-def test_a_task_about_one_source_has_nothing_to_prove(sources):
-    parsed = parse(
-        [*TINY, "--image_size", "16", "--cache_image_size", "16", "--data", sources[0], "--prove"], "lens.train"
-    )
-    fabric = make_fabric(parsed.settings.machine)
-    players = build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
-    with pytest.raises(BadInput, match="this run has one"):
-        proof.check(players)
 
 
 def test_the_share_left_stands_with_its_ends_where_there_are_some():
