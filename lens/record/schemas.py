@@ -270,8 +270,8 @@ def _with_judges(proof: dict[str, Any]) -> dict[str, Any]:
 
     Raises ValueError where a judge that is named has no figure.
     """
-    if "source" in proof:
-        return proof
+    if "source" in proof:  # nobody was asked for it
+        return {name: value for name, value in proof.items() if name not in ("raw", "lensed", "judges")}
     for name in ("verdict", "chance", "raw", "lensed"):
         if name not in proof:
             raise ValueError(f"removal.{name}: is missing")
