@@ -134,13 +134,14 @@ class Bound(TypedDict, total=False):
 
 
 class Removal(TypedDict):
-    """The proof of removal's part of summary.json."""
+    """The proof of removal's part of summary.json; where nobody was asked for the source, without what judges read of it."""
 
     __pydantic_config__ = ALLOW  # type: ignore[misc]
-    verdict: str
-    chance: float
-    raw: Read
-    lensed: Read
+    source: NotRequired[dict[str, str]]
+    verdict: NotRequired[str]
+    chance: NotRequired[float]
+    raw: NotRequired[Read]
+    lensed: NotRequired[Read]
     judges: NotRequired[dict[str, str]]
     bound: NotRequired[Bound]
     left: NotRequired[Number]
@@ -269,6 +270,11 @@ def _with_judges(proof: dict[str, Any]) -> dict[str, Any]:
 
     Raises ValueError where a judge that is named has no figure.
     """
+    if "source" in proof:  # nobody was asked for it
+        return {name: value for name, value in proof.items() if name not in ("raw", "lensed", "judges")}
+    for name in ("verdict", "chance", "raw", "lensed"):
+        if name not in proof:
+            raise ValueError(f"removal.{name}: is missing")
     lensed = proof["lensed"]
     if "judges" not in proof:
         lensed = {name.replace("adversary", "trained_on"): value for name, value in lensed.items()}
