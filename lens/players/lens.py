@@ -55,8 +55,7 @@ class LearnedLens(nn.Module):
         With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
         the views' draws, which `draws` gives.
         """
-        for stage in self.before:
-            images = stage(images, _given(draws))
+        images = self.prepared(images, draws)
         delta = self._delta(images)
         if self.grey == "keep":
             delta = keep_grey(images, delta)
@@ -64,6 +63,12 @@ class LearnedLens(nn.Module):
         for stage in self.after:
             lensed = stage(lensed, _given(draws))
         return lensed
+
+    def prepared(self, images: Tensor, draws: GiveDraws | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] as the stages before the network make them, same shape."""
+        for stage in self.before:
+            images = stage(images, _given(draws))
+        return images
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
