@@ -39,12 +39,24 @@ def _bound(bound: dict[str, Any]) -> tuple[str, str]:
     """What was proved, and of what; or why nothing was."""
     if "none" in bound:
         return "no bound", bound["none"]
+    if "replays" in bound:
+        return f"proved ≤ {100 * bound['proved']:.2f} %", _replays(bound)
     apart = ", ".join(f"{round(share * bound['of']):,}" for share in bound["differ"])
     note = (
         f"of {bound['of']:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
     )
     left = f"; {bound['unfinished']:,} images are unfinished" if bound["unfinished"] else ""
     return f"proved ≤ {100 * bound['proved']:.2f} %", note + left
+
+
+def _replays(bound: dict[str, Any]) -> str:
+    """What was proved of a lens that draws what it hides."""
+    distance, missed = (", ".join(f"{100 * one:.1f} %" for one in bound[name]) for name in ("differ", "missed"))
+    return (
+        f"what comes out with and without the cue differs by {distance} in law, over {bound['of']:,} pictures with "
+        f"{bound['replays']:,} replays each: {missed} have a part of it left, and of {100 * bound['found_without']:.1f} % "
+        "without it something was found; at a confidence of 95 %"
+    )
 
 
 def _db(value: float | None) -> str:

@@ -131,6 +131,9 @@ class Bound(TypedDict, total=False):
     at_best: float
     proved: float
     unfinished: Count
+    missed: list[float]
+    found_without: float
+    replays: Count
 
 
 class Removal(TypedDict):
