@@ -38,6 +38,8 @@ class ProveSettings:
     """Training steps of a fresh classifier, at most; default as the run (2000)."""
     judge_images: int | None = setting(None, was="removal_images")
     """Images of each split that the proof looks at, at most; default as the run (all)."""
+    raised_judges: bool | None = None
+    """Ask raised judges too, which learn raw images and are led to lensed ones; default as the run (false)."""
     probe: list[str] | str = setting([], path=True)
     """Labelled sources on which frozen features are probed before and after the lens; default none."""
     image_column: str | None = None
@@ -62,7 +64,7 @@ class ProveSettings:
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
         for flag in ("probe_images", *JUDGES):
-            if isinstance(value := getattr(self, flag), int):
+            if isinstance(value := getattr(self, flag), int) and not isinstance(value, bool):
                 check_number(flag, value, low=1)
         if self.probe_images is not None and not as_list(self.probe):
             raise BadInput(
@@ -78,9 +80,8 @@ class ProveSettings:
     @property
     def changed(self) -> dict[str, Any]:
         """The settings of the run that are given anew."""
-        return {
-            name: value for name in ("probe_images", "device", "threads", *JUDGES) if (value := getattr(self, name))
-        }
+        asked = {name: getattr(self, name) for name in ("probe_images", "device", "threads", *JUDGES)}
+        return {name: value for name, value in asked.items() if value not in (None, [], "")}
 
 
 def main(argv: list[str] | None = None) -> int:

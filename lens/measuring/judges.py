@@ -83,6 +83,20 @@ def judge(
     flip: bool = False,
     tell: Callable[[int, str], None] = lambda done, note: None,
 ) -> JudgeResult:
+    """What `trained` answers about the pictures of `test`."""
+    return trained(make, pictures, seed, recipe, device, autocast, flip, tell)[1]
+
+
+def trained(
+    make: Callable[[], nn.Module],
+    pictures: dict[str, Pictures],
+    seed: int,
+    recipe: Recipe,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    flip: bool = False,
+    tell: Callable[[int, str], None] = lambda done, note: None,
+) -> tuple[nn.Module, JudgeResult]:
     """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
     Every class is shown equally often, where an image is asked one thing. With `flip` training images are mirrored at random: for what the pictures show,
@@ -92,7 +106,7 @@ def judge(
     model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     train = pictures["train"]
-    rows, sizes = _by_class(train.answer)
+    rows, sizes = by_class(train.answer)
     certain = np.unique(pictures["val"].answer, return_counts=True)[1].min() >= recipe.sure
     best: tuple[tuple[float, float], dict[str, Tensor]] = ((-1.0, 0.0), {})
     lowest, waited, plateaus, step = float("inf"), 0, 0, 0
@@ -104,7 +118,7 @@ def judge(
         for start in range(0, len(shown.answer), 512):
             part = slice(start, start + 512)
             with torch.no_grad(), autocast():
-                logits = model(_inputs(shown.images[part], device), *_question(shown, part, device)).float()
+                logits = model(inputs_of(shown.images[part], device), *question_of(shown, part, device)).float()
             target = torch.from_numpy(shown.answer[part]).reshape(-1).to(device)
             loss += float(functional.cross_entropy(logits, target, reduction="sum"))
             told.append(logits.argmax(dim=1).cpu().numpy())
@@ -112,8 +126,8 @@ def judge(
 
     while step < recipe.steps and plateaus < 3:
         model.train()
-        chosen = rows[_balanced_batch(sizes, recipe.batch, generator(seed, step, "fresh batch"))]
-        inputs = _inputs(train.images[chosen], device)
+        chosen = rows[balanced_batch(sizes, recipe.batch, generator(seed, step, "fresh batch"))]
+        inputs = inputs_of(train.images[chosen], device)
         if flip:
             mirrored = torch.rand(len(inputs), generator=generator(seed, step, "fresh flip")).to(device) < 0.5
             inputs = torch.where(mirrored[:, None, None, None], inputs.flip(3), inputs)
@@ -121,7 +135,7 @@ def judge(
         for group in optimizer.param_groups:
             group["lr"] = rate
         with autocast():
-            logits = model(inputs, *_question(train, chosen, device))
+            logits = model(inputs, *question_of(train, chosen, device))
         loss = functional.cross_entropy(logits.float(), torch.from_numpy(train.answer[chosen]).reshape(-1).to(device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -141,7 +155,7 @@ def judge(
         if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
             plateaus, waited = plateaus + 1, 0
     model.load_state_dict(best[1])
-    return JudgeResult(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
+    return model, JudgeResult(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
 
 
 def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
@@ -150,27 +164,27 @@ def _rate(recipe: Recipe, step: int, plateaus: int) -> float:
     return recipe.lr * 0.1**plateaus * min(1.0, (step + 1) / 50, left)
 
 
-def _inputs(images: Array, device: torch.device) -> Tensor:
+def inputs_of(images: Array, device: torch.device) -> Tensor:
     """uint8 (B, H, W, C) → the classifier's input in [−1, 1], (B, C, H, W) in channels-last memory."""
     rows = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     return rows.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _question(shown: Pictures, rows: Any, device: torch.device) -> tuple[dict[str, Tensor], ...]:
+def question_of(shown: Pictures, rows: Any, device: torch.device) -> tuple[dict[str, Tensor], ...]:
     """What a network is told beside the images at `rows`: nothing, or what is asked, one after the other (B·…, …)."""
     if not shown.question:
         return ()
     return ({name: torch.from_numpy(part[rows]).flatten(0, 1).to(device) for name, part in shown.question.items()},)
 
 
-def _by_class(answer: Array) -> tuple[Array, Array]:
+def by_class(answer: Array) -> tuple[Array, Array]:
     """The images' places class by class, and how many each class has; all are one class where each is asked several things."""
     if answer.ndim > 1:
         return np.arange(len(answer)), np.array([len(answer)])
     return np.argsort(answer, kind="stable"), np.unique(answer, return_counts=True)[1]
 
 
-def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
+def balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:
     """`batch` places in a list of classes of these sizes, one class after the other: of a uniform class a uniform place."""
     kind = torch.randint(len(sizes), (batch,), generator=draws).numpy()
     place = torch.rand(batch, generator=draws, dtype=torch.float64).numpy()
@@ -204,7 +218,8 @@ class Judging:
     """With which networks is judged, and where.
 
     `architectures` are their names, as `build` takes them, each with its stem; the first one also learns the class labels.
-    `seeds` are those of each architecture, `seed` that of everything else that is drawn.
+    `seeds` are those of each architecture, `seed` that of everything else that is drawn. `raised`: a judge of the first one that
+    begins with raw images is asked too (`raised.Raised`).
     """
 
     architectures: Mapping[str, str]
@@ -214,6 +229,7 @@ class Judging:
     image_size: int
     device: torch.device
     autocast: Callable[[], AbstractContextManager[Any]]
+    raised: bool = False
 
     def fresh(self, name: str, classes: int) -> Network:
         """A judge for a question of so many classes, which no lens has met: an architecture by its name."""

@@ -61,7 +61,16 @@ def judging_of(players: Players) -> Judging:
     }
     recipe, seed = judges.Recipe(settings.proof.judge_steps), settings.optimisation.seed
     fabric = players.fabric
-    return Judging(stems, settings.seeds_of_judges, seed, recipe, size, fabric.device, fabric.autocast)
+    return Judging(
+        stems,
+        settings.seeds_of_judges,
+        seed,
+        recipe,
+        size,
+        fabric.device,
+        fabric.autocast,
+        settings.proof.raised_judges,
+    )
 
 
 def trained_on(players: Players, judging: Judging) -> Network:

@@ -13,6 +13,7 @@ from lens.measuring import proportions, resampling
 from lens.measuring.judge import Judge, Pictures, best
 from lens.measuring.judges import Judging, Network
 from lens.measuring.proportions import means_by_class
+from lens.measuring.raised import Raised
 from lens.proving import verdict
 
 Array = np.ndarray[Any, Any]
@@ -65,6 +66,7 @@ def compared(
     right = {}
     for kind in ("raw", "lensed"):
         found[kind], right[kind] = fresh(asked, kind, judging, make)
+    further = with_raised(further, asked, judging, make)
     found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
         found["lensed"] |= read_by(judge, key, asked, judging.seed)
@@ -109,6 +111,14 @@ def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Netwo
         "by_class": means_by_class(right, truth).tolist(),
         "by_architecture": by_architecture,
     }, right  # fmt: skip
+
+
+def with_raised(
+    further: Mapping[str, Judge], asked: Asked, judging: Judging, make: Callable[[str], Network]
+) -> dict[str, Judge]:
+    """The further judges, with a raised one of the first architecture where such are asked."""
+    first = next(iter(judging.architectures))
+    return {**further, "raised": Raised(make(first), asked.raw)} if judging.raised else dict(further)
 
 
 def read_by(judge: Judge, key: str, asked: Asked, seed: int) -> dict[str, Any]:

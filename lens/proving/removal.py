@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def removal(
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(sets, judging, kind)
+    further = reading.with_raised(further, asked_of(sets), judging, partial(judging.fresh, classes=len(sets.sources)))
     found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
         found["lensed"] |= reading.read_by(judge, key, asked_of(sets), judging.seed)
@@ -106,7 +108,7 @@ def asked_of(sets: LensedSets) -> Asked:
 
 def told_apart(sets: LensedSets, judging: Judging, kind: str) -> tuple[dict[str, Any], Array]:
     """How well fresh judges tell the sources apart on one kind of images, as `reading.fresh`."""
-    found, right = reading.fresh(asked_of(sets), kind, judging, lambda name: judging.fresh(name, len(sets.sources)))
+    found, right = reading.fresh(asked_of(sets), kind, judging, partial(judging.fresh, classes=len(sets.sources)))
     found["by_source"] = found.pop("by_class")
     return found, right
 

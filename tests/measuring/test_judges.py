@@ -114,7 +114,7 @@ def test_a_rare_class_is_shown_as_often_as_the_other():
     shown = splits(50, share=0.1)
     found = judge(shown)
     assert balanced(found.answers, shown["test"].answer) > 0.85
-    rows = judges._balanced_batch(np.array([7, 993]), 4000, torch.Generator().manual_seed(0))
+    rows = judges.balanced_batch(np.array([7, 993]), 4000, torch.Generator().manual_seed(0))
     assert (rows < 7).mean() == pytest.approx(0.5, abs=0.03)
     assert set(rows[rows < 7]) == set(range(7))
     assert rows.max() > 980
@@ -127,11 +127,11 @@ def test_the_balanced_batches_are_of_the_pictures_themselves(monkeypatch):
     bright = np.broadcast_to((200 * train.answer)[:, None, None, None], train.images.shape).astype(np.uint8)
     batches = []
 
-    def spy(images, device, inputs=judges._inputs):
+    def spy(images, device, inputs=judges.inputs_of):
         batches.append(images)
         return inputs(images, device)
 
-    monkeypatch.setattr(judges, "_inputs", spy)
+    monkeypatch.setattr(judges, "inputs_of", spy)
     judge(
         shown | {"train": judges.Pictures(bright, train.answer)}, recipe=Recipe(steps=20, least=20, every=20, batch=64)
     )

@@ -132,7 +132,7 @@ def test_views_and_what_is_asked_of_them_are_those_of_the_task(pictures, monkeyp
     rows = slice(0, len(raw.images))
     with torch.no_grad():
         given = network(
-            judges._inputs(raw.images, torch.device("cpu")), *judges._question(raw, rows, torch.device("cpu"))
+            judges.inputs_of(raw.images, torch.device("cpu")), *judges.question_of(raw, rows, torch.device("cpu"))
         )
         wanted = made.task.logits(network.extractor(made.task.present(quality.to_8_bits(views), asks), asks))
     assert torch.allclose(given, wanted, atol=1e-5)

@@ -12,6 +12,7 @@ from lens.figures import removal as figures_removal
 from lens.grids import table as grid_table
 from lens.measuring import judges
 from lens.measuring.judge import JudgeResult
+from lens.measuring.raised import Raised
 from lens.proving import removal
 from lens.proving.lensed_set import LensedSet, LensedSets
 
@@ -102,3 +103,27 @@ def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkey
     assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
     row = grid_table.measured({"removal": found})
     assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
+
+
+def test_a_raised_judge_is_one_more_of_a_proof_where_it_is_asked_for(tmp_path, monkeypatch):
+    """It is given raw pictures and lensed ones, row by row the same; the strictest of all counts, it too."""
+    truth, coin = np.arange(400) % 2, JudgeResult(np.arange(400) // 2 % 2, 0.5, 0.7, 1, True)
+    seen = []
+
+    def told(judge, pictures, seed, what):
+        return coin if what.startswith("lensed") else JudgeResult(truth, 1.0, 0.1, 1, True)
+
+    def led(judge, pictures, seed, what):
+        seen.append((judge.raw["train"].images, pictures["train"].images))
+        return JudgeResult(truth, 1.0, 0.1, 1, True)
+
+    monkeypatch.setattr(judges.Network, "read", told)
+    monkeypatch.setattr(Raised, "read", led)
+    sets = lensed_sets(tmp_path, erased=True)
+    assert removal.removal(sets, judging())["judges"] == {}
+    found = removal.removal(sets, dataclasses.replace(judging(), raised=True))
+    assert found["judges"] == {"raised": "all_conv:{width: 8}, raised"}
+    assert (found["lensed"]["raised"], found["verdict"]) == (1, "not halved")
+    ((raw, lensed),) = seen
+    assert raw is sets.splits["train"].raw
+    assert lensed is sets.splits["train"].lensed

@@ -29,6 +29,8 @@ class ProofSettings:
         None, role="proof", since="0.4.0", resume=True, needs="removal", was="removal_images"
     )
     """Images of each split that the proof looks at, at most; default all."""
+    raised_judges: bool = setting(False, role="proof", since="0.4.0", resume=True, needs="removal")
+    """Ask raised judges too: of the first architecture, they learn raw images and are led to lensed ones (twice a fresh one's time)."""
 
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
