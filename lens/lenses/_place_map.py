@@ -28,8 +28,8 @@ KEPT = 1 - 1 / 4096
 class PlaceMap(nn.Module):
     """How much speaks for a mark around each pixel: (V, 3, H, W) in [−1, 1] → (V, 1, H, W), at first 0 everywhere.
 
-    Dilated 3×3 convolutions (Yu, Koltun 2016) and no pooling: a shifted image has a shifted map. A U-Net's map prefers even
-    columns, and where a box falls would tell a mark. It sees 2**depth pixels and one more on each side.
+    Dilated 3×3 convolutions (Yu, Koltun 2016) and no pooling: but for the border a shifted image has a shifted map, so that
+    where a box falls depends on the mark's place alone. It sees 2**depth pixels and one more on each side.
     """
 
     def __init__(self, depth: int, width: int = 16) -> None:

@@ -11,13 +11,15 @@ from lens.lenses._levels import Levels
 
 @dataclasses.dataclass(frozen=True)
 class Erase(Levels):
-    """One box of every image is filled from its surroundings, at the place that a U-Net's map finds, or at a random one.
+    """One box of every image is filled from its surroundings, at the place that a network's map finds, or at a random one.
 
     What can still tell: a part of the mark left outside the box, and where the box falls.
     """
 
     replaces: ClassVar[bool] = True
 
+    depth: int = 4
+    """Layers of the map that look ever further, 3 to 5: it sees 2**depth + 1 pixels on each side of one."""
     height: float = 0.1875
     """Height of the box, a share of the image's: six rows of 32, of which a watermark's letters fill five."""
     width: float = 0.5
