@@ -21,7 +21,7 @@ from lens.measuring.proportions import means_by_class
 from lens.operations import quality
 from lens.players.players import Players
 from lens.protocols.shortcut import Shortcut
-from lens.proving import bounds, parameters
+from lens.proving import bounds, cue
 from lens.proving.lensed_set import LensedSet
 
 LEVELS = (0.45, 0.5, 0.55)
@@ -75,13 +75,15 @@ def of_run(players: Players, found: dict[str, Any], test: LensedSet) -> dict[str
         return _line(players, thetas, [1 / sources] * sources, "the sources", changed)
     if "presence" not in found["cue"]:
         return {"none": f"not known: {found['cue']['none']}"}
-    kinds = parameters.of(players.shortcut)
+    kinds = cue.parameters_of(players)
     if not kinds.native:
         return {"none": "not known: the cue has too many values"}
-    middles = [(low + high) / 2 for low, high in itertools.pairwise((0.0, *kinds.edges, 1.0))]
-    weights = [0.5] + [0.5 / len(middles)] * len(middles)
+    ends = (0.0, *kinds.edges, 1.0)
+    widths = [0.5 * (high - low) for low, high in itertools.pairwise(ends)]
+    thetas = [low if kinds.exact else (low + high) / 2 for low, high in itertools.pairwise(ends)]
+    weights = [0.5, *widths]
     changed = sum(found["cue"]["change"].values()) / 2
-    return _line(players, middles, weights, "images without and with the cue", changed)
+    return _line(players, thetas, weights, "images without and with the cue", changed)
 
 
 def _line(players: Players, thetas: list[float], weights: list[float], sides: str, changed: float) -> dict[str, Any]:

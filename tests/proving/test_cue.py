@@ -1,6 +1,7 @@
 """The planted cue itself: it is asked of one source, of any task and key, and chance is read where it is gone."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -191,6 +192,7 @@ def test_pairs_of_a_cue_share_the_lenss_noise(pictures):
         ("colour_cast", {}, [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6], True),
         ("light_gradient", {"directions": 1}, [], True),
         ("chromatic", {"directions": 8}, [k / 8 for k in range(1, 8)], True),
+        ("chromatic", {"directions": 16}, [k / 16 for k in range(1, 16)], True),
         ("chromatic", {"radial": True}, [k / 8 for k in range(1, 8)], False),
         ("jpeg", {}, [k / 8 for k in range(1, 8)], False),
         ("jpeg", {"highest": 42}, [1 / 4, 3 / 4], True),
@@ -201,6 +203,11 @@ def test_theta_has_the_classes_that_change_a_picture_or_eight_bins(name, own, ed
     found = parameters.of(find("shortcut", name)(**own))
     assert found.edges == pytest.approx(edges)
     assert (found.classes, found.native) == (len(edges) + 1, native)
+
+
+def test_a_theta_on_an_edge_is_of_the_class_that_begins_there():
+    draws = SimpleNamespace(uniform=lambda name: torch.tensor([0.0, 0.25, 0.5, 0.75]))
+    assert parameters.of(find("shortcut", "arrow")()).drawn(draws)[1].tolist() == [0, 1, 2, 3]
 
 
 def test_values_of_theta_within_a_class_plant_the_same():
@@ -261,6 +268,21 @@ def test_the_best_possible_line_stands_beside_the_mean_of_the_sides_and_a_half_w
     row = next(row for row in figures_removal.table(costs() | {"best_possible": found}) if "mean of" in row[0])
     assert row[2] == f"{found['found']:.2f} dB"
     assert f"{found['psnr']:.2f} dB at most" in row[3]
+
+
+def test_of_a_cue_that_classes_set_the_line_is_that_of_their_values(pictures):
+    """Two classes, θ = 0 and 1/2: red up, green down and the other way round. Half are clean, and their middle is where it was."""
+    made = players_of([str(pictures / "one")], "--task", "labels", *CAST, "--shortcut_key", "label")
+    found = best_possible.of_run(made, {"cue": {"presence": {}, "change": {"without": 0.01, "with": 0.03}}}, None)
+    assert found["psnr"] == pytest.approx(
+        -10 * np.log10(2 * 0.2**2 / 3 / 2)
+    )  # all of the planted half has to come back
+    assert found["found"] == pytest.approx(-10 * np.log10(0.02))
+    made = players_of([str(pictures / "one")], "--task", "labels", "--shortcut", "watermark")
+    assert (
+        "not known"
+        in best_possible.of_run(made, {"cue": {"presence": {}, "change": {"without": 0, "with": 0}}}, None)["none"]
+    )
 
 
 @pytest.mark.usefixtures("players")

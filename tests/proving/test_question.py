@@ -14,7 +14,7 @@ from lens.measuring.judge import JudgeResult, Pictures
 from lens.operations import quality
 from lens.players.build import build
 from lens.players.fabric import make_fabric
-from lens.proving import proof, question
+from lens.proving import examples, proof, question
 from lens.settings.parsing import parse
 
 SIDE = 24
@@ -168,3 +168,17 @@ def test_of_a_loss_no_judge_can_be_asked_and_it_says_so(pictures, words, why):
     made = players_of(pictures, *words)
     assert why in question.why_none(made)
     assert why in question.of_run(made, None, None)["none"]
+
+
+def test_answers_are_of_the_groups_of_their_images_and_pictures_are_whole(pictures, monkeypatch):
+    made = players_of(pictures, "--task", "rotation", "--judge_images", "6")
+    made.lens = Flat()
+    seen = []
+    monkeypatch.setattr(question.reading, "compared", lambda asked, *others: (seen.append(asked), ({}, {}))[1])
+    question.of_run(made, proof.judging_of(made), None)
+    index = made.of_each_source("test", 6)
+    assert seen[0].group.tolist() == [group for group in made.images.group[index].tolist() for _ in range(4)]
+    shown = examples.examples_of(made, each=3)
+    ramp = shown["raw"][0].astype(float).mean(axis=(2, 3))  # dark above: no picture is turned
+    assert (ramp[:, -1] > ramp[:, 0] + 50).all()
+    assert len({rows.tobytes() for rows in shown["raw"][0]}) == 3
