@@ -30,7 +30,7 @@ DEFAULT = linear.ProbeRecipe()
 
 
 def downstream(
-    experiment: Players,
+    players: Players,
     images: data.Images,
     source: int,
     key: str,
@@ -46,8 +46,8 @@ def downstream(
     accuracy of the inner layers that `layer` names ("all" for each of them), and of the same layers untrained.
     """
     phases = phases or Phases()
-    settings = experiment.settings
-    recipe = dataclasses.replace(recipe, device=experiment.fabric.device)
+    settings = players.settings
+    recipe = dataclasses.replace(recipe, device=players.fabric.device)
     limits = (settings.measuring.probe_images, settings.measuring.probe_test_images)
     splits = probe_splits(images, source, key, *limits, settings.optimisation.seed)
     label = classes.of_source(images, source)
@@ -60,27 +60,25 @@ def downstream(
     group = images.group[splits["test"]]
     ones = np.ones(len(group))
     readers = {
-        "linear": features.of_extractor(experiment, experiment.extractor),
-        "untrained": features.of_extractor(experiment, untrained := untrained_extractor(experiment)),
+        "linear": features.of_extractor(players, players.extractor),
+        "untrained": features.of_extractor(players, untrained := untrained_extractor(players)),
         "pixels": features.pixels,
     }
-    if experiment.lensed_statistics_only and experiment.extractor.norms:
-        readers["linear_lensed_statistics"] = features.of_extractor(
-            experiment, experiment.extractor, lensed_statistics=True
-        )
+    if players.lensed_statistics_only and players.extractor.norms:
+        readers["linear_lensed_statistics"] = features.of_extractor(players, players.extractor, lensed_statistics=True)
     inner: list[inner_features.Reader] = []
     if layer:
-        names = inner_features.choose(experiment.extractor.backbone, list(layer), settings.players.extractor)
-        for name, extractor in (("layers", experiment.extractor), ("layers untrained", untrained)):
+        names = inner_features.choose(players.extractor.backbone, list(layer), settings.players.extractor)
+        for name, extractor in (("layers", players.extractor), ("layers untrained", untrained)):
             inner.append(inner_features.Reader(extractor.backbone, names))
-            readers[name] = features.of_extractor(experiment, extractor, read=inner[-1])
+            readers[name] = features.of_extractor(players, extractor, read=inner[-1])
     found: dict[str, dict[str, Array]] = {name: {} for name in readers}
     with phases.timed("features"), Bar("features", sum(map(len, splits.values())), "images") as bar:
         for split, index in splits.items():
-            for name, rows in features.read(experiment, readers, images, index, bar.add).items():
+            for name, rows in features.read(players, readers, images, index, bar.add).items():
                 found[name][split] = rows
     # Every rank takes its share of the features; the probes are fitted on rank 0.
-    if not experiment.ranks.writes:
+    if not players.ranks.writes:
         return None
 
     def fitted(name: str, rows: dict[str, Array]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -112,12 +110,12 @@ def downstream(
     return Downstream(chance=chance, source=key, **sizes, **accuracies, **fit, layers=layers)
 
 
-def untrained_extractor(experiment: Players) -> Extractor:
+def untrained_extractor(players: Players) -> Extractor:
     """The floor of every probe: the run's extractor with its initial weights, batch statistics estimated on its images."""
-    torch.manual_seed(experiment.settings.optimisation.seed)
-    untrained = new_extractor(experiment.settings, experiment.task)
-    untrained.to(experiment.fabric.device, next(experiment.extractor.parameters()).dtype)
-    experiment.reestimate_statistics(untrained)
+    torch.manual_seed(players.settings.optimisation.seed)
+    untrained = new_extractor(players.settings, players.task)
+    untrained.to(players.fabric.device, next(players.extractor.parameters()).dtype)
+    players.reestimate_statistics(untrained)
     return untrained
 
 

@@ -33,7 +33,7 @@ class Measured:
 
 
 def everything(
-    experiment: Players,
+    players: Players,
     probes: list[Probe],
     recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
@@ -45,17 +45,17 @@ def everything(
     What the lens does to the images is collected on the way by `edits`, the seconds by `phases`.
     """
     phases = phases or Phases()
-    settings = experiment.settings
-    index = experiment.held_out("test")
+    settings = players.settings
+    index = players.held_out("test")
     with phases.timed("asking the task"), Bar("asking the task", len(index), "images") as bar:
         # Where training only ever updated the lensed set of statistics, what unlensed images give with it stands beside.
-        other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-        result = pretext.measured(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
+        other = players.lensed_statistics_only and bool(players.extractor.norms)
+        result = pretext.measured(players, index, other_statistics=other, edits=edits, asked=bar.add)
         asked = pretext.summary(result, settings.optimisation.seed)
-        asked = dataclasses.replace(asked, of_images=len(experiment.images.indices("test")))
+        asked = dataclasses.replace(asked, of_images=len(players.images.indices("test")))
         changed = reconstruction.summary(result, settings.optimisation.seed)
     probed = {
-        name: downstream(experiment, probe.images, probe.source, probe.key, recipe, layer, phases)
+        name: downstream(players, probe.images, probe.source, probe.key, recipe, layer, phases)
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
     return Measured(asked, changed, {name: one for name, one in probed.items() if one is not None})

@@ -68,7 +68,7 @@ class Answers:
 
 @torch.no_grad()
 def measured(
-    experiment: Players,
+    players: Players,
     index: Array,
     with_ssim: bool = True,
     by: Players | None = None,
@@ -84,24 +84,24 @@ def measured(
     lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
     `edits` collects what the lens does to those of the images that it wants; `asked` is told how many more images were asked about.
     """
-    by = by or experiment
+    by = by or players
     parts: list[dict[str, Tensor]] = []
     answers: list[Tensor] = []
-    task, lens, extractor = experiment.task, by.lens, experiment.extractor
+    task, lens, extractor = players.task, by.lens, players.extractor
     extractor.eval()
     if lens is not None:
         lens.eval()
     # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
-    share = experiment.ranks.share(index, size if task.classes is None or task.couples else 1)
-    for batch in experiment.batches(share, size):
+    share = players.ranks.share(index, size if task.classes is None or task.couples else 1)
+    for batch in players.batches(share, size):
         count = len(batch.index)
 
         def per_image(values: Tensor, count: int = count) -> Tensor:
             return values.double().reshape(count, -1).sum(dim=1)
 
         def ask(kind: str, views: Tensor, question: Question, lensed: bool, part: dict[str, Tensor]) -> None:
-            with experiment.fabric.autocast():
+            with players.fabric.autocast():
                 outputs = extractor(task.present(views, question), question, lensed=lensed)
             outputs = outputs.float()
             loss = task.loss(outputs, question)
@@ -110,7 +110,7 @@ def measured(
             part[kind], part[f"{kind} loss"] = per_image(score), per_image(loss)
             part["count"], part["loss count"] = per_image(torch.ones_like(score)), per_image(torch.ones_like(loss))
 
-        views, question, carriers = experiment.views(batch, training=False)
+        views, question, carriers = players.views(batch, training=False)
         part: dict[str, Tensor] = {}
         ask("raw", views, question, False, part)
         if other_statistics:
@@ -120,13 +120,13 @@ def measured(
         for kind in ("", OTHER) if other_statistics else ("",):
             part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
         clean_views = views
-        if experiment.shortcut.plants:
-            clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
+        if players.shortcut.plants:
+            clean_views, clean_question, _ = players.views(batch, training=False, planted=False)
             ask("clean", clean_views, clean_question, False, part)
             if other_statistics:
                 ask(f"clean{OTHER}", clean_views, clean_question, True, part)
         if lens is not None:
-            exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
+            exact, quiet = by.lensed_and_quiet(views, question, players.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
             lensed = quality.to_8_bits(exact)
             ask("lensed", lensed, question, lensed_statistics, part)
@@ -138,21 +138,21 @@ def measured(
             if edits is not None:
                 edits.add(batch.index, clean_views, views, exact, quiet)
         parts.append({name: value.cpu() for name, value in part.items()})
-        asked(count * experiment.ranks.world)
+        asked(count * players.ranks.world)
 
     # In the ranks' order, which is the index's; a rank without images has no parts.
-    every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
+    every = [part for parts in players.ranks.everyone(parts) for part in parts]
 
     def joined(name: str) -> Array:
         return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
 
     kinds = ["raw", "lensed", "clean"] if lens is not None else ["raw", "clean"]
     kinds += [f"raw{OTHER}", f"clean{OTHER}"] if other_statistics else []
-    counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
+    counts = [count for counted in players.ranks.everyone(answers) for count in counted]
     return Answers(
         {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
         joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
-        experiment.images.group[index], task.views, experiment.images.source[index] if experiment.by_source else None,
+        players.images.group[index], task.views, players.images.source[index] if players.by_source else None,
     )  # fmt: skip
 
 

@@ -56,9 +56,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
     monkeypatch.setattr(players.lens.unet, "forward", editing)
-    monkeypatch.setattr(
-        downstream, "untrained_extractor", lambda experiment: experiment.extractor
-    )  # it reads images too
+    monkeypatch.setattr(downstream, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     test = players.images.indices("test").tolist()
     edits = Edits(players, players.held_out("test"))
     probes = load_probes(players.settings.data, [], players.images)
