@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot re
 
 from lens.base.intervals import TooFew
 from lens.operations.quality import mse_of
-from lens.results.removal import TRAINED_ON
+from lens.results.removal import TRAINED_ON, Removal
 from lens.results.result import Part, Result
 from lens.results.summary import Summary
 from lens.results.trained import Best
@@ -45,7 +45,7 @@ def _keys(result: type[Result]) -> dict[str, Any]:
                 keys[key] = NotRequired[Interval if key == part.figure.interval else Number]
             if part.required:
                 keys[part.name] = Number
-        elif part.kind != "estimates":  # which are known by the names that stand elsewhere (`_check_judges`)
+        elif part.kind != "estimates":  # which are known by the names that stand elsewhere (`_check_whole`)
             holds = _type(part) | None if part.may_be_none else _type(part)
             keys[part.name] = holds if part.required else NotRequired[holds]
     return keys
@@ -128,8 +128,8 @@ def summary(content: bytes | str) -> Summary:
     found = _in_todays_names(checked(dict[str, Any], content))
     with _in_one_line():
         _adapter(of(Summary)).validate_python(found, strict=True)
-    if "removal" in found:
-        _check_judges(found["removal"])
+    if proof := found.get("removal"):
+        _check_whole(proof)
     return Summary.of_json(found)
 
 
@@ -145,7 +145,10 @@ def _in_todays_names(found: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(changed["all_psnr"], float | int | None):
             raise ValueError("reconstruction.all_psnr: is no number")
         found = found | {"reconstruction": _over_every_view(changed, planted=found.get("shortcut") != "none")}
-    if isinstance(proof, dict) and isinstance(lensed := proof.get("lensed"), dict) and "judges" not in proof:
+    if isinstance(proof, dict) and "source" in proof:  # nobody was asked for it
+        of_it = ("raw", "lensed", "judges")
+        found = found | {"removal": {name: value for name, value in proof.items() if name not in of_it}}
+    elif isinstance(proof, dict) and isinstance(lensed := proof.get("lensed"), dict) and "judges" not in proof:
         # Up to 0.3 there was one further judge, `adversary`, the extractor that was trained on.
         lensed = {name.replace("adversary", "trained_on"): value for name, value in lensed.items()}
         judges = {"trained_on": TRAINED_ON} if "trained_on" in lensed else {}
@@ -153,8 +156,11 @@ def _in_todays_names(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _check_judges(proof: dict[str, Any]) -> None:
-    """Raise ValueError where a judge that is named has no figure."""
+def _check_whole(proof: dict[str, Any]) -> None:
+    """Raise ValueError where a proof that is about the source says half of it, or a judge that is named has no figure."""
+    for name in Removal.OF_THE_SOURCE if "source" not in proof else ():
+        if proof.get(name) is None:
+            raise ValueError(f"removal.{name}: is missing")
     for key in proof.get("judges", {}):
         for name, schema in ((key, float), (f"{key}_ci", Interval)):
             if name not in proof["lensed"]:

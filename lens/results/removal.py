@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lens.results.figure import Estimate, Number, beside, figure
 from lens.results.result import Result, optional
@@ -92,11 +92,20 @@ class Bound(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Removal(Result):
-    """The proof of removal. `judges` names the further judges by their keys; `left` is the share of what could be read that
-    the strictest, `left_to`, still reads; PSNR in dB, also by source and over the images with a planted cue."""
+    """The proof of removal.
 
+    `judges` names the further judges by their keys; `left` is the share of what could be read that
+    the strictest, `left_to`, still reads; PSNR in dB, also by source and over the images with a planted cue.
+
+    Where nobody was asked for the source, `source` says why there is `none`, and nothing is said of what is read of it.
+    """
+
+    OF_THE_SOURCE: ClassVar[tuple[str, ...]] = ("verdict", "chance", "raw", "lensed")
+    """What a proof says of the source, all of it or nothing."""
+
+    source: Mapping[str, str] | None = optional()
     sources: list[str] | None = optional()
-    chance: float
+    chance: Number = optional()
     images: Mapping[str, list[int]] | None = optional()
     groups: Mapping[str, list[int]] | None = optional()
     recipe: Mapping[str, Any] | None = optional()
@@ -108,12 +117,12 @@ class Removal(Result):
     ssim: Number = optional()
     psnr_planted: Number
     psnr_by_source: list[Number] | None = optional()
-    verdict: str
+    verdict: str | None = optional()
     close: Number = optional()
     wide: bool | None = optional()
     judges: Mapping[str, str] = optional(dict)
-    raw: ReadRaw
-    lensed: ReadLensed
+    raw: ReadRaw | None = optional()
+    lensed: ReadLensed | None = optional()
     downstream: Labels | None
     frozen: Frozen | None
     probes: Mapping[str, OnProbe]

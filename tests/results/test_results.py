@@ -104,6 +104,25 @@ def test_a_further_judge_has_its_figures_under_its_key():
     }  # fmt: skip
 
 
+def test_a_proof_is_about_the_source_or_says_why_not():
+    def read(proof):
+        return schemas.summary(json.dumps(SUMMARY | {"removal": proof})).removal
+
+    assert read(PROOF).to_json() == PROOF
+    for name in ("verdict", "chance", "raw", "lensed"):
+        with pytest.raises(ValueError, match=rf"removal\.{name}: is missing"):
+            read({key: value for key, value in PROOF.items() if key != name})
+        with pytest.raises(ValueError, match=r"^removal"):
+            read(PROOF | {name: None})
+    rest = {key: PROOF[key] for key in ("psnr_planted", "downstream", "frozen", "probes")}
+    asked = {"source": {"none": "there is one source"}}
+    assert read(rest | asked).to_json() == rest | asked
+    assert read(PROOF | asked).lensed is None  # a stranger's: nothing is read of what says that it was not asked
+    row = grid_table.measured(Summary.of_json(SUMMARY | {"removal": rest | asked}))
+    assert row.get("source_lensed") is None
+    assert "class_lensed" in row
+
+
 def test_no_two_figures_share_a_column():
     names = [one.column for one in columns.every()]
     assert len(names) == len(set(names))
