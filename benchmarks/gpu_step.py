@@ -12,8 +12,8 @@ from lens.settings.parsing import Parsed, parse
 
 MODES = ("both, separate", "plain", "lensed", "both, joint")
 TINY = {
-    "extractor": "all_conv", "extractor_args": {"width": 4}, "image_size": 16, "batch_size": 2, "lens": "full_res",
-    "lens.depth": 3, "threads": 1, "precision": "bf16",
+    "extractor": "all_conv", "extractor_args": {"width": 4}, "image_size": 16, "batch_size": 2, "lens": "colour",
+    "threads": 1, "precision": "bf16",
 }  # fmt: skip
 
 

@@ -44,7 +44,8 @@ def arrow(asked: Asked, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any
     """Every arm of the arrow experiment for the same number of steps: downstream accuracy, rotation, PSNR."""
     start = time.monotonic()
     settings = {name: value for name, value in words.of_file(ARROW).items() if name != "epochs"}
-    tiny = {"extractor": "test_resnet", "lens_encoder": "full", "lens_depth": 3, "num_workers": 0}
+    tiny = {"extractor": "all_conv", "extractor_stem": "default", "extractor_args": {"width": 4}, "num_workers": 0}
+    tiny |= {"lens_encoder": "full", "lens_depth": 3}
     change = {"val_images": 500} if not asked.dry else TINY | tiny
     runs = runs_of(asked, Grid("arrow", settings, {"arm": ARMS}, [0], [({}, change)], [], {"arm": "clean"}, []))
     rates = {run.cell["arm"]: seconds_a_step(run.words, 2 if asked.dry else CALLS) for run in runs}

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from pictures import write_folder
-from tiny import undrawn
+from tiny import two_penalties, undrawn
 
 # What modules make stays for good, and the collector would look through it again and again: not while they are imported,
 # and never after.
@@ -40,6 +40,13 @@ def _undrawn(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # one of its own: a test may undo what it has changed
         if not request.node.get_closest_marker("pictures"):
             undrawn(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_penalties() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        two_penalties(patch)
         yield
 
 

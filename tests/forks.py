@@ -1,6 +1,6 @@
 """Processes forked from one that has imported everything (`preloaded`): each as killable as one begun afresh, without its seconds of imports.
 
-Their runs are `undrawn`.
+Their runs are `undrawn`, their probes choose from `two_penalties`.
 """
 
 import atexit
@@ -43,9 +43,10 @@ def _begin(main, argv, log, environment, method):
     os.environ.clear()
     os.environ.update(environment)
     assert "preloaded" in sys.modules
-    from tiny import undrawn
+    from tiny import two_penalties, undrawn
 
     undrawn(pytest.MonkeyPatch())
+    two_penalties(pytest.MonkeyPatch())
     sys.exit(main(list(argv)))
 
 

@@ -252,7 +252,7 @@ def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, fo
         ({"fgsm": {"lens": "fgsm", "match_mse": "lense"}}, "match_mse: 'lense' is no value of an axis: did you mean 'lens'"),
         ({"fgsm": {"lens": "fgsm", "match_mse": "no lens"}}, "the cell 'no lens' has no lens (lens: none)"),
         ({"fgsm": {"lens": "fgsm", "match_mse": "random"}, "random": {"lens": "random"}}, "the cell 'random' has no lens"),
-        ({"lens": {"objective": "uniform", "image_size": 24}}, "the image_size of the cell 'lens' is 24 and here it is 32"),
+        ({"lens": {"objective": "uniform", "image_size": 12}}, "the image_size of the cell 'lens' is 12 and here it is 16"),
         ({"lens": {"objective": "uniform", "shortcut": "arrow"}}, "the shortcut of the cell 'lens' is 'arrow' and here it is 'none'"),
     ],
 )  # fmt: skip
@@ -685,10 +685,11 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
     sorted(file for kind in ("ablations", "removal") for file in (ROOT / "configs" / kind).glob("*.yaml")),
     ids=lambda file: file.stem,
 )
-def test_shipped_grids_are_valid(file):
+def test_shipped_grids_are_valid(file, monkeypatch):
+    monkeypatch.chdir(ROOT)  # plug-ins of their own are named from here
     grid = read(file)
     grid_table.check_measures(grid)
-    assert grid.runs()
+    assert grid.runs(trusted={str(own.relative_to(ROOT)) for own in file.with_suffix("").glob("*.py")})
     head = file.read_text()
     for word in ("# Shows:", "# Costs:", "# Run:", "# Needs:"):
         assert word in head

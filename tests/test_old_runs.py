@@ -7,10 +7,12 @@ import shutil
 import old_runs
 import pytest
 from old_runs import ARROW, COMMON, FGSM, FURTHER, NONE, RUNS, SOURCES, STEPS
+from tiny import PENALTIES
 
 from lens import compare, probe, train
 from lens.figures import maps as maps_figures
 from lens.figures import transfer as transfer_figures
+from lens.measuring import logistic
 from lens.players import rival_target
 from lens.players.finished import FinishedRun
 from lens.record.run import Run
@@ -33,6 +35,12 @@ def pictures(tmp_path_factory):
     place = tmp_path_factory.mktemp("pictures")
     old_runs.photos(place)
     return place
+
+
+@pytest.fixture(autouse=True)
+def _every_penalty(monkeypatch):
+    """Those that the versions chose from."""
+    monkeypatch.setattr(logistic, "PENALTIES", PENALTIES)
 
 
 @pytest.fixture

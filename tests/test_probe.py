@@ -10,7 +10,7 @@ import timm
 import torch
 from clusters import make
 from pictures import write_imagenet, write_places205
-from tiny import TINY, fit
+from tiny import LAYERED, TINY, fit
 
 from lens import compare, probe, prove, train
 from lens.base.draws import generator
@@ -210,7 +210,7 @@ def runs(tmp_path_factory, photos):
     arms = {"lens": [], "plain": ["--lens", "none"], "control": ["--lens", "none", "--seed", "1"]}
     for name, more in arms.items():
         argv = fit(
-            [*TINY, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
+            [*LAYERED, "--steps", "1", "--test_images", "4", "--data", f"{photos}", "--out", f"{folder / name}", *more]
         )
         assert train.main(argv) == 0
     return folder

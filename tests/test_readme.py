@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from pictures import write_folder, write_parquet
-from tiny import ROOT, TINY, fit
+from tiny import LAYERED, ROOT, TINY, fit
 
 from lens import ablate, cli, train
 from lens.compare import CompareSettings
@@ -28,7 +28,7 @@ from lens.settings.parsing import parse
 from lens.settings.small_verbs import parse_simple
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
-OVERRIDES = [word for word in TINY if word not in ("--extractor", "test_resnet")]
+OVERRIDES = [word for word in TINY if word not in ("--extractor", "all_conv")]
 COMMAND = re.compile(
     r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|prove|compare|ablate|doctor)( .*|$)"
 )
@@ -91,7 +91,7 @@ def place(tmp_path_factory):
     shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "lens" / "tasks" / "rotation.py", folder / "my_task.py")
     for name in ("first", "second"):
-        argv = [*TINY, "--steps", "2", "--data", f"{folder}/photos", "--out", str(folder / "runs" / name)]
+        argv = [*LAYERED, "--steps", "2", "--data", f"{folder}/photos", "--out", str(folder / "runs" / name)]
         assert train.main(argv) == 0
     both = ["--task", "dataset_classification", "--data", f"{folder}/photos", f"{folder}/more_photos"]
     assert train.main([*TINY, *both, "--steps", "2", "--out", str(folder / "runs" / "sources")]) == 0
@@ -158,10 +158,11 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
     verb, argv = command[0].removeprefix("lens."), list(command[1:])
     if verb == "train" and "--resume" not in argv:
-        tiny = OVERRIDES if "--config" in argv else TINY
+        tiny = OVERRIDES if "--config" in argv else LAYERED if {"--extractor_stem", "--match_mse"} & {*argv} else TINY
         argv = [*argv, *tiny, "--epochs", "null", "--steps", "1", "--test_images", "8", "--out", str(tmp_path / "run")]
         if "--config" in argv:
-            argv += ["--extractor", "test_resnet", "--extractor_args", "{}", "--num_workers", "0"]
+            argv += ["--extractor", "all_conv", "--extractor_args", "{}", "--extractor_stem", "default"]
+            argv += ["--num_workers", "0"]
             if "lens: none" not in Path(argv[argv.index("--config") + 1]).read_text():
                 argv += ["--lens", "unet", "--lens.encoder", "tu-tf_mobilenetv3_small_minimal_100"]
             argv += ["--precision", "32"]  # few CPUs have instructions for bf16

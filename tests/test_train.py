@@ -75,7 +75,7 @@ def test_the_summary_has_every_figure_with_its_interval(finished):
         for key in keys:
             low, high = part[f"{key}_ci"]
             assert low <= part[key] <= high, key
-    assert summary["command"].startswith("python -m lens.train --extractor test_resnet")
+    assert summary["command"].startswith("python -m lens.train --extractor all_conv")
 
 
 def test_the_record_has_losses_norms_and_held_out_figures(finished):
@@ -116,7 +116,7 @@ def test_an_extractor_fed_lensed_images_only_is_measured_with_both_sets_of_stati
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert {"raw", "raw_ci", "clean"} <= set(summary["pretext"]["lensed_statistics"])
     assert "linear_lensed_statistics_ci" in summary["downstream"]["photos"]
-    raw = load_file(tmp_path / "r" / "extractor.safetensors")["bn1.running_mean"]
+    raw = load_file(tmp_path / "r" / "extractor.safetensors")["layers.0.1.running_mean"]
     lensed = load_file(tmp_path / "r" / "head.safetensors")["lensed_statistics.0.running_mean"]
     assert raw.abs().max() > 0
     assert not torch.equal(raw, lensed)
@@ -152,9 +152,9 @@ def test_initial_weights_come_from_files(tmp_path, photos, finished):
 
 
 def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finished, capsys):
-    more = ("--image_size", "40", "--cache_image_size", "40", "--steps", "1", "--lens_weights")
+    more = ("--image_size", "24", "--cache_image_size", "24", "--steps", "1", "--lens_weights")
     assert run(tmp_path / "other", photos, *more, str(finished / "lens.safetensors")) == 0
-    assert "was trained at 32 px and the images have 40: it edits them at 32 px" in capsys.readouterr().err
+    assert "was trained at 16 px and the images have 24: it edits them at 16 px" in capsys.readouterr().err
     assert (
         run(tmp_path / "same", photos, "--steps", "1", "--lens_weights", str(finished / "best" / "lens.safetensors"))
         == 0
@@ -164,7 +164,7 @@ def test_a_lens_that_was_trained_at_another_size_is_told(tmp_path, photos, finis
     copied = shutil.copy(tmp_path / "other" / "lens.safetensors", tmp_path / "elsewhere.safetensors")
     for number, file in enumerate((tmp_path / "other" / "lens.safetensors", copied)):
         assert run(tmp_path / f"third{number}", photos, *more, str(file)) == 0
-        assert "was trained at 32 px and the images have 40: it edits them at 32 px" in capsys.readouterr().err
+        assert "was trained at 16 px and the images have 24: it edits them at 16 px" in capsys.readouterr().err
     same_weights(tmp_path / "third0", tmp_path / "third1")
 
 
@@ -398,10 +398,9 @@ def test_the_features_of_the_summary_come_from_the_saved_extractor(finished, pho
     index = images.indices("test")[:5]
     readers = {"": features.of_extractor(players, players.extractor)}
     got = features.read(players, readers, images, index)[""]
-    backbone = timm.create_model(
-        "test_resnet", num_classes=0, checkpoint_path=str(finished / "extractor.safetensors")
-    ).eval()
-    pixels = images.fetch(index)[:, :, 2:34, 2:34].float() / 255
+    backbone = timm.create_model("all_conv", img_size=16).eval()
+    backbone.load_state_dict(load_file(finished / "extractor.safetensors"))
+    pixels = images.fetch(index)[:, :, 1:17, 1:17].float() / 255
     with torch.no_grad():
         expected = backbone(pixels * 2 - 1)
     assert np.allclose(got, expected.numpy(), atol=1e-5)

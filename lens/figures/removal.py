@@ -39,6 +39,8 @@ def _bound(bound: dict[str, Any]) -> tuple[str, str]:
     """What was proved, and of what; or why nothing was."""
     if "none" in bound:
         return "no bound", bound["none"]
+    if "replays" in bound:
+        return f"proved ≤ {100 * bound['proved']:.2f} %", _replays(bound)
     apart = ", ".join(f"{round(share * bound['of']):,}" for share in bound["differ"])
     note = (
         f"of {bound['of']:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
@@ -47,12 +49,58 @@ def _bound(bound: dict[str, Any]) -> tuple[str, str]:
     return f"proved ≤ {100 * bound['proved']:.2f} %", note + left
 
 
+def _replays(bound: dict[str, Any]) -> str:
+    """What was proved of a lens that draws what it hides."""
+    distance, missed = (", ".join(f"{100 * one:.1f} %" for one in bound[name]) for name in ("differ", "missed"))
+    return (
+        f"what comes out with and without the cue differs by {distance} in law, over {bound['of']:,} pictures with "
+        f"{bound['replays']:,} replays each: {missed} have a part of it left, and of {100 * bound['found_without']:.1f} % "
+        "without it something was found; at a confidence of 95 %"
+    )
+
+
 def _db(value: float | None) -> str:
     return "∞ dB" if value is None else f"{value:.2f} dB"
 
 
+def asked_beside(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What judges were asked beside the source, by what a table calls it."""
+    cue, question = found.get("cue", {}), found.get("question", {})
+    every = {
+        "the cue's presence": cue.get("presence", {}),
+        f"which of {cue.get('classes')} cues": cue.get("theta", {}),
+        f"the run's own question, {question.get('asked')}": question,
+    }
+    return {name: part for name, part in every.items() if "raw" in part}
+
+
 def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """The figures in rows: measure, raw, lensed, note."""
+    rows = (
+        _source_rows(found)
+        if "raw" in found
+        else [("source accuracy", "", "", f"not asked: {found['source']['none']}")]
+    )
+    for name, part in asked_beside(found).items():
+        rows += _asked_rows(name, part)
+    if (why := found.get("question", {}).get("none")) and "raw" not in found:
+        rows.append(("the run's own question", "", "", f"not asked: {why}"))
+    return rows + _cost_rows(found)
+
+
+def _asked_rows(name: str, part: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What was read of an answer beside the source: the best fresh judge, and each further one."""
+    raw, lensed = part["raw"], part["lensed"]
+    cells = (_share(one["balanced_accuracy"], one["ci"]) for one in (raw, lensed))
+    note = f"{part['verdict']}; balanced, chance {100 * part['chance']:.1f} %{_left(part)}"
+    further = [
+        (f"  {judge}", "", _share(lensed[key], lensed[f"{key}_ci"]), "") for key, judge in part["judges"].items()
+    ]
+    return [(name, *cells, note), *further]
+
+
+def _source_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What was read of the source, by whom, and what was proved of it."""
     raw, lensed = found["raw"], found["lensed"]
     below = [
         part["excess_ci"] for part in (raw, lensed) if isinstance(part["excess_ci"], list) and part["excess_ci"][1] < 0
@@ -89,6 +137,12 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
         count, groups = found["images"]["test"][k], found["groups"]["test"][k]
         note = f"{count:,} test images{f' in {groups:,} groups' * (groups < count)}, PSNR {_db(found['psnr_by_source'][k])}"
         rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), note))
+    return rows
+
+
+def _cost_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What the lens changed, and what it cost."""
+    rows: list[tuple[str, ...]] = []
     if found["downstream"]:
         part = found["downstream"]
         ends = intervals.words(part["cost_ci"], lambda end: f"{100 * end:.1f}")
@@ -100,6 +154,12 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
             rows.append((name, _share(part["raw"], part["raw_ci"]), _share(part["lensed"], part["lensed_ci"]), note))
     planted = f"planted images {_db(found['psnr_planted'])}" if found["psnr_planted"] is not None else ""
     rows.append(("PSNR, all images", "", _db(found["psnr"]), planted))
+    line = found.get("best_possible", {})
+    if "sides" in line:
+        note = f"a lens after which {line['sides']} are alike has {_db(line['psnr'])} at most (values that clip are not counted)"
+        rows.append((f"PSNR, mean of {line['sides']}", "", _db(line["found"]), note))
+    elif "none" in line and "presence" in found["cue"]:
+        rows.append(("PSNR, best possible", "", "", line["none"]))
     rows.append(("SSIM", "", f"{found['ssim']:.3f}", ""))
     return rows
 
@@ -107,16 +167,18 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
 def print_table(found: dict[str, Any], where: Path | None = None) -> None:
     """Print the figures as a table, the verdict as its title; `where` is the file that holds them."""
     notes = []
-    if found["wide"]:
+    parts = [found] * ("raw" in found) + [*asked_beside(found).values()]
+    if any(part["wide"] for part in parts):
+        close = next(part["close"] for part in parts if part["wide"])
         notes.append((
-            f"An interval holds chance and goes on beyond {100 * found['close']:.1f} %, or as far below: with so few test images, "
+            f"An interval holds chance and goes on beyond {100 * close:.1f} %, or as far below: with so few test images, "
             "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
         ))  # fmt: skip
-    if found.get("bound"):
+    if found.get("bound") or "cue" in found:
         notes.append((COVERS, "dim"))
-    if not found["readable"]:
+    if not all(part["readable"] for part in parts):
         notes.append((
-            "On raw images the best fresh classifier stays below 95 %: there is less to remove than a clear cue, and "
+            "Where on raw images the best fresh classifier stays below 95 % there is less to remove than a clear cue, and "
             "better classifiers may read more.", "dim",
         ))  # fmt: skip
     rows = table(found)
@@ -126,21 +188,32 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
 
 def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
     """The verdict in one line, with what is left; `shown` makes of a source's name what a picture can show."""
-    left = ""
-    if found.get("left") is not None and found["verdict"] in LEFT:
-        parts = f"{100 * found['left']:.0f} of 100 parts of what could be read are"
-        left = f"; {parts if found['left'] < 0.995 else 'all that could be read is'} left to {found['left_to']}"
-    return (
-        f"{found['verdict']}: fresh classifiers tell {_sources(found, shown)} "
-        f"apart at {100 * found['raw']['balanced_accuracy']:.1f} % raw, {100 * found['lensed']['balanced_accuracy']:.1f} % lensed{left}"
-    )
+    if "raw" in found:
+        read = f"fresh classifiers tell {_sources(found, shown)} apart at {_both(found)}"
+        return f"{found['verdict']}: {read}{_left(found)}"
+    told = [f"{shown(name)}: {part['verdict']}, {_both(part)}" for name, part in asked_beside(found).items()]
+    return "; ".join(told) or "nothing could be asked"
+
+
+def _both(part: dict[str, Any]) -> str:
+    """What fresh judges read on raw and on lensed images."""
+    raw, lensed = (100 * part[kind]["balanced_accuracy"] for kind in ("raw", "lensed"))
+    return f"{raw:.1f} % raw, {lensed:.1f} % lensed"
+
+
+def _left(part: dict[str, Any]) -> str:
+    """What is left of what could be read, where that stands beside the verdict."""
+    if part.get("left") is None or part["verdict"] not in LEFT:
+        return ""
+    parts = f"{100 * part['left']:.0f} of 100 parts of what could be read are"
+    return f"; {parts if part['left'] < 0.995 else 'all that could be read is'} left to {part['left_to']}"
 
 
 def _lowest(found: dict[str, Any]) -> list[float]:
-    """Where each judge's accuracy lies, in %, less a little."""
+    """Where each judge's accuracy and chance lie, in %, less a little."""
     lensed = found["lensed"]
     reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], *(lensed[key] for key in found["judges"])]
-    return [100 * one - 5 for one in reads]
+    return [100 * one - 5 for one in (*reads, found["chance"])]
 
 
 def _sources(found: dict[str, Any], shown: Callable[[str], str]) -> str:
@@ -155,13 +228,15 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     raw, lensed = pictures["raw"], pictures["lensed"]
     sources, each = raw.shape[:2]
     factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
-    rows = 3 * sources
-    width, height = 1.25 * (each + 2) + 0.8, 1.25 * rows + 2.2
+    beside = {drawable(name): part for name, part in asked_beside(found).items()}
+    asked = ({"": found} if "raw" in found else {}) | beside
+    rows, below, margin = 3 * sources, 0.6 + 0.6 * max(1, len(asked)), 2.6 if beside else 0.8
+    width, height = 1.25 * (each + 2) + margin, 1.25 * (rows + below) + 0.7
     figure = plt.figure(figsize=(width, height))
-    figure.subplots_adjust(left=0.8 / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
+    figure.subplots_adjust(left=margin / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
     title = textwrap.fill(headline(found, drawable), int(13 * width))
     figure.suptitle(title, fontsize=9, y=1 - 0.08 / height)
-    grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [1.2], hspace=0.08, wspace=0.08)
+    grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [below], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
     for k, name in enumerate(map(drawable, short_names(found["sources"]))):
         parts = (
@@ -182,35 +257,47 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
         axis.set(xticks=[], yticks=[])
         axis.set_title(f"mean squared edit\n{NOISELESS}; {_db(found['psnr_by_source'][k])} with it", fontsize=7)
     axis = figure.add_subplot(grid[rows, :])
-    for y, kind in ((1, "raw"), (0, "lensed")):
-        part = found[kind]
-        if intervals.too_few(part["ci"]):
-            at, why = 100 * part["balanced_accuracy"], intervals.words(part["ci"], str)
-            side = "right" if at > 75 else "left"
-            axis.annotate(why, (at, y), (0, 5), textcoords="offset points", ha=side, fontsize=7)
-        else:
-            axis.plot([100 * end for end in part["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
-        axis.plot(100 * part["balanced_accuracy"], y, "o", color="C0")
-        every = [100 * one for judges in part["by_architecture"].values() for one in judges["balanced_accuracy"]]
-        axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
-        axis.plot(
-            [100 * part[key] for key in found["judges"] if key in part],
-            [y] * sum(key in part for key in found["judges"]),
-            "x",
-            color="C3",
-        )
+    _all_accuracies(axis, asked, found)
+    return png(plt, figure)
+
+
+def _all_accuracies(axis: Any, asked: dict[str, dict[str, Any]], found: dict[str, Any]) -> None:
+    """What judges read of all that was asked, one below the other, and the best possible line in words."""
+    for row, part in enumerate(asked.values()):
+        _accuracies(axis, part, -2 * row)
     if "proved" in found.get("bound", {}):
         axis.plot(100 * found["bound"]["proved"], 0.25, "v", color="C2")
-    axis.axvline(100 * found["chance"], color="black", linestyle=":", linewidth=1)
     axis.set(
-        yticks=[0, 1],
-        yticklabels=["lensed", "raw"],
-        ylim=(-0.6, 1.5),
-        xlim=(min(100 * found["chance"] - 5, 45, *_lowest(found)), 101),
+        yticks=[y - 2 * row for row in range(len(asked)) for y in (1, 0)],
+        yticklabels=[f"{name} {kind}".strip() for name in asked for kind in ("raw", "lensed")],
+        ylim=(1.4 - 2 * max(1, len(asked)), 1.5),
+        xlim=(min([45.0, *(end for part in asked.values() for end in _lowest(part))]), 101),
     )
     axis.tick_params(labelsize=7)
-    axis.set_xlabel(
-        "source accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; ▾: proved bound; dotted: chance)",
-        fontsize=7,
+    label = (
+        f"{'source ' * ('raw' in found)}accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; "
+        "▾: proved bound; dotted: chance)"
     )
-    return png(plt, figure)
+    line = found.get("best_possible", {})
+    if "sides" in line:
+        label += f"\nPSNR, mean of {line['sides']}: {_db(line['found'])}; at most {_db(line['psnr'])} where they come out alike"
+    axis.set_xlabel(label, fontsize=7)
+
+
+def _accuracies(axis: Any, part: dict[str, Any], low: int) -> None:
+    """What judges read, on raw images at height `low` + 1 and on lensed ones at `low`, and chance."""
+    for y, kind in ((low + 1, "raw"), (low, "lensed")):
+        read = part[kind]
+        at = 100 * read["balanced_accuracy"]
+        if intervals.too_few(read["ci"]):
+            side = "right" if at > 75 else "left"
+            why = intervals.words(read["ci"], str)
+            axis.annotate(why, (at, y), (0, 5), textcoords="offset points", ha=side, fontsize=7)
+        else:
+            axis.plot([100 * end for end in read["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        axis.plot(at, y, "o", color="C0")
+        every = [100 * one for judges in read["by_architecture"].values() for one in judges["balanced_accuracy"]]
+        axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
+        others = [100 * read[key] for key in part["judges"] if key in read]
+        axis.plot(others, [y] * len(others), "x", color="C3")
+    axis.plot([100 * part["chance"]] * 2, [low - 0.6, low + 1.5], color="black", linestyle=":", linewidth=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,15 +13,19 @@ Array = np.ndarray[Any, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Images (n, H, W, C) uint8, as files would hold them, and the answer of each (n,) int64."""
+    """Images (n, H, W, C) uint8, as files would hold them, and the answer of each (n,) int64.
+
+    Of an image that is asked E things they are (n, E); `question` then says what is asked beside it, (n, …, …) each.
+    """
 
     images: Array
     answer: Array
+    question: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class JudgeResult:
-    """What one judge makes of the test images: its answers (n,), and how its training went."""
+    """What one judge makes of the test images: its answers (n,), or (n·E,), and how its training went."""
 
     answers: Array
     validation: float

@@ -85,16 +85,15 @@ def judge(
 ) -> JudgeResult:
     """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
-    Every class is shown equally often. With `flip` training images are mirrored at random: for what the pictures show,
+    Every class is shown equally often, where an image is asked one thing. With `flip` training images are mirrored at random: for what the pictures show,
     never for where they come from (a marker's side can be the cue). `tell` is called with the steps done and a note.
     """
     torch.manual_seed(step_seed(seed, 0, "fresh classifier"))
     model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     train = pictures["train"]
-    rows = np.argsort(train.answer, kind="stable")  # class by class
-    _, sizes = np.unique(train.answer, return_counts=True)
-    certain = np.bincount(pictures["val"].answer)[np.unique(pictures["val"].answer)].min() >= recipe.sure
+    rows, sizes = _by_class(train.answer)
+    certain = np.unique(pictures["val"].answer, return_counts=True)[1].min() >= recipe.sure
     best: tuple[tuple[float, float], dict[str, Tensor]] = ((-1.0, 0.0), {})
     lowest, waited, plateaus, step = float("inf"), 0, 0, 0
 
@@ -105,11 +104,11 @@ def judge(
         for start in range(0, len(shown.answer), 512):
             part = slice(start, start + 512)
             with torch.no_grad(), autocast():
-                logits = model(_inputs(shown.images[part], device)).float()
-            target = torch.from_numpy(shown.answer[part]).to(device)
+                logits = model(_inputs(shown.images[part], device), *_question(shown, part, device)).float()
+            target = torch.from_numpy(shown.answer[part]).reshape(-1).to(device)
             loss += float(functional.cross_entropy(logits, target, reduction="sum"))
             told.append(logits.argmax(dim=1).cpu().numpy())
-        return np.concatenate(told), loss / len(shown.answer)
+        return np.concatenate(told), loss / shown.answer.size
 
     while step < recipe.steps and plateaus < 3:
         model.train()
@@ -122,8 +121,8 @@ def judge(
         for group in optimizer.param_groups:
             group["lr"] = rate
         with autocast():
-            logits = model(inputs)
-        loss = functional.cross_entropy(logits.float(), torch.from_numpy(train.answer[chosen]).to(device))
+            logits = model(inputs, *_question(train, chosen, device))
+        loss = functional.cross_entropy(logits.float(), torch.from_numpy(train.answer[chosen]).reshape(-1).to(device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -131,7 +130,7 @@ def judge(
         if step % recipe.every and step < recipe.steps:
             continue
         told, value = answers("val")
-        truth = pictures["val"].answer
+        truth = pictures["val"].answer.reshape(-1)
         accuracy = float(means_by_class(told == truth, truth).mean())
         tell(step, f"validation {100 * accuracy:.1f} %")
         if (accuracy, -value) > best[0]:
@@ -155,6 +154,20 @@ def _inputs(images: Array, device: torch.device) -> Tensor:
     """uint8 (B, H, W, C) → the classifier's input in [−1, 1], (B, C, H, W) in channels-last memory."""
     rows = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     return rows.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _question(shown: Pictures, rows: Any, device: torch.device) -> tuple[dict[str, Tensor], ...]:
+    """What a network is told beside the images at `rows`: nothing, or what is asked, one after the other (B·…, …)."""
+    if not shown.question:
+        return ()
+    return ({name: torch.from_numpy(part[rows]).flatten(0, 1).to(device) for name, part in shown.question.items()},)
+
+
+def _by_class(answer: Array) -> tuple[Array, Array]:
+    """The images' places class by class, and how many each class has; all are one class where each is asked several things."""
+    if answer.ndim > 1:
+        return np.arange(len(answer)), np.array([len(answer)])
+    return np.argsort(answer, kind="stable"), np.unique(answer, return_counts=True)[1]
 
 
 def _balanced_batch(sizes: Array, batch: int, draws: torch.Generator) -> Array:

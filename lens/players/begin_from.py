@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.base import yaml_text
+from lens.base.errors import BadInput
 from lens.base.files import reading
 from lens.base.terminal import say
 from lens.players import weights
@@ -25,6 +26,11 @@ def begin_from(lens: LearnedLens, file: str, image_size: int, read: bool = True)
         weights.load_weights(lens, file, "--lens_weights")
     if lens.side is None:  # its file does not say, as of versions that edited at the images' own size only
         lens.side = theirs.get("image_size")
+    if lens.replaces and lens.side not in (None, image_size):
+        raise BadInput(
+            f"--lens_weights {file} was trained at {lens.side} px and the images have {image_size}: such a lens finds what it "
+            f"was trained to find at its own size; give --image_size {lens.side}, or train it anew"
+        )
     if lens.side not in (None, image_size):
         say(
             f"--lens_weights {file} was trained at {lens.side} px and the images have {image_size}: it edits them at "

@@ -26,6 +26,7 @@ def tell(players: Players) -> None:
     if (
         not players.by_source
         or settings.players.lens_class.fixed
+        or settings.players.lens_class.replaces
         or players.lens is None
         or settings.players.lens_grey != "keep"
     ):

@@ -26,7 +26,8 @@ class LearnedLens(nn.Module):
     that the network does not take are padded by reflection and cropped again. With `noise` σ it adds Gaussian noise of
     that standard deviation on [0, 1]: a function of the image alone can hide a cue where a network that knows the lens finds
     it again, and noise makes that harder (results/removal.md). With `grey` "keep" an image without colour stays without:
-    its δ is the mean over the channels, so that the budget goes into the picture and not into coloured fringes.
+    its δ is the mean over the channels, so that the budget goes into the picture and not into coloured fringes. The network
+    of a plug-in that `replaces` gives the new image itself, of any size, without all of that.
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class LearnedLens(nn.Module):
     ) -> None:
         super().__init__()
         self.before, self.after = tuple(before), tuple(after)
-        self.noise = noise
+        self.noise = 0.0 if plugin.replaces else noise
         self.grey = grey
         self.unet: Any = plugin.network()
+        self.replaces = plugin.replaces
         self.multiple = plugin.multiple
         self.side: int | None = None
         """The size that its weights were trained at, None for that of the images: it edits others at that size."""
         self.eval()
-        freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))  # at a depth below 5 the encoder's last blocks
+        if not self.replaces:  # at a depth below 5 an encoder's last blocks are not reached
+            freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))
         self.train()
 
     def forward(self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None) -> Tensor:
@@ -55,15 +58,23 @@ class LearnedLens(nn.Module):
         With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
         the views' draws, which `draws` gives.
         """
-        for stage in self.before:
-            images = stage(images, _given(draws))
-        delta = self._delta(images)
-        if self.grey == "keep":
-            delta = keep_grey(images, delta)
-        lensed = images + delta if noise is None else images + delta + noise
+        images = self.prepared(images, draws)
+        if self.replaces:
+            lensed: Tensor = self.unet(images, _given(draws))
+        else:
+            delta = self._delta(images)
+            if self.grey == "keep":
+                delta = keep_grey(images, delta)
+            lensed = images + delta if noise is None else images + delta + noise
         for stage in self.after:
             lensed = stage(lensed, _given(draws))
         return lensed
+
+    def prepared(self, images: Tensor, draws: GiveDraws | None = None) -> Tensor:
+        """Images (V, C, H, W) in [0, 1] as the stages before the network make them, same shape."""
+        for stage in self.before:
+            images = stage(images, _given(draws))
+        return images
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
         """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""

@@ -79,10 +79,10 @@ def compose(named: tuple[tuple[str, type[Lens]], ...]) -> type[Composition]:
         for field in dataclasses.fields(part):  # type: ignore[arg-type]
             fields.append((f"{name}{BETWEEN}{field.name}", _type_of(part, field.name), _copy(field)))
             lines.append(f"    {name}{BETWEEN}{field.name}: {' '.join(docs.get(field.name, '').split())}")
-    learns = any(part.learns for part in parts.values())
+    learns, replaces = (any(getattr(part, of) for part in parts.values()) for of in ("learns", "replaces"))
     return dataclasses.make_dataclass(
         "Composed", fields, bases=(Composition,), frozen=True,
-        namespace={"parts": parts, "learns": learns, "fixed": not learns, "__doc__": "\n".join(["Lenses one after the other.", "", "Args:", *lines])},
+        namespace={"parts": parts, "learns": learns, "fixed": not learns, "replaces": replaces, "__doc__": "\n".join(["Lenses one after the other.", "", "Args:", *lines])},
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,8 @@ Allowed: TypeAlias = "Callable[[Tensor], Tensor]"
 class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it says of itself)
     """What changes the views, in one of three ways.
 
-    A lens that `learns` gives a `network`; it plays against the extractor, which moves it by gradients. One that is `fixed`
+    A lens that `learns` gives a `network`; it plays against the extractor, which moves it by gradients. What it gives is a
+    change, held to a budget, or, if it `replaces`, the new image, which nobody steers. One that is `fixed`
     is told what to do: it gives `apply`, and nothing moves it. One that is neither (a rival of the lens) gives a `direction`;
     how far views go along it is steered to a mean squared change that it is held to. One that does not `change` anything is
     no lens. A plug-in is a frozen dataclass of its own settings.
@@ -31,6 +32,7 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     changes: ClassVar[bool] = True
     learns: ClassVar[bool] = True
     fixed: ClassVar[bool] = False
+    replaces: ClassVar[bool] = False
 
     @property
     def multiple(self) -> int:
@@ -47,6 +49,8 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     def network(self) -> Any:
         """A torch module, (V, 3, H, W) in [−1, 1] → the change δ on the scale of [0, 1], same shape. It begins at δ = 0.
 
+        That of a lens that `replaces` takes views (V, 3, H, W) in [0, 1] of any size and their draws, and gives new views.
+
         Raises BadInput for settings that give no network.
         """
         raise NotImplementedError(f"{type(self).__name__} learns, so it needs a network")
@@ -62,3 +66,20 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
         """Views (V, C, H, W) in [0, 1] and what is asked about them → δ of mean square 1 in each view, same shape."""
         raise NotImplementedError(f"{type(self).__name__} does not learn, so it needs a direction")
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """What the network of a lens says of itself if it draws one of P choices for each view, and reads no pixel that this hides.
+
+    How much of a cue is left is bounded by it (`proving.choices`).
+    """
+
+    def law(self, views: Tensor) -> Tensor:
+        """Views (V, C, H, W) in [0, 1] → the probability of each choice (V, P)."""
+
+    def chosen(self, views: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """A choice of that law for each view (V,) int64, and whether it rests on something found (V,) bool."""
+
+    def unread(self, views: Tensor, choice: Tensor) -> Tensor:
+        """The pixels on which, given the choice (V,), what comes out does not depend: (V, 1, H, W) bool."""

@@ -9,18 +9,21 @@ Wilmer, Markov Chains and Mixing Times, proposition 4.7).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import optimize, special, stats
 
 from lens.base.bar import Bar
 from lens.images import batching
+from lens.images.data import sample_of
 from lens.operations import quality
 from lens.players.fixed import FixedLens
 from lens.players.players import Players
+from lens.proving import choices
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
@@ -64,10 +67,25 @@ def of_run(players: Players, index: Array) -> dict[str, Any]:
     """
     if why := why_none(players):
         return {"none": why}
+    if choices.network_of(players) is not None:
+        return _of_choices(players, sample_of(index, choices.PICTURES, players.settings.optimisation.seed, "replays"))
     with Bar("replaying the cue", len(index), "images") as bar:
         differ = differing(players, index, bar.add)
     found = dataclasses.asdict(bound(differ, players.images.group[index]))
     return found | {"unfinished": unfinished(players, index)}
+
+
+def _of_choices(players: Players, index: Array) -> dict[str, Any]:
+    """The same of a lens that draws what it hides.
+
+    `differ` is then the mean distance of the two laws, of which `missed` is the share of replays of which something is left;
+    `found_without` is the share of pictures in which a mark was found that was not there. `replays` were made of each picture.
+    """
+    with Bar("replaying the cue", len(index), "images") as bar:
+        apart = choices.apart(players, index, bar.add)
+    found = dataclasses.asdict(bound(apart.distance, players.images.group[index]))
+    told = {"missed": apart.missed.mean(axis=1).tolist(), "found_without": float(apart.found.mean())}
+    return found | told | {"replays": choices.REPLAYS, "unfinished": 0}
 
 
 @torch.no_grad()
@@ -101,17 +119,34 @@ def _lensed(players: Players, batch: batching.Batch) -> torch.Tensor:
 
 
 def bound(differ: Array, group: Array) -> Bound:
-    """The bound from pairs (K − 1, n) that came out different, and each image's group (n,).
+    """The bound from pairs (K − 1, n) that came out different, or from their distances in [0, 1], and each image's group (n,).
 
-    Images of a group are not independent, so a group counts as different where one of its pairs is. The ends are
-    Clopper's and Pearson's (1934), with a level that holds for all sources together (Bonferroni).
+    Images of a group are not independent, so a group counts as different where one of its pairs is; distances add up, to 1
+    at most. The ends are Clopper's and Pearson's (1934), those of distances Hoeffding's (1963, theorem 1), with a level that
+    holds for all sources together (Bonferroni).
     """
     _, member = np.unique(group, return_inverse=True)
-    any_of = np.stack([np.bincount(member, row) > 0 for row in differ])
+    any_of = np.stack([np.minimum(np.bincount(member, row), 1) for row in differ])
     of, cues = any_of.shape[1], len(any_of)
     tail = (1 - LEVEL) / cues
     counts = any_of.sum(axis=1)
-    upper = [1.0 if k == of else float(stats.beta.ppf(1 - tail, k + 1, of - k)) for k in counts.tolist()]
+    end = _clopper_pearson if differ.dtype == bool else _hoeffding
+    upper = [1.0 if k >= of else end(k, of, tail) for k in counts.tolist()]
     shares = (counts / of).tolist()
     chance = 1 / (cues + 1)
     return Bound(shares, upper, of, min(1.0, chance * (1 + sum(shares))), min(1.0, chance * (1 + sum(upper))))
+
+
+def _clopper_pearson(count: float, of: int, tail: float) -> float:
+    """The share at which so few are counted with probability `tail`."""
+    return float(stats.beta.ppf(1 - tail, count + 1, of - count))
+
+
+def _hoeffding(total: float, of: int, tail: float) -> float:
+    """The mean m of values in [0, 1] at which exp(−n · KL(their mean ‖ m)) is `tail`: so low a mean is seen no more often."""
+    mean = total / of
+
+    def beyond(m: float) -> float:
+        return float(special.rel_entr(mean, m) + special.rel_entr(1 - mean, 1 - m)) - math.log(1 / tail) / of
+
+    return float(optimize.brentq(beyond, mean, 1 - 1e-12))

@@ -11,6 +11,7 @@ from lens.images.data import sample_of
 from lens.measuring.edits import squared_edits
 from lens.operations import quality
 from lens.players.players import Players
+from lens.proving.whole import whole
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +23,7 @@ def examples_of(players: Players, each: int = 5) -> dict[str, Array]:
     The map is the mean squared edit over channels and over up to 512 test images of the source, at 8 bits, without the
     lens's own noise (as in `edits.Edits`): the same for all places, it would only level the map. The pictures have it.
     """
+    players = whole(players)
     assert players.lens is not None
     players.lens.eval()
     found: dict[str, list[Array]] = {"raw": [], "lensed": [], "map": []}

@@ -23,10 +23,7 @@ Array = np.ndarray[Any, Any]
 def lens_splits(players: Players) -> LensedSets:
     """What a run's proof is about: judges are trained on `fresh` images, for the lens was trained on those of `train`."""
     labels, names = classes.pooled(players.images)
-    splits = {
-        new: players.of_each_source(old, players.settings.proof.judge_images)
-        for new, old in (("train", "fresh"), ("val", "val"), ("test", "test"))
-    }
+    splits = splits_of(players)
     total = sum(len(index) for index in splits.values())
     with Bar("lensing", total, "images") as bar:
         done = 0
@@ -38,6 +35,13 @@ def lens_splits(players: Players) -> LensedSets:
 
         sets = {split: lens_images(players, index, labels, advance) for split, index in splits.items()}
     return LensedSets(sets, list(players.images.keys), names, cache_dir_of(players.settings.data))
+
+
+def splits_of(players: Players) -> dict[str, Array]:
+    """The images that judges learn from, are stopped on and answer about: those of `fresh` stand for `train`."""
+    limit = players.settings.proof.judge_images
+    names = (("train", "fresh"), ("val", "val"), ("test", "test"))
+    return {new: players.of_each_source(old, limit) for new, old in names}
 
 
 @torch.no_grad()

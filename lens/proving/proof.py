@@ -16,27 +16,39 @@ from lens.measuring.judges import Judging, Network
 from lens.measuring.probes import Probe
 from lens.players.extractor import Extractor
 from lens.players.players import Players
-from lens.protocols.lookup import key_name
-from lens.proving import bounds
+from lens.proving import best_possible, bounds, cue, question
 from lens.proving.cost import Features, FrozenFeatures
-from lens.proving.lensing import lens_probe, lens_splits
+from lens.proving.lensing import lens_probe, lens_splits, splits_of
 from lens.proving.removal import check as check_sets
 from lens.proving.removal import removal as removal_of
+from lens.proving.removal import unasked
+from lens.proving.whole import whole
 from lens.results.removal import TRAINED_ON, Removal
 from lens.results.summary import Summary
 
 
 def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
-    """Everything in removal.json, of a run. Raises BadInput for one of which nothing can be proved, as `check`."""
+    """Everything in removal.json, of a run. Raises BadInput for one of which nothing can be proved, as `check`.
+
+    What is asked of its sources stands at the top, or `source` says why there is `none`; `cue` is about the planted cue itself,
+    `question` about what the run asks.
+    """
     check(players)
-    judging = judging_of(players)
-    further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
-    further["forensic"] = Forensic(players.fabric.device)
-    lensed = (lens_probe(players, probe) for probe in probes)
-    found = removal_of(lens_splits(players), judging, further, frozen_features(players), lensed)
-    return found | {
-        "bound": bounds.of_run(players, players.of_each_source("test", players.settings.proof.judge_images))
-    }
+    judging, frozen, shown = judging_of(players), frozen_features(players), whole(players)
+    probed = (lens_probe(players, probe) for probe in probes)
+    sets = lens_splits(shown)
+    if why := why_no_source(players):
+        found = unasked(sets, judging, frozen, probed) | {"source": {"none": why}}
+    else:
+        further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
+        further["forensic"] = Forensic(players.fabric.device)
+        found = removal_of(sets, judging, further, frozen, probed)
+        found["bound"] = bounds.of_run(shown, splits_of(players)["test"])
+    why = why_no_cue(players)
+    found["cue"] = {"none": why} if why else cue.of_run(players, judging)
+    found["question"] = question.of_run(players, judging, lambda: own_extractor(players))
+    found["best_possible"] = best_possible.of_run(players, found, sets.splits["test"])
+    return found
 
 
 def judging_of(players: Players) -> Judging:
@@ -60,13 +72,15 @@ def trained_on(players: Players, judging: Judging) -> Network:
     dataset classification: the extractor of another task knows nothing of sources.
     """
 
-    def own() -> Extractor:
-        extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
-        if len(extractor.lensed_statistics):
-            extractor.use_lensed_statistics()
-        return extractor
+    return judging.network(TRAINED_ON, lambda: own_extractor(players))
 
-    return judging.network(TRAINED_ON, own)
+
+def own_extractor(players: Players) -> Extractor:
+    """A copy of a run's extractor, as it was when it met lensed images."""
+    extractor = copy.deepcopy(players.extractor).float()  # as the fresh ones, also under --precision 64
+    if len(extractor.lensed_statistics):
+        extractor.use_lensed_statistics()
+    return extractor
 
 
 def frozen_features(players: Players) -> FrozenFeatures:
@@ -92,6 +106,30 @@ def added(summary: Summary, found: dict[str, Any]) -> Summary:
     return dataclasses.replace(summary, removal=proof)
 
 
+def why_no_source(players: Players) -> str | None:
+    """Why nobody is asked for the source of a run's images, or None where judges are."""
+    if len(players.images.keys) < 2:
+        return "there is one source: give two --data, or --pseudo_sources"
+    return _treated(players)
+
+
+def why_no_cue(players: Players) -> str | None:
+    """The same of the planted cue."""
+    return cue.why_none(players) or _treated(players)
+
+
+def _treated(players: Players) -> str | None:
+    """Why images cannot be compared with lensed ones: they were treated by hand before."""
+    views = players.settings.views
+    treated = {"grey": views.grey, "colour_jitter": views.colour_jitter, "blur": views.blur}
+    if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:
+        return (
+            f"images as they are would be compared with lensed ones, and {' '.join(flags)} treats them before: leave it out, "
+            "or give images that were treated so"
+        )
+    return None
+
+
 def check(players: Players) -> None:
     """Raise BadInput where there is nothing to prove or nobody to prove it with."""
     images = players.images
@@ -101,22 +139,14 @@ def check(players: Players) -> None:
         raise BadInput(
             f"--prove asks what a lens has removed, and this run has none (--lens {players.settings.players.lens})"
         )
-    settings = players.settings
-    treated = {"grey": settings.views.grey, "colour_jitter": settings.views.colour_jitter, "blur": settings.views.blur}
-    if flags := [f"--{flag} {value:g}" for flag, value in treated.items() if value]:
-        raise BadInput(
-            f"--prove compares images as they are with lensed ones, and {' '.join(flags)} treats them before: leave it "
-            "out, or give images that were treated so"
-        )
-    if len(images.keys) < 2:
-        raise BadInput(
-            "--prove asks which source an image comes from and this run has one: give two --data, or --pseudo_sources"
-        )
-    if players.task.views != 1:
-        raise BadInput(
-            f"--prove looks at whole images and --task {key_name(players.settings.question.task)} lenses {players.task.views} views of "
-            "each: use --task dataset_classification or labels"
-        )
+    reasons = {
+        "source": why_no_source(players),
+        "planted cue": why_no_cue(players),
+        "own question": question.why_none(players),
+    }
+    if all(reasons.values()):
+        told = "; ".join(f"of the {what}: {why}" for what, why in reasons.items())
+        raise BadInput(f"--prove has nothing to ask of this run; {told}")
     if not len(images.indices("fresh")):
         raise BadInput(
             "--prove needs images that the lens has not seen: train with --judge_fraction 0.5 (the default of "
@@ -126,4 +156,7 @@ def check(players: Players) -> None:
         split: [len(images.indices(split, source)) for source in range(len(images.keys))]
         for split in ("fresh", "val", "test")
     }
-    check_sets(images.keys, counts, judging_of(players))
+    judging = judging_of(players)
+    check_sets(images.keys, counts, judging)
+    if not reasons["own question"]:
+        question.check(players, judging)

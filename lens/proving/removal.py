@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 
 from lens.base.errors import BadInput
-from lens.base.intervals import Interval, mapped, too_few
-from lens.measuring import proportions, resampling
-from lens.measuring.judge import Judge, best
+from lens.measuring import resampling
+from lens.measuring.judge import Judge
 from lens.measuring.judges import Judging
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
 from lens.protocols.lookup import short_names
-from lens.proving import cost, verdict
+from lens.proving import cost, reading, verdict
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
+from lens.proving.reading import READABLE, Asked
 
 Array = np.ndarray[Any, Any]
-READABLE = 0.95
-"""Balanced accuracy on raw images from which a cue counts as readable: below it a removal has little to prove."""
 NOTHING: Mapping[str, Judge] = {}
 
 
@@ -33,15 +31,42 @@ def removal(
     features: FrozenFeatures | None = None,
     probes: Iterable[LensedProbe] = (),
 ) -> dict[str, Any]:
-    """Everything in removal.json: can a judge tell the sources apart, before and after the lens, and at what cost?
+    """All that removal.json says of sources: can a judge tell them apart, before and after the lens, and at what cost?
 
     The fresh judges are trained on `train`, which the lens should not have met, and stopped on `val`; the best of them in
     validation answers about `test`. `further` judges look at lensed images, each with its own figure, by its key; the
     strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
     nor of `probes`.
     """
-    sources, test = len(sets.sources), sets.splits["test"]
-    found: dict[str, Any] = {"sources": sets.sources, "chance": 1 / sources}
+    found = described(sets, judging) | {"chance": 1 / len(sets.sources)}
+    answers = {}
+    for kind in ("raw", "lensed"):
+        found[kind], answers[kind] = told_apart(sets, judging, kind)
+    found["judges"] = {key: judge.name for key, judge in further.items()}
+    for key, judge in further.items():
+        found["lensed"] |= reading.read_by(judge, key, asked_of(sets), judging.seed)
+    found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
+    found["fall"], found["fall_ci"] = reading.fall(found, asked_of(sets), answers, judging.seed)
+    found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
+    found |= quality(sets.splits["test"], judging.seed)
+    found["verdict"] = verdict.of(found)
+    found["close"] = verdict.close(found["chance"])
+    found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
+    return found | costs(sets, judging, features, probes)
+
+
+def unasked(
+    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
+) -> dict[str, Any]:
+    """The same where nobody is asked for the source: what the lens changed, and what it cost."""
+    found = described(sets, judging) | quality(sets.splits["test"], judging.seed)
+    return found | costs(sets, judging, features, probes)
+
+
+def described(sets: LensedSets, judging: Judging) -> dict[str, Any]:
+    """The images of each source by split, and how judges are trained."""
+    sources = len(sets.sources)
+    found: dict[str, Any] = {"sources": sets.sources}
     found["images"] = {
         split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.splits.items()
     }
@@ -49,26 +74,18 @@ def removal(
         split: [len(np.unique(part.group[part.source == k])) for k in range(sources)]
         for split, part in sets.splits.items()
     }
-    found["recipe"] = dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}
-    answers = {}
-    for kind in ("raw", "lensed"):
-        found[kind], answers[kind] = told_apart(sets, judging, kind)
-    found["judges"] = {key: judge.name for key, judge in further.items()}
-    for key, judge in further.items():
-        found["lensed"] |= read_by(judge, key, sets, judging.seed)
-    found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = _fall(found, test, answers, judging.seed)
-    found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found |= quality(test, judging.seed)
-    found["verdict"] = verdict.of(found)
-    found["close"] = verdict.close(found["chance"])
-    found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
+    return found | {"recipe": dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}}
+
+
+def costs(
+    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
+) -> dict[str, Any]:
+    """What the lens costs class labels: read by fresh classifiers, by frozen features, and by these on `probes`."""
     known = cost.labelled(sets)
-    found["downstream"] = cost.by_fresh_classifiers(known, judging) if known else None
+    found: dict[str, Any] = {"downstream": cost.by_fresh_classifiers(known, judging) if known else None}
     found["frozen"] = cost.by_frozen_features(known, features, judging) if known and features else None
     on_probes = {one.key: cost.on_probe(one, features, judging) for one in probes} if features else {}
-    found["probes"] = dict(zip(short_names(list(on_probes)), on_probes.values(), strict=True))
-    return found
+    return found | {"probes": dict(zip(short_names(list(on_probes)), on_probes.values(), strict=True))}
 
 
 def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging) -> None:
@@ -81,63 +98,17 @@ def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging)
     judging.check()
 
 
+def asked_of(sets: LensedSets) -> Asked:
+    """The question after the source."""
+    raw, lensed = (sets.pictures(kind, "source") for kind in ("raw", "lensed"))
+    return Asked("the source", raw, lensed, len(sets.sources), sets.splits["test"].group)
+
+
 def told_apart(sets: LensedSets, judging: Judging, kind: str) -> tuple[dict[str, Any], Array]:
-    """How well fresh judges tell the sources apart on one kind of images; the best in validation counts.
-
-    `val_balanced_accuracy` is what that one reads of validation images, the highest of all: a little too high.
-    """
-    pictures = sets.pictures(kind, "source")
-    truth, group = pictures["test"].answer, sets.splits["test"].group
-    every = {
-        name: [judging.fresh(name, len(sets.sources)).read(pictures, seed, kind) for seed in judging.seeds]
-        for name in judging.architectures
-    }
-    strictest = best([one for results in every.values() for one in results])
-    right = strictest.answers == truth
-    accuracy, interval = proportions.balanced_accuracy(right.astype(float), np.ones(len(truth)), truth, group)
-    chance = 1 / len(sets.sources)
-    by_architecture = {
-        name: {
-            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in results],
-            "validation": [one.validation for one in results],
-            "steps": [one.steps for one in results],
-            "plateau": [one.plateau for one in results],
-        }
-        for name, results in every.items()
-    }
-    return {
-        "balanced_accuracy": accuracy,
-        "ci": interval,
-        "val_balanced_accuracy": strictest.validation,
-        "excess": (accuracy - chance) / (1 - chance),
-        "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
-        "by_source": means_by_class(right, truth).tolist(),
-        "by_architecture": by_architecture,
-    }, right  # fmt: skip
-
-
-def read_by(judge: Judge, key: str, sets: LensedSets, seed: int) -> dict[str, Any]:
-    """What one more judge reads of lensed images: under its key the balanced accuracy, its interval, and of validation images."""
-    result, test = judge.read(sets.pictures("lensed", "source"), seed, "lensed"), sets.splits["test"]
-    right = (result.answers == test.source).astype(float)
-    reads, interval = proportions.balanced_accuracy(right, np.ones(len(right)), test.source, test.group)
-    return {key: reads, f"{key}_ci": interval, f"val_{key}": result.validation}
-
-
-def _fall(found: dict[str, Any], test: LensedSet, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
-    """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
-
-    One whose interval ends below chance has read the source and answers backwards: its accuracy is mirrored at chance.
-    """
-    each = {kind: answers.astype(float) for kind, answers in right.items()}
-    for kind in each:
-        ends = found[kind]["ci"]
-        if not too_few(ends) and ends[1] < found["chance"]:
-            each[kind] = 2 * found["chance"] - each[kind]
-    difference = each["raw"] - each["lensed"]
-    ones = np.ones(len(difference))
-    fall = float(means_by_class(difference, test.source).mean())
-    return fall, resampling.bootstrap(difference, ones, test.group, seed, stratum=test.source)
+    """How well fresh judges tell the sources apart on one kind of images, as `reading.fresh`."""
+    found, right = reading.fresh(asked_of(sets), kind, judging, lambda name: judging.fresh(name, len(sets.sources)))
+    found["by_source"] = found.pop("by_class")
+    return found, right
 
 
 def quality(test: LensedSet, seed: int) -> dict[str, Any]:

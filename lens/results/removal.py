@@ -78,7 +78,8 @@ class Bound(Result):
 
     Of `of` pairs of images with and without the cue, by source, the shares `differ` leave the lens different, at most `upper`
     at a confidence of 95 %; so `proved` is the most that a classifier reads, `at_best` what the shares themselves allow.
-    `unfinished` images had passes left.
+    `unfinished` images had passes left. Of a lens that draws what it hides `differ` is the mean distance of two laws: of which
+    share of `replays` of each picture something is left (`missed`), and in which something was `found_without` the cue.
     """
 
     none: str | None = optional()
@@ -88,6 +89,9 @@ class Bound(Result):
     at_best: Number = optional()
     proved: Number = optional()
     unfinished: int | None = optional()
+    missed: list[float] | None = optional()
+    found_without: Number = optional()
+    replays: int | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

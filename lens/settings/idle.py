@@ -25,9 +25,13 @@ def _has_data_set(settings: Settings) -> bool:
 
 NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     "lens": (_has_lens, "with --lens {lens} there is no lens"),
+    "added noise": (
+        lambda s: _has_lens(s) and not s.players.lens_class.replaces,
+        "with --lens {lens} there is no lens that adds noise to its images",
+    ),
     "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
     "steered change": (
-        lambda s: s.players.lens_class.changes and not s.players.lens_class.fixed,
+        lambda s: s.players.lens_class.changes and not s.players.lens_class.fixed and not s.players.lens_class.replaces,
         "with --lens {lens} nobody steers how far the images are changed",
     ),
     "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),

@@ -57,7 +57,8 @@ class Settings:
         """Raise BadInput, with the flags, where settings of several groups do not go together."""
         players, game, data = self.players, self.game, self.data
         check_number("blur", self.views.blur, low=0, high=data.image_size / 3)
-        if players.lens_noise and game.steered_psnr is not None and players.lens_class.learns:
+        adds_noise = players.lens_class.learns and not players.lens_class.replaces
+        if players.lens_noise and game.steered_psnr is not None and adds_noise:
             alone = -20 * math.log10(players.lens_noise)
             if game.steered_psnr >= alone:
                 raise BadInput(

@@ -60,8 +60,10 @@ class Trainer:
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.window: list[dict[str, Tensor]] = []
-        self.recon_weight = torch.tensor(settings.game.first_recon_weight, device=self.fabric.device)
         extractor, lens = players.extractor, players.lens
+        free = isinstance(lens, LearnedLens) and lens.replaces  # its change is no budget: nobody weighs it
+        weight = 0.0 if free else settings.game.first_recon_weight
+        self.recon_weight = torch.tensor(weight, device=self.fabric.device)
         self.extractor = Learner(self.fabric, extractor, extractor_optimizer(extractor, learning), learning.lr)
         self.rival = lens if isinstance(lens, Rival) else None
         self.fixed = lens if isinstance(lens, FixedLens) else None
@@ -107,7 +109,7 @@ class Trainer:
             self.norms["lens_gradient"] = self.lens.gradient_norm()
             self.lens.optimizer.step()
             self._average()
-        if lens_moves and self.settings.game.steered_psnr is not None:
+        if lens_moves and self.settings.game.steered_psnr is not None and not self.moving.replaces:
             assert mean.clamped_mse is not None
             error = self.ranks.mean(mean.clamped_mse.detach())
             self.recon_weight = steer(self.recon_weight, error, self.settings.game.steered_psnr)

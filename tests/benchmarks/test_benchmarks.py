@@ -33,7 +33,7 @@ def test_every_mode_stands_beside_its_own_floor(measured):
         assert 0 < low <= row["seconds"] <= high
         assert 0 < row["contraction_share"] < 1
         assert row["share_of_bf16_peak"] is None
-    assert measured["settings"]["extractor"] == "test_resnet"
+    assert measured["settings"]["extractor"] == "all_conv"
     assert (measured["device"], measured["threads"], measured["rounds"]) == ("cpu", 1, 2)
     assert measured["versions"]["torch"] == torch.__version__.split("+")[0]
     assert "git_commit" in measured

@@ -182,7 +182,8 @@ def test_a_disk_that_fills_up_while_the_cache_is_built_is_one_line(small_disk, t
     folder = write_folder(tmp_path / "a", 400)  # 800 squares of 36 px: 3.1 MB
     usage = cache.shutil.disk_usage(small_disk)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=10**9))  # others fill it later
-    argv = [*TINY, "--data", str(folder), "--cache_dir", str(small_disk / "cache"), "--out", str(tmp_path / "run")]
+    argv = [*TINY, "--cache_image_size", "36", "--data", str(folder), "--cache_dir", str(small_disk / "cache")]
+    argv += ["--out", str(tmp_path / "run")]
     assert train.main(argv) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

@@ -190,7 +190,7 @@ def test_training_images_are_augmented_before_a_shortcut_is_planted_and_held_out
     players = build(parsed, images, make_fabric(parsed.settings.machine))
     batch = batching.gather(images, images.indices("train")[:12], 0)
     clean = players.views(batch, training=False, planted=False)[0]
-    assert torch.equal(clean, centre(batch.images, 32))
+    assert torch.equal(clean, centre(batch.images, 16))
     augmented = players.views(batch, training=True, planted=False)[0]
     assert torch.equal(augmented, rand_augment(clean, 9.0, batch.draws(0)))
     planted = players.views(batch, training=True)[0]

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lens.base.errors import BadInput
 from lens.measuring import judges
@@ -167,3 +168,33 @@ def test_mirroring_hides_which_side_a_cue_is_on():
 def test_a_classifier_that_is_none_is_refused(spec, message):
     with pytest.raises(BadInput, match=message):
         judges.build(spec, 2, 16, "default")
+
+
+def test_a_judge_that_is_told_what_is_asked_learns_it():
+    """Two questions about each picture, which only what stands beside it tells apart: left or right corner, is it light?"""
+    rng = np.random.default_rng(0)
+
+    def shown(count):
+        corner = rng.integers(0, 2, (count, 2))
+        images = rng.integers(60, 120, (count, 8, 8, 3))
+        for place, at in enumerate((slice(0, 4), slice(4, 8))):
+            images[:, :, at] += (100 * corner[:, place])[:, None, None, None]
+        side = rng.permuted(np.tile([0, 1], (count, 1)), axis=1)
+        return Pictures(images.astype(np.uint8), np.take_along_axis(corner, side, axis=1), {"side": side})
+
+    class Looks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 2, 2))
+
+        def forward(self, inputs, question):
+            halves = (
+                torch.stack([inputs[..., :4].mean(dim=(1, 2, 3)), inputs[..., 4:].mean(dim=(1, 2, 3))], dim=1) - 0.1
+            )
+            return torch.einsum("eh,ehk->ek", halves.repeat_interleave(2, dim=0), self.weight[question["side"]]) * 10
+
+    parts = {"train": shown(200), "val": shown(60), "test": shown(60)}
+    recipe = Recipe(steps=150, least=150, every=50, batch=32, lr=0.05)
+    found = judges.judge(Looks, parts, 0, recipe, torch.device("cpu"), contextlib.nullcontext)
+    assert found.answers.shape == (120,)
+    assert (found.answers == parts["test"].answer.reshape(-1)).mean() > 0.95

@@ -2,10 +2,10 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import shutil
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -22,10 +22,11 @@ from lens.images import classes
 from lens.images.training_set import training_images
 from lens.measuring import judges, probes
 from lens.measuring.edits import edits_of
+from lens.measuring.forensic import Forensic, Trees
 from lens.players.build import build
 from lens.players.fabric import make_fabric
 from lens.protocols.lookup import short_names
-from lens.proving import cost, examples, lensing, proof, removal
+from lens.proving import cost, examples, lensing, proof, reading, removal
 from lens.proving import verdict as verdicts
 from lens.record import schemas
 from lens.results.removal import TRAINED_ON, Bound
@@ -68,6 +69,7 @@ def built(*words):
 @pytest.fixture
 def players(sources, monkeypatch):
     monkeypatch.setattr(judges, "Recipe", lambda steps: QUICK)
+    monkeypatch.setattr(proof, "Forensic", functools.partial(Forensic, trees=Trees(most=20)))
     monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
@@ -476,14 +478,15 @@ def test_a_judge_that_is_always_wrong_has_read_the_source():
 
 def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     source = np.arange(400) % 2
-    test = SimpleNamespace(source=source, group=np.arange(400))
+    shown = {"test": judges.Pictures(np.zeros((400, 1, 1, 3), np.uint8), source)}
+    asked = reading.Asked("the source", shown, shown, 2, np.arange(400))
     right = np.random.default_rng(0).random(400) < 0.97
     found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)
+    fall, (low, high) = reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)
     assert fall == pytest.approx(0)
     assert low <= 0 <= high
     found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert removal._fall(found, test, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+    assert reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
@@ -573,7 +576,6 @@ def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
         (["--lens", "random"], "this run has none (--lens random)"),
         (["--judge_fraction", "0"], "needs images that the lens has not seen"),
         (["--judges", "resnet17"], "unknown --judges 'resnet17'"),
-        (["--task", "rotation"], "lenses 4 views of each: use --task dataset_classification or labels"),
         (["--grey", "0.5", "--blur", "1"], "--grey 0.5 --blur 1 treats them before"),
         (
             ["--judges", "resnet10t:{stem_width: -1}"],
@@ -595,16 +597,6 @@ def test_sources_that_only_the_proof_asks_about_are_checked_as_well(tmp_path, so
     assert f"500 of the 500 images of {sources[0]} occur in {copied} too" in capsys.readouterr().err
     assert train.main([*words, sources[0]]) == 2
     assert f"--data names {sources[0]} twice" in capsys.readouterr().err
-
-
-def test_a_task_about_one_source_has_nothing_to_prove(sources):
-    parsed = parse(
-        [*TINY, "--image_size", "16", "--cache_image_size", "16", "--data", sources[0], "--prove"], "lens.train"
-    )
-    fabric = make_fabric(parsed.settings.machine)
-    players = build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
-    with pytest.raises(BadInput, match="this run has one"):
-        proof.check(players)
 
 
 def test_the_share_left_stands_with_its_ends_where_there_are_some():

@@ -106,7 +106,7 @@ def test_removal_by_hand_is_part_of_a_run_and_of_its_probe(tmp_path, photos):
         (["--shuffle_labels", "--batch_size", "1"], "--batch_size is 1"),
         (["--task", "jigsaw", "--task.permutations", "600"], "--task.permutations is 600"),
         (["--task", "jigsaw", "--task.gap", "0.9"], "4 px are the least"),
-        (["--task", "inpainting", "--task.size", "0.1"], "the hidden square is only 3 px wide"),
+        (["--task", "inpainting", "--task.size", "0.2"], "the hidden square is only 3 px wide"),
         (["--task", "rotation", "--jigsaw.gap", "0.1"], "jigsaw is not selected"),
         (["--task", "rotation", "--task.gap", "0.1"], "--task.gap: what --task names has no such setting and no other"),
         (["--extractor_stem", "stride1", "--extractor", "vit_tiny_patch16_224"], "no root convolution of stride 2"),

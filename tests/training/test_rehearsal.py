@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import TINY, fit
+from tiny import LAYERED, fit
 
 from lens import train
 from lens.base.errors import BadInput
@@ -18,7 +18,7 @@ from lens.training.trainer import Trainer
 
 
 def players(photos, *words):
-    parsed = parse(fit([*TINY, "--data", str(photos), *words]), "lens.train")
+    parsed = parse(fit([*LAYERED, "--data", str(photos), *words]), "lens.train")
     fabric = make_fabric(parsed.settings.machine)
     return build(parsed, training_images(parsed.settings), fabric)
 
@@ -30,7 +30,8 @@ AT_ONE_PIXEL = ("--extractor", "resnet18")
 
 def test_a_batch_of_one_is_one_line_and_leaves_no_directory(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert train.main([*TINY, "--data", str(photos), *LABELS, *AT_ONE_PIXEL, "--batch_size", "1", "--out", "run"]) == 2
+    words = [*LABELS, *AT_ONE_PIXEL, "--batch_size", "1", "--out", "run"]
+    assert train.main([*LAYERED, "--data", str(photos), *words]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == (
         "lens: error: --batch_size 1 shows the extractor 1 picture at a time, and at --image_size 32 one of its norms has a "

@@ -13,7 +13,8 @@ class ProofSettings:
     """The proof of removal: its judges and what they look at."""
 
     prove: bool = setting(False, role="proof", since="0.4.0", resume=True, was="removal")
-    """Prove the removal at the end: fresh classifiers try to tell the sources apart on raw and on lensed images."""
+    """Prove the removal at the end: judges are asked for the source, for the planted cue and the task's own question, on raw and
+    on lensed images."""
     judges: list[str] | str = setting(
         [], role="proof", since="0.4.0", resume=True, needs="removal", was="removal_classifiers"
     )

@@ -1,0 +1,95 @@
+"""The best possible line: the least change after which images with and without an additive cue have one law, where it is known.
+
+Let side k (of weight w_k) show x + o_k: the same pictures, with the cue's offset. Whatever both come out as, if it is one law of
+mean m, a side is changed by at least |o_k − m|² (Jensen), so that the weighted mean of the sides' mean squared changes is at
+least the weighted variance of the offsets, min over m of Σ w_k |o_k − m|². Of two sides it is W2²/4, and half-way reaches it (the
+2-Wasserstein distance of a shift is its length: Peyré & Cuturi 2019, Computational Optimal Transport, remark 2.19). Values that
+are clipped at the ends of the range move less: they are not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lens.base.draws import EVALUATION, Draws
+from lens.measuring.proportions import means_by_class
+from lens.operations import quality
+from lens.players.players import Players
+from lens.protocols.shortcut import Shortcut
+from lens.proving import bounds, parameters
+from lens.proving.lensed_set import LensedSet
+
+LEVELS = (0.45, 0.5, 0.55)
+"""Grey pictures on which a cue is looked at, far from the ends of the range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BestPossible:
+    """No lens does better: PSNR in dB of the mean of the `sides`' mean squared changes at which all have one law.
+
+    `found` is that of the run's lens, over the same sides: of few use unless the cue is gone.
+    """
+
+    sides: str
+    psnr: float | None
+    found: float | None
+
+
+@torch.no_grad()
+def offset(shortcut: Shortcut, theta: float, side: int) -> Tensor | None:
+    """What a cue adds to every picture (3, side, side), or None where it is not additive.
+
+    It is if it adds the same to pictures of several levels and to noise, whatever is drawn beside θ.
+    """
+    count = len(LEVELS) + 1
+    noise = 0.45 + 0.1 * torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    shown = torch.cat([torch.full((1, 3, side, side), level) for level in LEVELS] + [noise])
+    index = torch.arange(count)
+    planted = shortcut.plant(shown, torch.full((count,), theta), Draws(0, EVALUATION, index, index))
+    added = planted - shown
+    return added[0] if bool(((added - added[:1]).abs() < 1e-5).all()) else None
+
+
+def least(offsets: Tensor, weights: Tensor) -> float:
+    """The least weighted mean squared change, from the sides' offsets (S, …) and weights (S,) that add up to 1."""
+    flat = offsets.double().flatten(1)
+    middle = (weights[:, None] * flat).sum(dim=0)
+    return float((weights * (flat - middle).square().mean(dim=1)).sum())
+
+
+def of_run(players: Players, found: dict[str, Any], test: LensedSet) -> dict[str, Any]:
+    """The `best_possible` of removal.json: a `BestPossible`, or why there is `none`.
+
+    The sides are the sources where the cue alone sets them apart, else images without the cue and with it, each θ as often, of
+    which `found` says what was changed.
+    """
+    if bounds.why_none(players) is None:
+        sources = len(players.images.keys)
+        thetas = [k / (sources - 1) for k in range(sources - 1)]
+        changed = float(means_by_class(test.error, test.source).mean())
+        return _line(players, thetas, [1 / sources] * sources, "the sources", changed)
+    if "presence" not in found["cue"]:
+        return {"none": f"not known: {found['cue']['none']}"}
+    kinds = parameters.of(players.shortcut)
+    if not kinds.native:
+        return {"none": "not known: the cue has too many values"}
+    middles = [(low + high) / 2 for low, high in itertools.pairwise((0.0, *kinds.edges, 1.0))]
+    weights = [0.5] + [0.5 / len(middles)] * len(middles)
+    changed = sum(found["cue"]["change"].values()) / 2
+    return _line(players, middles, weights, "images without and with the cue", changed)
+
+
+def _line(players: Players, thetas: list[float], weights: list[float], sides: str, changed: float) -> dict[str, Any]:
+    """The line for a side without the cue, and one for each θ."""
+    size = players.settings.data.image_size
+    added = [offset(players.shortcut, theta, size) for theta in thetas]
+    known = [one for one in added if one is not None]
+    if len(known) < len(added):
+        return {"none": "not known: the cue does not add the same to every picture"}
+    mse = least(torch.stack([torch.zeros_like(known[0]), *known]), torch.tensor(weights, dtype=torch.float64))
+    return dataclasses.asdict(BestPossible(sides, quality.psnr(mse), quality.psnr(changed)))

@@ -1,0 +1,151 @@
+"""The planted cue itself, asked of judges before and after the lens: is it there, and which one is it?
+
+It is planted in upright, whole images with a random key, whatever the run's task and key are, and given to the lens as
+`lens apply` would give them: nothing but the cue tells what is asked, and its answer is independent of the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from lens.base.bar import Bar
+from lens.images import batching, classes
+from lens.images.augment import centre
+from lens.images.cache import cache_dir_of
+from lens.measuring.forensic import Forensic
+from lens.measuring.judge import Judge, Pictures
+from lens.measuring.judges import Judging
+from lens.operations import quality
+from lens.players.players import Players
+from lens.proving import parameters, reading
+from lens.proving.lensed_set import rows_of, stored
+from lens.proving.lensing import splits_of
+from lens.proving.parameters import Parameters
+from lens.proving.reading import Asked
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class CueSet:
+    """A split's images at 8 bits (n, H, W, C) uint8: `raw` and `lensed` with a cue each, of which `kind` (n,) is the class of θ.
+
+    `half_raw` and `half_lensed` are the same images, of which half have no cue (`carries` (n,) bool); `error` (n,) is the
+    mean squared change of these, on [0, 1].
+    """
+
+    raw: Array
+    lensed: Array
+    half_raw: Array
+    half_lensed: Array
+    kind: Array
+    carries: Array
+    error: Array
+    group: Array
+
+
+def why_none(players: Players) -> str | None:
+    """Why no judge is asked for the cue of a run, or None where one is."""
+    if not players.shortcut.plants:
+        return "no --shortcut is planted"
+    return None
+
+
+def of_run(players: Players, judging: Judging) -> dict[str, Any]:
+    """The `cue` of removal.json: its `presence`, and its `theta` in `classes`; or why there is `none`, as `why_none` says.
+
+    `by_theta` is what share of the images with a cue of each class the best fresh judge takes for such, on raw and on lensed
+    ones. `theta` says why there is `none` where all values are one cue. `change` is the mean squared change of both halves.
+    """
+    if min(map(len, splits_of(players).values())) < 2:
+        return {"none": "a split has no image to leave the cue out of: there are too few"}
+    thetas = parameters_of(players)
+    sets = _sets(players, thetas)
+    test = sets["test"]
+    further: dict[str, Judge] = {"forensic": Forensic(players.fabric.device)}
+
+    def ask(name: str, count: int, answer: str, half: str) -> tuple[dict[str, Any], dict[str, Array]]:
+        raw, lensed = (
+            {split: _pictures(part, half + kind, answer) for split, part in sets.items()} for kind in ("raw", "lensed")
+        )
+        asked = Asked(name, raw, lensed, count, test.group, quality.psnr(float(test.error.mean())))
+        return reading.compared(asked, judging, lambda architecture: judging.fresh(architecture, count), further)
+
+    found: dict[str, Any] = {"classes": thetas.classes, "native": thetas.native, "key": "random"}
+    found["presence"], right = ask("the cue's presence", 2, "carries", "half_")
+    mine = test.carries
+    rows = [mine & (test.kind == k) for k in range(thetas.classes)]
+    found["by_theta"] = {
+        kind: [float(each[row].mean()) if row.any() else None for row in rows] for kind, each in right.items()
+    }
+    found["change"] = {"without": float(test.error[~mine].mean()), "with": float(test.error[mine].mean())}
+    if thetas.classes == 1:
+        found["theta"] = {"none": "every θ plants the same"}
+    elif len(np.unique(sets["train"].kind)) == 1:
+        found["theta"] = {"none": "there are too few images"}
+    else:
+        found["theta"], _ = ask("which cue it is", thetas.classes, "kind", "")
+    return found
+
+
+def parameters_of(players: Players) -> Parameters:
+    """The classes of θ: those of a run's own images under the key `label`, else those of the shortcut."""
+    if players.carried is not None:
+        return parameters.of_classes(len(classes.pooled(players.images)[1]))
+    return parameters.of(players.shortcut)
+
+
+def _pictures(part: CueSet, kind: str, answer: str) -> Pictures:
+    return Pictures(getattr(part, kind), getattr(part, answer).astype(np.int64))
+
+
+def _sets(players: Players, thetas: Parameters) -> dict[str, CueSet]:
+    """Train, val and test of the judges, none of which the lens has learnt from, each image with a cue, and half without."""
+    splits = splits_of(players)
+    with Bar("planting the cue anew", sum(map(len, splits.values())), "images") as bar:
+        return {split: _set(players, thetas, index, bar, place) for place, (split, index) in enumerate(splits.items())}
+
+
+@torch.no_grad()
+def _set(players: Players, thetas: Parameters, index: Array, bar: Bar, place: int) -> CueSet:
+    """One split: the half without a cue is a random one, once and for all."""
+    assert players.lens is not None
+    players.lens.eval()
+    settings = players.settings
+    carries = np.zeros(len(index), bool)
+    chosen = np.random.default_rng([settings.optimisation.seed, place]).permutation(len(index))
+    carries[chosen[: (len(index) + 1) // 2]] = True
+    parts: dict[str, list[Array]] = {"kind": [], "error": []}
+
+    def batches() -> Iterator[dict[str, Array]]:
+        start = 0
+        for batch in players.batches(index, 256):
+            mine = torch.from_numpy(carries[start : start + len(batch.index)]).to(batch.index.device)
+            start += len(batch.index)
+            clean = centre(batch.images, settings.data.image_size).to(next(players.extractor.parameters()).dtype)
+            theta, kind = thetas.drawn(batch.draws(settings.optimisation.seed))
+            planted = quality.to_8_bits(players.shortcut.plant(clean, theta, batch.draws(settings.optimisation.seed)))
+            lensed, bare = (_lensed(players, batch, images) for images in (planted, clean))
+            half, half_lensed = (
+                torch.where(mine[:, None, None, None], *two) for two in ((planted, clean), (lensed, bare))
+            )
+            parts["kind"].append(kind.cpu().numpy())
+            parts["error"].append((half_lensed - half).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
+            bar.add(len(batch.index))
+            pairs = {"raw": planted, "lensed": lensed, "half_raw": half, "half_lensed": half_lensed}
+            yield {name: rows_of(images) for name, images in pairs.items()}
+
+    pictures = stored(batches(), len(index), settings.data.image_size, cache_dir_of(settings.data))
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    return CueSet(**pictures, **found, carries=carries, group=players.images.group[index])
+
+
+def _lensed(players: Players, batch: batching.Batch, images: torch.Tensor) -> torch.Tensor:
+    """Whole images of a batch through the lens, at 8 bits, each with the draws that it has whatever is planted in it."""
+    shown = images.contiguous(memory_format=torch.channels_last)
+    return quality.to_8_bits(players.lensed(shown, {}, batch.draws(players.settings.optimisation.seed)))

@@ -1,0 +1,307 @@
+"""The planted cue itself: it is asked of one source, of any task and key, and chance is read where it is gone."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from tiny import TINY
+from torch import nn
+
+from lens import prove, train
+from lens.base.errors import BadInput
+from lens.base.ranks import Ranks
+from lens.figures import removal as figures_removal
+from lens.images.training_set import training_images
+from lens.measuring import judges
+from lens.measuring.forensic import Forensic
+from lens.measuring.judge import JudgeResult
+from lens.players.build import build
+from lens.players.fabric import make_fabric
+from lens.protocols.lookup import find
+from lens.proving import best_possible, cue, parameters, proof
+from lens.proving import verdict as verdicts
+from lens.record import schemas
+from lens.settings.parsing import parse
+
+SIDE = 16
+WORDS = [
+    *TINY, "--image_size", "16", "--cache_image_size", "16", "--augment", "none", "--extractor", "all_conv",
+    "--extractor_args", "{width: 8}", "--judge_fraction", "0.6", "--prove", "--judges", "all_conv:{width: 8}", "--judge_seeds", "1",
+]  # fmt: skip
+CAST = ["--shortcut", "colour_cast", "--shortcut.strength", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Two folders of grey noise, of one law, in two classes that nothing tells apart."""
+    place = tmp_path_factory.mktemp("cue")
+    rng = np.random.default_rng(0)
+    for folder in ("one", "two"):
+        for label in ("a", "b"):
+            (place / folder / label).mkdir(parents=True)
+            for i in range(250):
+                pixels = rng.integers(100, 156, (SIDE, SIDE, 3), np.uint8)
+                PIL.Image.fromarray(pixels).save(place / folder / label / f"{i:03d}.png")
+    return place
+
+
+def players_of(data, *words):
+    parsed = parse([*WORDS, "--data", *data, *words], "lens.train")
+    fabric = make_fabric(parsed.settings.machine)
+    return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
+
+
+def nearest(judge, pictures, seed, what):
+    """A judge in no time: which class's mean is nearest, in each channel's mean, how far it lies from the others, and last bits?"""
+
+    def rows(split):
+        images = pictures[split].images
+        means = images.mean(axis=(1, 2))
+        apart = np.abs(means - means.mean(axis=1, keepdims=True))
+        return np.concatenate([means, apart, 100 * (images % 2).mean(axis=(1, 2))], axis=1)
+
+    answer = pictures["train"].answer.reshape(-1)
+    kinds, train = np.unique(answer), rows("train")
+    centres = np.stack([train[answer == k].mean(axis=0) for k in kinds])
+    told = {s: kinds[np.square(rows(s)[:, None] - centres).sum(axis=2).argmin(axis=1)] for s in ("val", "test")}
+    return JudgeResult(told["test"], float((told["val"] == pictures["val"].answer).mean()), 0.5, 1, True)
+
+
+@pytest.fixture
+def players(pictures, monkeypatch):
+    """A run about rotation, of one source, every image with the same cast."""
+    monkeypatch.setattr(judges.Network, "read", nearest)
+    monkeypatch.setattr(Forensic, "read", nearest)
+    monkeypatch.setattr(verdicts, "CLOSE", 0.5)  # 200 test images: their intervals are wide, and lie by luck
+    return players_of([str(pictures / "one")], "--task", "rotation", *CAST)
+
+
+class Grey(nn.Module):
+    """Takes each channel's mean away: no cast is left."""
+
+    def forward(self, images):
+        return images - images.mean(dim=(2, 3), keepdim=True) + 0.5
+
+
+class LastBit(Grey):
+    """The same, but writes into the last bit of every pixel whether red was raised or lowered."""
+
+    def forward(self, images):
+        means = images.mean(dim=(2, 3), keepdim=True)
+        marked = (means - means.mean(dim=1, keepdim=True)).abs().amax(dim=1, keepdim=True) > 0.05
+        levels = (super().forward(images) * 255).round()
+        return (levels - levels % 2 + marked) / 255
+
+
+def asked(players):
+    return cue.of_run(players, proof.judging_of(players))
+
+
+def test_a_lens_that_changes_nothing_leaves_the_cue_readable_in_a_run_of_one_source(players):
+    players.lens = nn.Identity()
+    found = asked(players)
+    presence, theta = found["presence"], found["theta"]
+    assert (found["classes"], found["native"], theta["classes"]) == (6, True, 6)
+    assert presence["raw"]["balanced_accuracy"] > 0.95
+    assert theta["raw"]["balanced_accuracy"] > 0.9
+    assert min(part["lensed"]["forensic"] for part in (presence, theta)) > 0.9
+    assert [part["verdict"] for part in (presence, theta)] == ["unchanged"] * 2
+    assert (presence["chance"], theta["chance"]) == (0.5, pytest.approx(1 / 6))
+    assert presence["raw"]["by_class"] == presence["lensed"]["by_class"]
+    assert len(found["by_theta"]["lensed"]) == 6
+    assert min(found["by_theta"]["lensed"]) > 0.8
+
+
+def test_a_lens_that_takes_the_cue_away_leaves_chance(players):
+    players.lens = Grey()
+    found = asked(players)
+    for name, chance in (("presence", 0.5), ("theta", 1 / 6)):
+        part = found[name]
+        assert part["raw"]["balanced_accuracy"] > 0.9, name
+        assert abs(part["lensed"]["balanced_accuracy"] - chance) < 0.15, name
+        assert abs(part["lensed"]["forensic"] - chance) < 0.15, name
+        assert part["verdict"] in ("removed", "reduced"), name
+    assert found["change"]["without"] < found["change"]["with"]
+    rows = {row[0]: row for row in figures_removal.table(costs() | {"cue": found})}
+    assert rows["the cue's presence"][3].startswith(f"{found['presence']['verdict']}; balanced, chance 50.0 %")
+    assert rows["which of 6 cues"][2].startswith(f"{100 * found['theta']['lensed']['balanced_accuracy']:.1f} % (")
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_a_lens_that_hides_the_cue_in_the_last_bit_is_found_out(pictures, players, monkeypatch, real):
+    if real:  # judges as they are: a network, and trees
+        monkeypatch.undo()
+        recipe = judges.Recipe(steps=40, least=40, every=20, patience=2, batch=16)
+        monkeypatch.setattr(judges, "Recipe", lambda steps: recipe)
+        monkeypatch.setattr(parameters, "of", lambda shortcut: parameters.Parameters((), native=True))
+    players.lens = LastBit()
+    part = asked(players)["presence"]
+    assert max(part["lensed"]["balanced_accuracy"], part["lensed"]["forensic"]) > 0.9
+    assert part["verdict"] in ("not removed", "not halved")
+
+
+def costs():
+    """What removal.json holds where nobody was asked for the source, and nothing was measured."""
+    return {"source": {"none": "there is one"}, "sources": ["./one"], "downstream": None, "frozen": None, "probes": {}, "psnr": 25.0,
+            "psnr_planted": None, "ssim": 0.9}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["constant", "source", "label", "image", "random"])
+def test_the_answer_is_the_cues_and_not_the_pictures_whatever_the_key(pictures, key):
+    """Half have a cue, all values of it alike; the pictures of both halves are of one law, and those of one class are too."""
+    folders = [str(pictures / name) for name in ("one", "two")]
+    made = players_of(folders, "--task", "labels", *CAST, "--shortcut_key", key)
+    made.lens = nn.Identity()
+    thetas = cue.parameters_of(made)
+    assert thetas.classes == (2 if key == "label" else 6)
+    test = cue._sets(made, thetas)["test"]
+    index = made.of_each_source("test", None)
+    source, (label, _) = made.images.source[index], cue.classes.pooled(made.images)
+    assert test.carries.sum() == (len(index) + 1) // 2
+    for known in (source, label[index]):  # neither tells whether there is a cue, nor which
+        assert abs(test.carries[known == 0].mean() - 0.5) < 0.15
+        assert abs(test.kind[known == 0].mean() - test.kind[known == 1].mean()) < 0.8
+    clean = made.images.fetch(index).permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(test.half_raw[~test.carries], clean[~test.carries])
+    assert np.array_equal(test.half_raw[test.carries], test.raw[test.carries])
+    assert (test.raw != clean).any(axis=(1, 2, 3)).all()
+    # A cast's own class, read off the pixels: which channel rose and which fell.
+    moved = (test.raw.astype(int) - clean).mean(axis=(1, 2))
+    hues = [(0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1)]
+    read = np.array([hues.index((int(row.argmax()), int(row.argmin()))) for row in moved])
+    assert np.array_equal(read, test.kind if key != "label" else test.kind * 3)  # θ = 0 and 1/2
+
+
+def test_pairs_of_a_cue_share_the_lenss_noise(pictures):
+    made = players_of(
+        [str(pictures / "one")], "--task", "rotation", *CAST, "--lens", "full_res", "--lens_noise", "0.05", "--judge_images", "12"
+    )  # fmt: skip
+    test = cue._sets(made, cue.parameters_of(made))["test"]
+    assert np.array_equal(test.lensed[test.carries], test.half_lensed[test.carries])
+    assert (test.lensed != test.raw).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "edges", "native"),
+    [
+        ("arrow", {}, [1 / 4, 2 / 4, 3 / 4], True),
+        ("watermark", {}, [1 / 4, 2 / 4, 3 / 4], True),
+        ("colour_cast", {}, [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6], True),
+        ("light_gradient", {"directions": 1}, [], True),
+        ("chromatic", {"directions": 8}, [k / 8 for k in range(1, 8)], True),
+        ("chromatic", {"radial": True}, [k / 8 for k in range(1, 8)], False),
+        ("jpeg", {}, [k / 8 for k in range(1, 8)], False),
+        ("jpeg", {"highest": 42}, [1 / 4, 3 / 4], True),
+        ("patch_noise", {}, [k / 8 for k in range(1, 8)], False),
+    ],
+)
+def test_theta_has_the_classes_that_change_a_picture_or_eight_bins(name, own, edges, native):
+    found = parameters.of(find("shortcut", name)(**own))
+    assert found.edges == pytest.approx(edges)
+    assert (found.classes, found.native) == (len(edges) + 1, native)
+
+
+def test_values_of_theta_within_a_class_plant_the_same():
+    made = find("shortcut", "colour_cast")()
+    draws = parameters.Draws(0, -1, torch.arange(500), torch.zeros(500, dtype=torch.int64))
+    theta, kind = parameters.of(made).drawn(draws)
+    planted = made.plant(torch.full((500, 3, 4, 4), 0.5), theta, draws)
+    for k in range(6):
+        assert (planted[kind == k] == planted[kind == k][:1]).all()
+    assert torch.equal(kind.unique(), torch.arange(6))
+    assert len({tuple(planted[kind == k][0].flatten().tolist()) for k in range(6)}) == 6
+
+
+def test_a_cue_that_theta_does_not_change_is_asked_for_its_presence_alone(pictures, monkeypatch):
+    monkeypatch.setattr(judges.Network, "read", nearest)
+    monkeypatch.setattr(Forensic, "read", nearest)
+    words = ["--task", "rotation", "--shortcut", "light_gradient", "--shortcut.directions", "1", "--judge_images", "40"]
+    made = players_of([str(pictures / "one")], *words)
+    made.lens = nn.Identity()
+    found = asked(made)
+    assert "presence" in found
+    assert found["theta"] == {"none": "every θ plants the same"}
+
+
+def test_the_best_possible_change_is_that_of_the_papers_formula():
+    """W2²/4 of a cast of ±0.08 on two channels of three: 29.7 dB. Of a ramp from −s to s: a third of s², over four."""
+    zero = torch.zeros(3, 32, 32)
+    half = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    cast = best_possible.offset(find("shortcut", "colour_cast")(), 0.0, 32)
+    assert best_possible.least(torch.stack([zero, cast]), half) == pytest.approx(2 * 0.08**2 / 3 / 4)
+    ramp = best_possible.offset(find("shortcut", "light_gradient")(), 0.0, 32)
+    assert best_possible.least(torch.stack([zero, ramp]), half) == pytest.approx(0.15**2 / 3 / 4, rel=0.01)
+    for name in ("arrow", "watermark", "jpeg", "chromatic", "one_pixel", "patch_noise"):
+        assert best_possible.offset(find("shortcut", name)(), 0.0, 32) is None, name
+    # One side alone may be changed, but no way of sharing the change is cheaper than half-way.
+    shares = [(t * cast).square().mean() / 2 + ((1 - t) * cast).square().mean() / 2 for t in torch.linspace(0, 1, 101)]
+    assert min(shares).item() == pytest.approx(best_possible.least(torch.stack([zero, cast]), half))
+
+
+def test_the_best_possible_line_stands_beside_the_mean_of_the_sides_and_a_half_way_lens_reaches_it(pictures):
+    made = players_of([str(pictures / "one")], "--task", "dataset_classification", "--pseudo_sources", "2", *CAST, "--shortcut_key", "source")  # fmt: skip
+
+    class Halfway(nn.Module):
+        """Gives both sources half of the cast."""
+
+        def forward(self, images):
+            means = images.mean(dim=(2, 3), keepdim=True)
+            raised = (means[:, :1] - means[:, 1:2] > 0.2).to(images)
+            half = torch.tensor([0.1, -0.1, 0.0])[None, :, None, None]
+            return images + half - 2 * half * raised
+
+    made.lens = Halfway()
+    test = proof.lens_splits(made).splits["test"]
+    found = best_possible.of_run(made, {}, test)
+    assert found["sides"] == "the sources"
+    assert found["psnr"] == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 4))
+    assert found["found"] == pytest.approx(found["psnr"], abs=0.05)
+    row = next(row for row in figures_removal.table(costs() | {"best_possible": found}) if "mean of" in row[0])
+    assert row[2] == f"{found['found']:.2f} dB"
+    assert f"{found['psnr']:.2f} dB at most" in row[3]
+
+
+@pytest.mark.usefixtures("players")
+def test_a_run_of_one_source_is_proved_and_read_back(pictures, tmp_path, capsys):
+    """Rotation, one folder: the cue and the run's own question, no source; the table, the picture and the file hold both."""
+    out = tmp_path / "run"
+    words = [
+        *WORDS,
+        "--task",
+        "rotation",
+        "--data",
+        str(pictures / "one"),
+        *CAST,
+        "--judge_steps",
+        "2",
+        "--judge_images",
+        "24",
+    ]
+    assert train.main([*words, "--out", str(out)]) == 0
+    found = json.loads((out / "removal.json").read_text())
+    assert "one source" in found["source"]["none"]
+    assert not {"raw", "verdict", "bound"} & found.keys()
+    assert found["cue"]["theta"]["classes"] == 6
+    assert found["question"]["asked"] == "rotation"
+    assert found["best_possible"]["sides"] == "images without and with the cue"
+    assert (out / "figures" / "removal.png").stat().st_size > 10_000
+    assert schemas.summary((out / "summary.json").read_bytes()).removal.to_json() == found
+    told = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "the cue's presence",
+        "which of 6 cues",
+        "the run's own question, rotation",
+        "not asked: there is one source",
+    ):
+        assert words[:12] in told
+    assert prove.main([str(out), "--judge_images", "12"]) == 0
+    assert json.loads((out / "removal.json").read_text())["cue"]["presence"]["images"]["test"] == 12
+
+
+def test_where_nothing_can_be_asked_it_says_so_of_each_part(pictures):
+    words = ["--task", "exemplar"]
+    with pytest.raises(BadInput, match=r"nothing to ask of this run; of the source: there is one source.*planted cue: no --shortcut.*exemplar has no classes"):  # fmt: skip
+        proof.check(players_of([str(pictures / "one")], *words))
+    proof.check(players_of([str(pictures / "one")], *words, *CAST))  # the cue can be asked for
