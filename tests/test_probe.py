@@ -73,9 +73,9 @@ def test_in_parts_the_same_penalty_and_the_same_answers_are_found():
     correct, fit = logistic.logistic(features, labels, 0)
     streamed, other = logistic.streamed_logistic(features, labels, "cpu")
     assert (correct == streamed).mean() > 0.99
-    assert other["penalty"] == pytest.approx(fit["penalty"])
-    assert other["validation"] == pytest.approx(fit["validation"], abs=0.011)
-    assert other["converged"]
+    assert other.penalty == pytest.approx(fit.penalty)
+    assert other.validation == pytest.approx(fit.validation, abs=0.011)
+    assert other.converged
 
 
 def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_sgd_is_the_slow_loop_written_from_the_protocol(monkeypatch):
     assert np.abs(seen[-1] - expected).max() < 1e-4
     assert np.abs(expected).max() > 0.3
     assert correct.mean() > 0.7
-    assert fit["epochs"] == 7
+    assert fit.epochs == 7
     again, _ = sgd.sgd(features, labels, 3, epochs=7)
     assert (correct == again).all()
 

@@ -19,7 +19,6 @@ from lens.players.extractor import Extractor
 from lens.players.players import Players
 from lens.results.downstream import Downstream, Layer
 from lens.results.figure import Estimate
-from lens.results.fit import Fit
 from lens.results.removal import OnProbe
 from lens.results.result import Result
 
@@ -85,11 +84,11 @@ def downstream(
         fits = linear.fit(rows, labels, settings.optimisation.seed, recipe, bar.add)
         accuracies = {
             linear.keyed(name, method): Estimate(
-                *proportions.proportion(correct.astype(float), ones, group), went["validation"]
+                *proportions.proportion(correct.astype(float), ones, group), went.validation
             )
             for method, (correct, went) in fits.items()
         }
-        return accuracies, {linear.keyed("fit", method): Fit(**went) for method, (_, went) in fits.items()}
+        return accuracies, {linear.keyed("fit", method): went for method, (_, went) in fits.items()}
 
     plain = [name for name in readers if not name.startswith("layers")]
     columns = inner[0].columns if inner else {}

@@ -22,7 +22,6 @@ from lens.players.finished import FinishedRun
 from lens.players.players import Players
 from lens.results.downstream import Downstream
 from lens.results.figure import Estimate
-from lens.results.fit import Fit
 from lens.results.fusion import Fusion
 from lens.settings import agreement, idle
 from lens.settings.run_settings import FIELDS
@@ -115,7 +114,7 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
             accuracies[linear.keyed(what, method)] = Estimate(
                 *proportions.proportion(correct[what, method], ones, group)
             )
-            fits[linear.keyed(f"{what}_fit", method)] = Fit(**fit)
+            fits[linear.keyed(f"{what}_fit", method)] = fit
 
     run, other = read(trio.run), read(trio.other)
     fitted("run", run)
