@@ -147,3 +147,6 @@ def test_a_table_is_empty_of_a_proof_that_nobody_made():
     row = grid_table.measured(Summary.of_json(SUMMARY))
     assert "source_raw" not in row
     assert row["downstream"] is None
+    always = [one.column for one in columns.every(only_always=True)]
+    assert "source_raw" not in always
+    assert "match_ratio" in always
