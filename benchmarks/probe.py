@@ -127,9 +127,9 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     with phase("SGD"):
         correct, fit = sgd.sgd(features, labels, 0, asked.epochs, "cpu", step)
-    per_epoch = asked.rows // fit["batch"]
+    per_epoch = asked.rows // fit.batch
     phases["SGD"] |= {"steps": steps, "epochs": steps / per_epoch}
-    phases["SGD"] |= {"validation": fit["validation"], "test": float(correct.mean())}
+    phases["SGD"] |= {"validation": fit.validation, "test": float(correct.mean())}
 
     if asked.sums:
         Counted.left = asked.sums

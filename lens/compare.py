@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
@@ -19,6 +18,8 @@ from lens.base.ranks import launched
 from lens.base.terminal import say
 from lens.players.finished import FinishedRun, summary_of
 from lens.record.run import RECORD, Run
+from lens.results.compared import Compared
+from lens.results.summary import Summary
 from lens.settings.field import as_list, setting
 from lens.settings.groups.machine import MOST_THREADS
 from lens.settings.small_verbs import parse_simple
@@ -90,54 +91,54 @@ def compare(argv: list[str]) -> int:
         with _writing(folder):
             write_together({
                 folder / "maps.npz": drawing.npz(arrays),
-                folder / "maps.json": json_text(numbers),
+                folder / "maps.json": json_text(numbers.to_json()),
                 folder / "maps.png": maps.maps_picture(numbers, arrays),
             })  # fmt: skip
         maps.print_maps(numbers, folder / "maps.json")
     if asked.transfer:
-        numbers = transfer([FinishedRun.of(run, argv, changed) for run in runs], about)
+        cells = transfer([FinishedRun.of(run, argv, changed) for run in runs], about)
         with _writing(folder):
             write_together({
-                folder / "transfer.json": json_text(numbers),
-                folder / "transfer.md": transfer_figures.transfer_markdown(numbers),
-                folder / "transfer.png": transfer_figures.transfer_picture(numbers),
+                folder / "transfer.json": json_text(cells.to_json()),
+                folder / "transfer.md": transfer_figures.transfer_markdown(cells),
+                folder / "transfer.png": transfer_figures.transfer_picture(cells),
             })  # fmt: skip
-        transfer_figures.print_transfer(numbers, folder / "transfer.md")
+        transfer_figures.print_transfer(cells, folder / "transfer.md")
     written = [folder / f"{kind}{ending}" for kind in kinds for ending in (".json", ".png")]
     say(f"written: {', '.join(map(str, written))}")
     return 0
 
 
-def described(run: Run) -> dict[str, Any]:
+def described(run: Run) -> Compared:
     """What a comparison says of a run. Raises BadInput where it is not finished or nothing changes its images."""
     summary = summary_of(run)
-    if summary["lens"] == "none":
+    trained = summary.trained
+    if trained.lens == "none":
         raise BadInput(f"{run.directory} has no lens (--lens none), so there is nothing to compare: leave it out")
-    changed = summary.get("reconstruction") or {}
-    if not {"psnr", "psnr_ci"} <= changed.keys() or "shortcut_key" not in summary:
+    if summary.reconstruction is None or summary.reconstruction.psnr is None:
         raise BadInput(
             f"{run.directory}/summary.json does not say what its lens changed: measure it again with --resume"
         )
+    sources = "+".join(Path(key).name if "/" in key else key for key in as_list(run.settings()["data"]))
     names = ("task", "data", "shortcut", "shortcut_key", "lens", "steps", "seed")
-    sources = as_list(run.settings()["data"])
-    return {
-        "run": str(run.directory),
-        **{name: summary[name] for name in names},
-        "title": [summary["task"], "+".join(Path(key).name if "/" in key else key for key in sources), _cue(summary)],
-        "match": bool(summary.get("match")),
-        "psnr": changed["psnr"],
-        "psnr_ci": changed["psnr_ci"],
-    }
+    return Compared(
+        run=str(run.directory),
+        **{name: getattr(trained, name) for name in names},
+        title=[trained.task, sources, _cue(summary)],
+        match=summary.match is not None,
+        psnr=summary.reconstruction.psnr,
+    )
 
 
-def _cue(summary: dict[str, Any]) -> str:
+def _cue(summary: Summary) -> str:
     """The planted shortcut in words, and who changed the images where that is no lens."""
-    random = ", random key" if summary["shortcut_key"] == "random" else ""
-    planted = "nothing planted" if summary["shortcut"] == "none" else summary["shortcut"] + random
-    return f"{planted} ({summary['lens']})" if summary.get("match") else planted
+    trained = summary.trained
+    random = ", random key" if trained.shortcut_key == "random" else ""
+    planted = "nothing planted" if trained.shortcut == "none" else trained.shortcut + random
+    return f"{planted} ({trained.lens})" if summary.match is not None else planted
 
 
-def _planned(out: str | None, kinds: list[str], about: list[dict[str, Any]]) -> Path:
+def _planned(out: str | None, kinds: list[str], about: list[Compared]) -> Path:
     """The folder of the results, not made yet.
 
     Raises BadInput where it cannot be made, or holds a comparison of other runs; one of the same runs is made again.
@@ -150,7 +151,7 @@ def _planned(out: str | None, kinds: list[str], about: list[dict[str, Any]]) -> 
         if file.exists():
             with reading(file, "delete it, or choose another --out"):
                 earlier = [str(entry["run"]) for entry in json.loads(read_bytes(file, RECORD))["runs"]]
-            if earlier != [entry["run"] for entry in about]:
+            if earlier != [entry.run for entry in about]:
                 raise BadInput(f"{file} compares {', '.join(earlier)}: choose another --out")
     return folder
 

@@ -152,23 +152,28 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     from lens.measuring.downstream import merge_downstream
     from lens.players.fabric import make_fabric
 
-    summary_table.refuse_damaged(summary, run.directory)
     fabric = make_fabric(settings.machine)
     images, probes = labelled(asked, finished)
     players = finished.players(images, fabric, asked.weights)
     if asked.layers:
         inner_features.choose(players.extractor.backbone, asked.layers, settings.players.extractor)
     found = evaluate.everything(players, probes, linear.ProbeRecipe(asked.method, asked.probe_epochs), asked.layers)
-    step = summary["steps"] if asked.weights == "last" else (summary.get("best") or {}).get("step")
-    found["validation"] = pretext.validation(players, run.metrics(), step)
+    best = summary.trained.best
+    step = summary.trained.steps if asked.weights == "last" else None if best is None else best.step
+    now = dataclasses.replace(
+        summary,
+        pretext=found.pretext,
+        reconstruction=found.reconstruction,
+        validation=pretext.validation(players, run.metrics(), step),
+        downstream=found.downstream,
+    )
+    place = run.directory / ("summary.json" if asked.weights == "last" else "summary-best.json")
     if asked.weights == "last":
-        downstream = merge_downstream(summary["downstream"], found["downstream"])
-        run.write_json("summary.json", summary | found | {"downstream": downstream})
-        place = run.directory / "summary.json"
+        together = merge_downstream(summary.downstream, found.downstream)
+        run.write_summary(dataclasses.replace(now, downstream=together))
     else:
-        run.write_json("summary-best.json", summary | found)
-        place = run.directory / "summary-best.json"
-    summary_table.print_table(summary | found, place)
+        run.write_summary(now, place.name)
+    summary_table.print_table(now, place)
     say(f"written to {place}")
     return 0
 
@@ -181,7 +186,9 @@ def labelled(asked: ProbeSettings, finished: FinishedRun) -> tuple[Images, list[
     images = finished.images()
     probes = load_probes(settings.data, as_list(asked.probe), images, asked.image_column, asked.label_column)
     if not probes:
-        raise BadInput(f"{finished.summary['data']} has no labels to probe with: name a labelled source with --probe")
+        raise BadInput(
+            f"{finished.summary.trained.data} has no labels to probe with: name a labelled source with --probe"
+        )
     return images, probes
 
 
@@ -190,7 +197,7 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     assert asked.fuse
     assert asked.fuse_control
     with fusion_runs(asked, run) as (other, control):
-        three = first, second, third = tuple(FinishedRun.of(one, argv, asked.changed) for one in (run, other, control))
+        first, second, third = tuple(FinishedRun.of(one, argv, asked.changed) for one in (run, other, control))
 
         from lens.figures import summary_table
         from lens.images.unseen import without_learnt
@@ -198,8 +205,6 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
         from lens.measuring.downstream import merge_downstream
         from lens.players.fabric import make_fabric
 
-        for one in three:
-            summary_table.refuse_damaged(one.summary, one.run.directory)
         fusion.check(first, second, third)
         summary = first.summary
         fabric = make_fabric(first.parsed.settings.machine)
@@ -215,9 +220,8 @@ def fuse(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
             name: fusion.measured(trio, probe, recipe, asked.fuse, asked.fuse_control)
             for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
         }
-    downstream = merge_downstream(summary["downstream"], found)
-    run.write_json("summary.json", summary | {"downstream": downstream})
-    summary_table.print_table(summary | {"downstream": found}, run.directory / "summary.json")
+    run.write_summary(dataclasses.replace(summary, downstream=merge_downstream(summary.downstream, found)))
+    summary_table.print_table(dataclasses.replace(summary, downstream=found), run.directory / "summary.json")
     say(f"written to {run.directory / 'summary.json'}")
     return 0
 

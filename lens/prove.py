@@ -105,23 +105,22 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import removal as figures_removal
-    from lens.figures import summary_table
     from lens.measuring.probes import load_probes
     from lens.players.fabric import make_fabric
     from lens.proving import proof
     from lens.proving.examples import examples_of
 
-    summary_table.refuse_damaged(summary, run.directory)
     fabric = make_fabric(settings.machine)
     images = finished.images()
     players = finished.players(images, fabric)
     asks = as_list(asked.probe)
     probes = load_probes(settings.data, asks, images, asked.image_column, asked.label_column) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
-    found = summary["removal"]
+    assert summary.removal is not None
+    found = summary.removal.to_json()
     pictures = figures_removal.files(found, examples_of(players))
     run.folder("figures")
-    run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary)})
+    run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary.to_json())})
     figures_removal.print_table(found, run.directory / "removal.json")
     say(f"written to {run.directory / 'removal.json'}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import shlex
@@ -21,6 +22,7 @@ from lens.base.terminal import say, say_lines
 from lens.protocols.lookup import key_name
 from lens.record.mirror import Mirror
 from lens.record.run import Run
+from lens.results.summary import Summary
 from lens.settings import agreement
 from lens.settings.arguments import path_of, value_of
 from lens.settings.parsing import Parsed, parse
@@ -28,6 +30,7 @@ from lens.settings.run_settings import Settings
 from lens.settings.stored import differing, of_this_version, refuse_foreign_code
 
 if TYPE_CHECKING:
+    from lens.measuring.evaluate import Measured
     from lens.training.trainer import Trainer
 
 DEFAULT_STEPS = 150
@@ -175,9 +178,12 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             if settings.proof.prove:
                 with phases.timed("proving"):
                     found = proof.removal(players, probes if settings.measuring.probe else [])
-                    summary = proof.save(run, summary, found)
-            summary["phases"] = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
-            run.write_json("summary.json", summary)  # last of all: it says that the run is finished
+                    summary = proof.added(summary, found)
+                    assert summary.removal is not None
+                    run.write_json("removal.json", summary.removal.to_json())
+            told = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
+            summary = dataclasses.replace(summary, phases=told)
+            run.write_summary(summary)  # last of all: it says that the run is finished
         ranks.wait()
     except KeyboardInterrupt:
         say(
@@ -186,9 +192,10 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         return 130
     if ranks.writes:
         summary_table.print_table(summary, run.directory / "summary.json")
-        if settings.proof.prove:
-            run.write_files(figures_removal.files(summary["removal"], examples_of(players)))
-            figures_removal.print_table(summary["removal"], run.directory / "removal.json")
+        if summary.removal is not None and settings.proof.prove:
+            judged = summary.removal.to_json()
+            run.write_files(figures_removal.files(judged, examples_of(players)))
+            figures_removal.print_table(judged, run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":
@@ -222,19 +229,23 @@ def prepare(run: Run, parsed: Parsed, trainer: Trainer, splits: bytes, command: 
     run.start_mirror(parsed.plain)
 
 
-def summarise(trainer: Trainer, run: Run, measured: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
+def summarise(trainer: Trainer, run: Run, measured: Measured, edits: dict[str, Any] | None) -> Summary:
     """Draw the pictures of a finished run; its summary, with what `lens probe` has measured of these very weights."""
     from lens.figures import drawing
     from lens.figures import run as figures
     from lens.measuring import pretext
     from lens.measuring.downstream import merge_downstream
 
-    earlier = run.summary() or {}
-    downstream = merge_downstream(earlier.get("downstream", {}), measured["downstream"])
-    summary = trainer.summary(run) | measured | {"downstream": downstream}
-    summary["validation"] = pretext.validation(trainer.players, run.metrics(), trainer.step)
-    if "removal" in earlier:
-        summary["removal"] = earlier["removal"]
+    earlier = run.summary()
+    summary = Summary(
+        trained=trainer.trained(run),
+        match=trainer.match(run),
+        pretext=measured.pretext,
+        reconstruction=measured.reconstruction,
+        validation=pretext.validation(trainer.players, run.metrics(), trainer.step),
+        downstream=merge_downstream(earlier.downstream if earlier else {}, measured.downstream),
+        removal=earlier.removal if earlier else None,
+    )
     folder = run.folder("figures")
     if edits is not None:
         drawing.save_numbers(folder / "edits.npz", edits)

@@ -25,6 +25,7 @@ from lens.measuring import edit_maps, regions
 from lens.measuring.regions import Region
 from lens.players.finished import FinishedRun
 from lens.record.run import Run
+from lens.results.compared import Compared
 
 SHORT = ["--test_images", "10", "--probe_images", "20", "--steps", "1", "--val_every", "30", "--checkpoint_every", "30"]  # fmt: skip
 
@@ -185,7 +186,20 @@ def test_a_run_that_keeps_no_edits_is_asked_again(runs, copied, tmp_path, capsys
 
 def test_equal_titles_are_told_apart_by_the_directory():
     title = ["rotation", "photos", "arrow"]
-    named = [{"title": title, "run": "x/a"}, {"title": title, "run": "x/b"}, {"title": ["jigsaw"], "run": "x/c"}]
+    told = {
+        "task": "t",
+        "data": "d",
+        "shortcut": "none",
+        "lens": "l",
+        "steps": 1,
+        "seed": 0,
+        "match": False,
+        "psnr": 20.0,
+    }
+    named = [
+        Compared.of_json(told | {"title": parts, "run": run})
+        for parts, run in ((title, "x/a"), (title, "x/b"), (["jigsaw"], "x/c"))
+    ]
     assert figures_compare.titles(named, "/") == ["rotation/photos/arrow/a", "rotation/photos/arrow/b", "jigsaw"]
 
 

@@ -334,7 +334,7 @@ def test_a_grid_whose_table_nobody_sees_is_finished(grid, monkeypatch, capsys):
 GONE = "was moved or deleted while it was in use"
 
 
-@pytest.mark.parametrize("call_of", [("train_step", 1), ("train_step", 3), ("train_step", 5), ("evaluate", 1), ("save", 1), ("summary", 1)])  # fmt: skip
+@pytest.mark.parametrize("call_of", [("train_step", 1), ("train_step", 3), ("train_step", 5), ("evaluate", 1), ("save", 1), ("trained", 1)])  # fmt: skip
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_training_whose_folder_is_moved_writes_nothing_and_goes_on_from_the_new_place(
     tmp_path, photos, whole, monkeypatch, capsys, call_of, replaced

@@ -79,6 +79,7 @@ def losses(lines):
 
 def figures(summary):
     """The figures in a summary that every version measures, of every image that it measured."""
+    summary = summary.to_json()
     pretext = {key: summary["pretext"].get(key) for key in ("metric", "images", "chance", "raw", "lensed", "clean")}
     changed = {key: (summary.get("reconstruction") or {}).get(key) for key in ("mse", "psnr", "psnr_planted", "ssim")}
     probes = {
@@ -103,8 +104,8 @@ def test_what_a_version_did_not_have_is_read_as_what_it_did(old, version, name):
 def test_a_summary_is_read_in_todays_names(old, version, name):
     run = old(version, name)
     written = json.loads((run.directory / "summary.json").read_text())["reconstruction"]
-    read = run.summary()["reconstruction"]
-    assert "all_psnr" not in read
+    assert "all_psnr" not in run.summary().reconstruction.more
+    read = run.summary().reconstruction.to_json()
     assert (read["psnr"], read["psnr_planted"]) == (written["all_psnr"], written["psnr"])
     assert (read["mse_planted"], read["mse_planted_ci"]) == (written["mse"], written.get("mse_ci"))
     if name != "none":
@@ -123,10 +124,10 @@ def test_a_finished_run_is_trained_further_as_its_version_did(old, version, name
     assert [line["step"] for line in theirs] == [7, 8, 8]
     for line, their in zip(losses(after[len(before) :]), losses(theirs), strict=True):
         assert alike(line, their)
-    summary = run.summary()
-    assert (summary["steps"], summary["resumed"]) == (FURTHER, 1)
+    trained = run.summary().trained
+    assert (trained.steps, trained.resumed) == (FURTHER, 1)
     assert ("mse" in after[-1]) == (name != "none")  # what a rival is held to, which 0.1.0 did not record
-    assert summary["validation"]["raw"] == after[-1]["raw"]
+    assert run.summary().validation.raw == after[-1]["raw"]
 
 
 @pytest.mark.parametrize(("version", "name"), [("0.1.0", "lens"), ("0.3.0", "jigsaw")])
@@ -148,7 +149,7 @@ def test_a_probe_finds_what_the_version_found(old, version, name):
     summary = run.summary()
     assert probe.main([str(run.directory)]) == 0
     assert alike(figures(run.summary()), figures(summary))
-    assert run.summary()["validation"]["raw"] == run.metrics()[-1]["raw"]
+    assert run.summary().validation.raw == run.metrics()[-1]["raw"]
 
 
 def test_lenses_of_several_versions_are_compared(old, tmp_path, monkeypatch):
@@ -160,9 +161,10 @@ def test_lenses_of_several_versions_are_compared(old, tmp_path, monkeypatch):
     maps, transfer = (json.loads((tmp_path / "compared" / f"{kind}.json").read_text()) for kind in ("maps", "transfer"))
     for number, run in enumerate(runs):
         summary = run.summary()
-        assert maps["runs"][number]["psnr"] == summary["reconstruction"]["psnr"]
+        psnr = summary.reconstruction.psnr.value
+        assert maps["runs"][number]["psnr"] == psnr
         (own,) = (cell for cell in transfer["cells"] if cell["task"] == cell["lens"] == number)
-        assert alike(own, {"psnr": summary["reconstruction"]["psnr"], "lensed": summary["pretext"]["lensed"]})
+        assert alike(own, {"psnr": psnr, "lensed": summary.pretext.lensed.value})
 
 
 def test_a_rival_of_today_is_held_to_an_older_lens(old):
@@ -185,4 +187,4 @@ def test_a_control_of_today_serves_a_fusion_of_older_runs(old, tmp_path):
     control = str(tmp_path / "control")
     assert train.main([*COMMON, *ARROW, *NONE, "--seed", "1", "--out", control]) == 0
     assert probe.main([str(lens.directory), "--fuse", str(none.directory), "--fuse_control", control]) == 0
-    assert lens.summary()["downstream"]["photos"]["fusion"]
+    assert lens.summary().downstream["photos"].fusion

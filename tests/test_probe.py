@@ -22,6 +22,9 @@ from lens.measuring.downstream import merge_downstream
 from lens.measuring.probes import Probe
 from lens.players import finished, stems
 from lens.players.fabric import make_fabric
+from lens.results.downstream import Downstream
+from lens.results.figure import Estimate
+from lens.results.fusion import Fusion
 
 
 def problem(classes=3):
@@ -70,9 +73,9 @@ def test_in_parts_the_same_penalty_and_the_same_answers_are_found():
     correct, fit = logistic.logistic(features, labels, 0)
     streamed, other = logistic.streamed_logistic(features, labels, "cpu")
     assert (correct == streamed).mean() > 0.99
-    assert other["penalty"] == pytest.approx(fit["penalty"])
-    assert other["validation"] == pytest.approx(fit["validation"], abs=0.011)
-    assert other["converged"]
+    assert other.penalty == pytest.approx(fit.penalty)
+    assert other.validation == pytest.approx(fit.validation, abs=0.011)
+    assert other.converged
 
 
 def test_16_bits_in_a_file_do_not_change_the_accuracy(tmp_path, monkeypatch):
@@ -135,7 +138,7 @@ def test_sgd_is_the_slow_loop_written_from_the_protocol(monkeypatch):
     assert np.abs(seen[-1] - expected).max() < 1e-4
     assert np.abs(expected).max() > 0.3
     assert correct.mean() > 0.7
-    assert fit["epochs"] == 7
+    assert fit.epochs == 7
     again, _ = sgd.sgd(features, labels, 3, epochs=7)
     assert (correct == again).all()
 
@@ -214,11 +217,11 @@ def runs(tmp_path_factory, photos):
 
 
 def test_a_fusion_leaves_what_was_measured_on_other_numbers_of_images():
-    before = {"photos": {"source": "photos", "linear": 0.5, "n_train": 9, "n_test": 4, "chance": 0.5}}
-    fused = {
-        "photos": {"source": "photos", "n_train": 5, "n_test": 2, "chance": 0.6, "fusion": {"other": {"fused": 0.7}}}
-    }
-    assert merge_downstream(before, fused)["photos"] == before["photos"] | {"fusion": {"other": {"fused": 0.7}}}
+    before = Downstream(source="photos", linear=Estimate(0.5), n_train=9, n_test=4, chance=0.5)
+    part = Fusion(control_run="control", features={}, n_train=5, n_test=2, fused=Estimate(0.7))
+    fused = Downstream(source="photos", n_train=5, n_test=2, chance=0.6, fusion={"other": part})
+    merged = merge_downstream({"photos": before}, {"photos": fused})
+    assert merged["photos"] == dataclasses.replace(before, fusion={"other": part})
 
 
 def downstream_of(run):
@@ -251,12 +254,14 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
     assert probe.main([f"{runs / 'lens'}", "--layer", "layer2", "--method", "sgd", "--probe_epochs", "7"]) == 0
     again = downstream_of(runs / "lens")["photos"]
     assert again == part  # the same figures; the other layers and the other method are kept
-    names = [row[0] for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))]
+    names = [row[0] for row in summary_table.table(finished.Run.open(runs / "lens").summary())]
     assert len(names) == len(set(names))
     assert {"photos: linear, SGD", "photos: linear, SGD, layer3", "photos: linear, layer3, untrained"} <= set(names)
-    fewer = {key: value for key, value in part.items() if key != "layers"} | {"n_train": 20}
-    merged = merge_downstream({"photos": part}, {"photos": fewer})
-    assert "layers" not in merged["photos"]  # those were fitted on other images
+    whole = Downstream.of_json(part)
+    fewer = dataclasses.replace(whole, layers={}, n_train=20)
+    assert not merge_downstream({"photos": whole}, {"photos": fewer})[
+        "photos"
+    ].layers  # those were fitted on other images
 
 
 def test_features_in_files_give_a_run_the_same_figures(runs, monkeypatch, photos):
@@ -355,7 +360,7 @@ def test_fusion_stands_beside_its_control(runs):
             assert low <= part[key + suffix] <= high
         assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
     assert part["other"] == downstream_of(runs / "plain")["photos"]["linear"]
-    rows = {row[0]: row for row in summary_table.table(json.loads((runs / "lens" / "summary.json").read_text()))}
+    rows = {row[0]: row for row in summary_table.table(finished.Run.open(runs / "lens").summary())}
     assert rows["photos: linear, control"][3] == "plain with control, 192 features"
     assert {"photos: linear, with plain", "photos: gain over the control, SGD", "photos: linear, plain alone"} <= set(
         rows
@@ -371,10 +376,9 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     control, plain = (one.players(images, fabric) for one in opened)
     part = fusion.measured(
         fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"
-    )["fusion"]["plain"]
-    assert part["gain"] == 0
-    assert part["gain_ci"] == [0, 0]
-    assert part["fused"] == part["control"]
+    ).fusion["plain"]
+    assert part.gain == Estimate(0, [0, 0])
+    assert part.fused == part.control
 
 
 def test_a_run_is_not_measured_on_other_images_than_it_was_trained_on(photos, tmp_path, capsys):
@@ -427,7 +431,8 @@ def test_a_control_of_other_images_or_the_same_seed_is_refused(runs, change, mes
     free = {"prove": True, "max_bad_fraction": 0.5, "lens_lr": 0.5, "lens_noise": 0.1, "epochs": 2.0, "val_images": 3}
     alike = dataclasses.replace(control.parsed, plain=control.parsed.plain | free)
     fusion.check(run, other, finished.FinishedRun(control.run, control.summary, alike))
-    summary = control.summary | ({"steps": 9} if "steps" in change else {})
+    trained = dataclasses.replace(control.summary.trained, steps=change.get("steps", control.summary.trained.steps))
+    summary = dataclasses.replace(control.summary, trained=trained)
     parsed = finished.Parsed(control.parsed.settings, control.parsed.plugins, control.parsed.plain | change)
     with pytest.raises(BadInput, match=message):
         fusion.check(run, other, finished.FinishedRun(control.run, summary, parsed))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lens.base import intervals
 from lens.base.table import show
 from lens.figures.drawing import drawable
+from lens.results.compared import Compared
 
 
-def titles(runs: list[dict[str, Any]], between: str = "\n", shown: Callable[[str], str] = drawable) -> list[str]:
+def titles(runs: Sequence[Compared], between: str = "\n", shown: Callable[[str], str] = drawable) -> list[str]:
     """Each run's task, data and shortcut, with its directory's name where two runs would be called the same.
 
     `shown` makes of each of these what a picture, or a terminal, can show.
     """
-    plain = [between.join(map(shown, run["title"])) for run in runs]
-    names = [shown(Path(run["run"]).name) for run in runs]
+    plain = [between.join(map(shown, run.title)) for run in runs]
+    names = [shown(Path(run.run).name) for run in runs]
     return [f"{t}{between}{name}" if plain.count(t) > 1 else t for t, name in zip(plain, names, strict=True)]
 
 

@@ -13,7 +13,7 @@ from lens.grids.compare_arms import Paired, holm, mean_sem, paired
 from lens.grids.grid import Grid
 from lens.grids.matching import Cell
 from lens.grids.table import Row, higher_is_better, is_share, validation_of
-from lens.record import results
+from lens.results.columns import OF_IMAGES, described
 
 ALPHA = 0.05
 
@@ -62,7 +62,7 @@ class Entry:
         return f"{self._number(test.difference, '+')} ({interval})"
 
     def _number(self, value: float, sign: str = "") -> str:
-        one = results.described(self.measure)
+        one = described(self.measure)
         digits = one.digits if one is not None and one.unit not in ("share", "score") else 1 if self.share else 3
         return f"{100 * value if self.share else value:{sign}.{digits}f}"
 
@@ -126,8 +126,8 @@ def choice(grid: Grid, rows: Sequence[Row]) -> list[str]:
     text = "Choose by the columns marked val; the others are test figures and are for reporting."
     if not any(row.get(column) is not None for row in rows for column in validated):
         return [f"{text} There are none here (–): the runs have no validation figures of these measures."]
-    shown = {one.of_images for column in validated if (one := results.described(column)) is not None}
-    for column, about in results.OF_IMAGES.items():
+    shown = {one.of_images for column in validated if (one := described(column)) is not None}
+    for column, about in OF_IMAGES.items():
         counts = sorted({row[column] for row in rows if row.get(column) is not None})
         if counts and column in shown:
             span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
@@ -138,7 +138,7 @@ def choice(grid: Grid, rows: Sequence[Row]) -> list[str]:
 def title(measure: str, found: Sequence[Entry]) -> str:
     """A measure's heading, with its unit."""
     unit = " (%)" if all(entry.share for entry in found) else " (% or loss)" if any(e.share for e in found) else ""
-    one = results.described(measure)
+    one = described(measure)
     return measure + (f" ({one.unit})" if one is not None and one.unit in ("dB", "s") else unit)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from lens.base.errors import BadInput, nearest
 from lens.base.files import read_bytes, reading
 from lens.base.intervals import too_few
 from lens.grids.grid import Grid, GridRun
-from lens.record import results
-from lens.record.results import Figure
 from lens.record.run import RECORD
+from lens.results import columns
+from lens.results.figure import Estimate, Figure
+from lens.results.removal import JUDGES
+from lens.results.summary import Summary
 
 Row = dict[str, Any]
 
@@ -41,61 +42,63 @@ def rows(out: Path, grid: Grid, runs: Sequence[GridRun], failed: dict[str, Any])
     for run in runs:
         place = folder(out, run)
         file = place / "summary.json"
-        summary = {}
+        told: Row = {}
         if file.exists():
             status = "finished"
             with reading(file, f"delete {place} and run it again"):
-                summary = measured(schemas.summary(read_bytes(file, RECORD)))
+                told = measured(schemas.summary(read_bytes(file, RECORD)))
         else:
             status = "failed" if run.slug in failed else "unfinished" if place.exists() else "missing"
         head = {**run.cell, "seed": run.seed, "status": status, "directory": place.relative_to(out).as_posix()}
-        found.append(head | {_beside(name, grid): value for name, value in summary.items()})
-    known = results.every(only_always=True)
+        found.append(head | {_beside(name, grid): value for name, value in told.items()})
+    known = columns.every(only_always=True)
     measures = [one for one in known if one.interval]
     plain = [one for one in known if not one.interval]
     fixed = [part for one in measures for part in (one.column, f"{one.column}_low", f"{one.column}_high")]
     for words in (False, True):
-        fixed += [one.column for one in plain if one.column not in results.OF_IMAGES and (one.unit == "word") == words]
-    fixed += [f"val_{one.column}" for one in known if one.validated] + list(results.OF_IMAGES)
-    columns = dict.fromkeys([*grid.axes, "seed", "status", "directory", *(_beside(name, grid) for name in fixed)])
-    columns |= dict.fromkeys(name for row in found for name in row)
-    return [{name: row.get(name) for name in columns} for row in found]
+        fixed += [one.column for one in plain if one.column not in columns.OF_IMAGES and (one.unit == "word") == words]
+    fixed += [f"val_{one.column}" for one in known if one.validated] + list(columns.OF_IMAGES)
+    names = dict.fromkeys([*grid.axes, "seed", "status", "directory", *(_beside(name, grid) for name in fixed)])
+    names |= dict.fromkeys(name for row in found for name in row)
+    return [{name: row.get(name) for name in names} for row in found]
 
 
-def measured(summary: dict[str, Any]) -> Row:
-    """A run's summary.json in columns; accuracies in [0, 1], PSNR in dB, nothing where it has nothing.
+def measured(summary: Summary) -> Row:
+    """A run's summary in columns; accuracies in [0, 1], PSNR in dB, None where it has nothing.
 
     What is not called val_… is of test images.
     """
     row: Row = {}
-    validation = summary.get("validation") or {}
 
-    def take(one: Figure, column: str, part: Mapping[str, Any]) -> None:
-        row[column] = part.get(one.key)
+    def take(one: Figure, column: str, value: Any) -> None:
+        estimate = value if isinstance(value, Estimate) else Estimate(value)
+        row[column] = estimate.value
         if one.interval:
-            ends = part.get(one.interval)
+            ends = estimate.interval
             row[f"{column}_low"], row[f"{column}_high"] = (None, None) if not ends or too_few(ends) else ends
         if one.validation_part:
-            row[f"val_{column}"] = validation.get(one.key)
-        elif one.validated and (f"val_{one.key}" in part or not one.interval):
-            row[f"val_{column}"] = part.get(f"val_{one.key}")
+            row[f"val_{column}"] = getattr(summary.validation, one.key, None)
+        elif one.validated and (estimate.validation is not None or not one.interval):
+            row[f"val_{column}"] = estimate.validation
 
-    for result in results.RESULTS:
-        if not result.always and result.place[0] not in summary:
+    for level in columns.levels():
+        if level.is_left_out(summary):
             continue
-        parts = list(result.parts(summary))
-        for at, (source, part) in enumerate(parts):
-            for one in result.figures():
+        found = level.found(summary)
+        for at, (source, part) in enumerate(found):
+            for one in level.of.figures():
                 if at == 0:
-                    take(one, one.column, part)
-                if one.each and len(parts) > 1:
-                    take(one, f"{one.column}_{source}", part)
-    if proof := summary.get("removal"):
-        for key in proof.get("judges", {}):
-            judge = dataclasses.replace(results.JUDGE, key=key, interval=f"{key}_ci")
-            take(judge, f"{judge.column}_{key}", proof["lensed"])
-        if row["psnr_planted"] is None:  # of a run of an older version: over the proof's images
-            row["psnr_planted"] = proof["psnr_planted"]
+                    take(one, one.column, getattr(part, one.key, None))
+                if one.each and len(found) > 1:
+                    take(one, f"{one.column}_{source}", getattr(part, one.key, None))
+    for level, several in columns.by_key():
+        assert several.figure
+        for _, part in level.found(summary):
+            for key, value in getattr(part, several.name, {}).items():
+                one = several.figure.of(key)
+                take(one, one.column, value)
+    if row["psnr_planted"] is None and summary.removal:  # of a run of an older version: over the proof's images
+        row["psnr_planted"] = summary.removal.psnr_planted
     return row
 
 
@@ -107,16 +110,17 @@ def _beside(measure: str, grid: Grid) -> str:
 def validation_of(measure: str, grid: Grid) -> str | None:
     """The column of a measure's validation figures; None where it is of no images (seconds), or is such a column itself."""
     bare = measure.removesuffix("_measured")
-    one = results.described(bare)
+    one = columns.described(bare)
     no_images = one is not None and not one.validated and one.interval is None
     return None if no_images or bare.startswith("val_") else _beside(f"val_{bare}", grid)
 
 
 def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
-    figures = [one for one in results.every() if one.unit not in ("word", "count")]
+    figures = [one for one in columns.every() if one.unit not in ("word", "count")]
     known = [one.column for one in figures] + [f"val_{one.column}" for one in figures if one.validated]
-    known += [f"{prefix}{results.JUDGE.column}_{key}" for key in results.JUDGES for prefix in ("", "val_")]
+    judges = [part.figure.of(key) for _, part in columns.by_key() if part.figure for key in JUDGES]
+    known += [f"{prefix}{one.column}" for one in judges for prefix in ("", "val_")]
     of_a_source = tuple(f"{one.column}_" for one in figures if one.each)
     for measure in grid.measures:
         bare = measure.removesuffix("_measured")
@@ -130,7 +134,7 @@ def check_measures(grid: Grid) -> None:
 
 def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
     """Whether more is better; None where neither is, or where nothing is known. A task without classes has a loss."""
-    one = results.described(measure)
+    one = columns.described(measure)
     if one is None or one.higher_is_better is None:
         return None
     if one.unit == "score":
@@ -141,7 +145,7 @@ def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
 
 def is_share(measure: str, group: Sequence[Row]) -> bool:
     """Whether a measure is a share of 1, shown in %."""
-    one = results.described(measure)
+    one = columns.described(measure)
     if one is not None and one.unit == "score":
         return not any(row.get("metric") == "loss" for row in group)
     return one is not None and one.unit == "share"
@@ -152,8 +156,8 @@ def files(table: Sequence[Row], axes: Sequence[str]) -> dict[str, str | bytes]:
     import pyarrow
     import pyarrow.parquet
 
-    words = {*axes, "status", "directory", *(one.column for one in results.every() if one.unit == "word")}
-    whole = {"seed", *(one.column for one in results.every() if one.unit == "count")}
+    words = {*axes, "status", "directory", *(one.column for one in columns.every() if one.unit == "word")}
+    whole = {"seed", *(one.column for one in columns.every() if one.unit == "count")}
     types = {name: "string" if name in words else "int64" if name in whole else "float64" for name in table[0]}
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols.lens import Lens
+from lens.protocols.lens import Allowed, Lens, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,14 +23,7 @@ class Fgsm(Lens):
 
     learns: ClassVar[bool] = False
 
-    def direction(
-        self,
-        views: Tensor,
-        question: Question,
-        draws: Draws,
-        loss: Callable[[Tensor, Question], Tensor],
-        allowed: Callable[[Tensor], Tensor],
-    ) -> Tensor:
+    def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
         """The sign of the loss's gradient in each pixel."""
         import torch
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from lens.protocols.lens import Lens
+from lens.protocols.lens import Allowed, Lens, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,14 +20,7 @@ class RandomAugmentation(Lens):
 
     learns: ClassVar[bool] = False
 
-    def direction(
-        self,
-        views: Tensor,
-        question: Question,
-        draws: Draws,
-        loss: Callable[[Tensor, Question], Tensor],
-        allowed: Callable[[Tensor], Tensor],
-    ) -> Tensor:
+    def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
         """Four changes of mean square 1, weighted by normal draws (a weight below 0 lowers contrast, sharpens, …)."""
         import torch
         from torch.nn import functional

@@ -31,10 +31,10 @@ class Edits:
     without the lens's own noise: the same for all places, it would only level the map.
     """
 
-    def __init__(self, experiment: Players, index: Array, shown: int = 8) -> None:
-        self.experiment = experiment
+    def __init__(self, players: Players, index: Array, shown: int = 8) -> None:
+        self.players = players
         order = torch.randperm(
-            len(index), generator=generator(experiment.settings.optimisation.seed, 0, "pictures")
+            len(index), generator=generator(players.settings.optimisation.seed, 0, "pictures")
         ).numpy()
         self.chosen = index[order[:MAP_IMAGES]]
         self.place = {int(image): place for place, image in enumerate(self.chosen[:shown])}
@@ -46,7 +46,7 @@ class Edits:
 
         What was lensed, and the same without noise (`quiet`), is taken at 8 bits.
         """
-        clean, planted, lensed, quiet = (x[:: self.experiment.task.views] for x in (clean, planted, lensed, quiet))
+        clean, planted, lensed, quiet = (x[:: self.players.task.views] for x in (clean, planted, lensed, quiet))
         lensed, quiet = quality.to_8_bits(lensed), quality.to_8_bits(quiet)
         numbers = index.cpu().numpy()
         mine = torch.from_numpy(np.flatnonzero(np.isin(numbers, self.chosen))).to(planted.device)
@@ -64,8 +64,8 @@ class Edits:
 
     def arrays(self) -> dict[str, Array]:
         """Pictures (uint8, NHWC), map (H, W) and mean image (H, W, C), of all ranks; every rank must call it."""
-        settings = self.experiment.settings
-        every = self.experiment.ranks.everyone([(self.sums, self.pictures)])
+        settings = self.players.settings
+        every = self.players.ranks.everyone([(self.sums, self.pictures)])
         found = [part for parts in every for part in parts]
         sums = {name: torch.stack([x[name] for x, _ in found if x]).sum(dim=0) for name in ("map", "mean_image")}
         pictures = {place: picture for _, mine in found for place, picture in mine.items()}
@@ -76,19 +76,19 @@ class Edits:
             "map": (sums["map"] / len(self.chosen)).numpy(),
             "mean_image": (sums["mean_image"] / len(self.chosen)).permute(1, 2, 0).numpy(),
             "map_images": np.array(len(self.chosen)),
-            "by": np.array(key_name(settings.players.lens) if isinstance(self.experiment.lens, Rival) else "lensed"),
+            "by": np.array(key_name(settings.players.lens) if isinstance(self.players.lens, Rival) else "lensed"),
         }
 
 
 @torch.no_grad()
-def edits_of(experiment: Players) -> dict[str, Array]:
+def edits_of(players: Players) -> dict[str, Array]:
     """The lens's edits of test images, as `Edits` has them, without asking the task."""
-    assert experiment.lens is not None
-    experiment.lens.eval()
-    experiment.extractor.eval()
-    found = Edits(experiment, experiment.held_out("test"))
-    for batch in experiment.batches(np.sort(found.chosen), max(1, 128 // experiment.task.views)):
-        clean, _, _ = experiment.views(batch, training=False, planted=False)
-        views, question, _ = experiment.views(batch, training=False)
-        found.add(batch.index, clean, views, *experiment.lensed_and_quiet(views, question, experiment.draws(batch)))
+    assert players.lens is not None
+    players.lens.eval()
+    players.extractor.eval()
+    found = Edits(players, players.held_out("test"))
+    for batch in players.batches(np.sort(found.chosen), max(1, 128 // players.task.views)):
+        clean, _, _ = players.views(batch, training=False, planted=False)
+        views, question, _ = players.views(batch, training=False)
+        found.add(batch.index, clean, views, *players.lensed_and_quiet(views, question, players.draws(batch)))
     return found.arrays()

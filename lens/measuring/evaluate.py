@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,37 +16,46 @@ from lens.measuring.edits import Edits
 from lens.measuring.probes import Probe
 from lens.players.players import Players
 from lens.protocols.lookup import short_names
+from lens.results.downstream import Downstream
+from lens.results.pretext import Pretext
+from lens.results.reconstruction import Reconstruction
 
 Array = np.ndarray[Any, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What is measured of trained players; on other ranks than 0 nothing downstream."""
+
+    pretext: Pretext
+    reconstruction: Reconstruction
+    downstream: dict[str, Downstream]
+
+
 def everything(
-    experiment: Players,
+    players: Players,
     probes: list[Probe],
     recipe: linear.ProbeRecipe = DEFAULT,
     layer: Sequence[str] = (),
     edits: Edits | None = None,
     phases: Phases | None = None,
-) -> dict[str, Any]:
-    """The measured part of summary.json: pretext, reconstruction and downstream, all on test splits.
+) -> Measured:
+    """The measured part of a summary: pretext, reconstruction and downstream, all on test splits.
 
     What the lens does to the images is collected on the way by `edits`, the seconds by `phases`.
     """
     phases = phases or Phases()
-    settings = experiment.settings
-    index = experiment.held_out("test")
+    settings = players.settings
+    index = players.held_out("test")
     with phases.timed("asking the task"), Bar("asking the task", len(index), "images") as bar:
         # Where training only ever updated the lensed set of statistics, what unlensed images give with it stands beside.
-        other = experiment.lensed_statistics_only and bool(experiment.extractor.norms)
-        result = pretext.measured(experiment, index, other_statistics=other, edits=edits, asked=bar.add)
-        found = {
-            "pretext": pretext.summary(result, settings.optimisation.seed),
-            "reconstruction": reconstruction.summary(result, settings.optimisation.seed),
-        }
-        found["pretext"]["of_images"] = len(experiment.images.indices("test"))
-    found["downstream"] = {
-        name: downstream(experiment, probe.images, probe.source, probe.key, recipe, layer, phases)
-        | {"source": probe.key}
+        other = players.lensed_statistics_only and bool(players.extractor.norms)
+        result = pretext.measured(players, index, other_statistics=other, edits=edits, asked=bar.add)
+        asked = pretext.summary(result, settings.optimisation.seed)
+        asked = dataclasses.replace(asked, of_images=len(players.images.indices("test")))
+        changed = reconstruction.summary(result, settings.optimisation.seed)
+    probed = {
+        name: downstream(players, probe.images, probe.source, probe.key, recipe, layer, phases)
         for name, probe in zip(short_names([probe.key for probe in probes]), probes, strict=True)
     }
-    return found
+    return Measured(asked, changed, {name: one for name, one in probed.items() if one is not None})

@@ -24,7 +24,7 @@ Reader = Callable[[Tensor, Tensor], Tensor]
 
 
 def of_extractor(
-    experiment: Players,
+    players: Players,
     extractor: Extractor,
     lensed_statistics: bool = False,
     read: Callable[[Tensor], Tensor] | None = None,
@@ -34,7 +34,7 @@ def of_extractor(
 
     def rows(images: Tensor, inputs: Tensor) -> Tensor:
         extractor.eval()
-        with experiment.fabric.autocast(), extractor.statistics(lensed_statistics):
+        with players.fabric.autocast(), extractor.statistics(lensed_statistics):
             return pooled(read(inputs).float(), len(images))
 
     return rows
@@ -53,7 +53,7 @@ def pixels(images: Tensor, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read(
-    experiment: Players,
+    players: Players,
     readers: Mapping[str, Reader],
     images: data.Images,
     index: Array,
@@ -66,14 +66,14 @@ def read(
     """
 
     def centred() -> Iterator[Tensor]:
-        for batch in experiment.batches(experiment.ranks.share(index), 128, images):
-            yield centre(batch.images, experiment.settings.data.image_size)
-            advance(len(batch.index) * experiment.ranks.world)
+        for batch in players.batches(players.ranks.share(index), 128, images):
+            yield centre(batch.images, players.settings.data.image_size)
+            advance(len(batch.index) * players.ranks.world)
 
-    batches = _rows(experiment, readers, centred())
-    if experiment.ranks.world == 1:
-        return feature_store.gathered_by_name(batches, len(index), cache_dir_of(experiment.settings.data))
-    gathered = experiment.ranks.collect(list(batches))
+    batches = _rows(players, readers, centred())
+    if players.ranks.world == 1:
+        return feature_store.gathered_by_name(batches, len(index), cache_dir_of(players.settings.data))
+    gathered = players.ranks.collect(list(batches))
     nothing = np.zeros((0, 0))
     if not gathered:
         return dict.fromkeys(readers, nothing)
@@ -81,21 +81,21 @@ def read(
 
 
 @torch.no_grad()
-def of_pixels(experiment: Players, reader: Reader, images: Array) -> Array:
+def of_pixels(players: Players, reader: Reader, images: Array) -> Array:
     """What a reader gives of images (n, H, W, C) uint8 of the run's size, (n, F)."""
 
     def parts() -> Iterator[Tensor]:
         for rows in feature_store.chunks(len(images), 256):
-            pixels = torch.from_numpy(np.ascontiguousarray(images[rows])).to(experiment.fabric.device)
+            pixels = torch.from_numpy(np.ascontiguousarray(images[rows])).to(players.fabric.device)
             yield pixels.permute(0, 3, 1, 2).float() / 255
 
-    rows = (found[""] for found in _rows(experiment, {"": reader}, parts()))
-    return feature_store.gathered(rows, len(images), cache_dir_of(experiment.settings.data))
+    rows = (found[""] for found in _rows(players, {"": reader}, parts()))
+    return feature_store.gathered(rows, len(images), cache_dir_of(players.settings.data))
 
 
-def _rows(experiment: Players, readers: Mapping[str, Reader], batches: Iterable[Tensor]) -> Iterator[dict[str, Array]]:
+def _rows(players: Players, readers: Mapping[str, Reader], batches: Iterable[Tensor]) -> Iterator[dict[str, Array]]:
     """What each reader gives of batches of centred images (B, C, H, W) in [0, 1], each prepared once: (B, F) by its name."""
-    kind = next(experiment.extractor.parameters()).dtype
+    kind = next(players.extractor.parameters()).dtype
     for images in batches:
-        inputs = experiment.task.prepare(images).to(kind).contiguous(memory_format=torch.channels_last)
+        inputs = players.task.prepare(images).to(kind).contiguous(memory_format=torch.channels_last)
         yield {name: reader(images, inputs).cpu().numpy() for name, reader in readers.items()}

@@ -20,6 +20,9 @@ from lens.measuring.downstream import Array
 from lens.measuring.probes import Probe, probe_splits
 from lens.players.finished import FinishedRun
 from lens.players.players import Players
+from lens.results.downstream import Downstream
+from lens.results.figure import Estimate
+from lens.results.fusion import Fusion
 from lens.settings import agreement, idle
 from lens.settings.run_settings import FIELDS
 
@@ -43,7 +46,7 @@ def check(run: FinishedRun, other: FinishedRun, control: FinishedRun) -> None:
                 f"{one.run.directory} has {name} {theirs!r} and {run.run.directory} {mine!r}: features that are put "
                 "together are of the same images at the same size"
             )
-    first, second = ({**x.parsed.plain, "steps": x.summary["steps"]} for x in (other, control))
+    first, second = ({**x.parsed.plain, "steps": x.summary.trained.steps} for x in (other, control))
     unread = [set(idle.idle(x.parsed.settings, FIELDS)) for x in (other, control)]
     plugins = sorted((set(first) | set(second)) - set(FIELDS))  # their own settings
     compared = [*agreement.names(agreement.AGREE["control"]), *plugins, "steps"]
@@ -72,8 +75,8 @@ def width(players: Players) -> int:
     return int(players.extractor.features(inputs).shape[1])
 
 
-def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, control: str) -> dict[str, Any]:
-    """A source's part of summary.json: the linear accuracy of the run and the other, alone and together, and the control.
+def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, control: str) -> Downstream:
+    """A source's part of a summary: the linear accuracy of the run and the other, alone and together, and the control.
 
     `gain` is the accuracy of run + other minus that of control + other, paired: its 95 % interval is a bootstrap over
     test images (groups of them). Raises BadInput where the control is not of the run's width.
@@ -100,16 +103,18 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     def beside(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
         return {split: feature_store.joined(first[split], second[split], folder) for split in splits}
 
-    sizes = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
-    part: dict[str, Any] = {"control_run": control, "features": widths, **sizes}
+    sizes: dict[str, Any] = {"n_train": len(labels["train"]), "n_test": len(labels["test"])}
+    accuracies: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
     correct: dict[tuple[str, str], Array] = {}
 
     def fitted(what: str, found: dict[str, Array]) -> None:
         for method, (right, fit) in linear.fit(found, labels, settings.optimisation.seed, recipe).items():
             correct[what, method] = right.astype(float)
-            key = linear.keyed(what, method)
-            part[key], part[f"{key}_ci"] = proportions.proportion(correct[what, method], ones, group)
-            part[linear.keyed(f"{what}_fit", method)] = fit
+            accuracies[linear.keyed(what, method)] = Estimate(
+                *proportions.proportion(correct[what, method], ones, group)
+            )
+            fits[linear.keyed(f"{what}_fit", method)] = fit
 
     run, other = read(trio.run), read(trio.other)
     fitted("run", run)
@@ -119,7 +124,8 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     fitted("control", beside(read(trio.control), other))
     for method in linear.METHODS[recipe.method]:
         gain = correct["fused", method] - correct["control", method]
-        key = linear.keyed("gain", method)
-        part[key] = float(gain.mean())
-        part[f"{key}_ci"] = resampling.bootstrap(gain, ones, group, settings.optimisation.seed)
-    return {"source": probe.key, "chance": proportions.chance(labels["test"]), **sizes, "fusion": {name: part}}
+        interval = resampling.bootstrap(gain, ones, group, settings.optimisation.seed)
+        accuracies[linear.keyed("gain", method)] = Estimate(float(gain.mean()), interval)
+    part = Fusion(control_run=control, features=widths, **sizes, **accuracies, **fits)
+    chance = proportions.chance(labels["test"])
+    return Downstream(source=probe.key, chance=chance, **sizes, fusion={name: part})

@@ -10,6 +10,7 @@ import numpy as np
 from lens.measuring import logistic, sgd
 from lens.measuring.feature_store import is_stored
 from lens.measuring.training_rows import Device, Tick
+from lens.results.fit import Fit
 
 Array = np.ndarray[Any, Any]
 METHODS = {"logistic": ("logistic",), "sgd": ("sgd",), "both": ("logistic", "sgd")}
@@ -31,7 +32,7 @@ class ProbeRecipe:
 
 def fit(
     features: dict[str, Array], labels: dict[str, Array], seed: int, recipe: ProbeRecipe, tick: Tick = lambda: None
-) -> dict[str, tuple[Array, dict[str, Any]]]:
+) -> dict[str, tuple[Array, Fit]]:
     """For each method asked: which test images it gets right (n_test,) bool, and how the fit went.
 
     `tick` is called after each penalty of the logistic regression and each epoch of SGD: `recipe.fits` times.

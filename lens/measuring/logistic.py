@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lens.measuring.training_rows import Device, Rows, Tick
+from lens.results.fit import Fit
 
 Array = np.ndarray[Any, Any]
 PENALTIES = tuple(10.0**power for power in range(-4, 3))
@@ -17,7 +18,7 @@ MAXIMUM_ITERATIONS = 1000
 
 def logistic(
     features: dict[str, Array], labels: dict[str, Array], seed: int, tick: Tick = lambda: None
-) -> tuple[Array, dict[str, Any]]:
+) -> tuple[Array, Fit]:
     """Multinomial logistic regression on standardised features (n, F); which test images it gets right (n_test,).
 
     The penalty is chosen by validation accuracy (the strongest of equals), the test split is opened once.
@@ -47,12 +48,12 @@ def logistic(
     assert best is not None
     model.coef_, model.intercept_ = best[2]
     correct = model.predict(standard["test"]) == labels["test"]
-    return correct, {"penalty": 1 / best[1], "validation": best[0], "converged": best[1] not in unconverged}
+    return correct, Fit(penalty=1 / best[1], validation=best[0], converged=best[1] not in unconverged)
 
 
 def streamed_logistic(
     features: dict[str, Array], labels: dict[str, Array], device: Device, tick: Tick = lambda: None
-) -> tuple[Array, dict[str, Any]]:
+) -> tuple[Array, Fit]:
     """What `logistic` gives, by L-BFGS on sums over parts of the rows: of the features nothing is copied whole."""
     train = Rows.of(features["train"], labels["train"], device)
     weights = np.zeros((len(train.classes), train.width + 1))
@@ -65,7 +66,7 @@ def streamed_logistic(
         tick()
     assert best is not None
     correct = train.right(best[2], features["test"], labels["test"])
-    return correct, {"penalty": 1 / best[1], "validation": best[0], "converged": best[3]}
+    return correct, Fit(penalty=1 / best[1], validation=best[0], converged=best[3])
 
 
 def minimise(

@@ -11,6 +11,8 @@ from lens.measuring import edit_maps
 from lens.players.finished import FinishedRun
 from lens.record import edits_file
 from lens.record.run import Run
+from lens.results.compared import Compared
+from lens.results.maps import Mapped, Maps
 
 Array = np.ndarray[Any, Any]
 ABOUT_MAPS = (
@@ -21,15 +23,15 @@ ABOUT_MAPS = (
 
 
 def compared(
-    runs: list[Run], about: list[dict[str, Any]], argv: list[str], changed: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Array]]:
+    runs: list[Run], about: list[Compared], argv: list[str], changed: dict[str, Any]
+) -> tuple[Maps, dict[str, Array]]:
     """The mean edit maps of runs, of any sizes and data (Minderer et al. 2020, section 5 and figure 3).
 
     Returns the figures and the arrays: for run i `map_i` (H, W), `mean_image_i` (H, W, C) and an example, `original_i` and
     `lensed_i` (H, W, C) uint8; `about` is what is said of each run. A run that keeps its edits is read and runs no code; another is brought back and asked.
     """
     arrays: dict[str, Array] = {}
-    entries: list[dict[str, Any]] = []
+    entries: list[Mapped] = []
     for number, (run, entry) in enumerate(zip(runs, about, strict=True)):
         found = edits_of(run, argv, changed)
         mean_edit = found["map"]
@@ -37,9 +39,13 @@ def compared(
         parts |= {name: found[name][0] for name in ("original", "lensed")}
         arrays |= {f"{name}_{number}": values for name, values in parts.items()}
         entries.append(
-            entry
-            | {"map_images": int(found["map_images"]), "size": list(mean_edit.shape)}
-            | {"map_95th_percentile": edit_maps.clip(mean_edit), "strongest_5_percent": edit_maps.top_share(mean_edit)}
+            Mapped(
+                **vars(entry),
+                map_images=int(found["map_images"]),
+                size=list(mean_edit.shape),
+                map_95th_percentile=edit_maps.clip(mean_edit),
+                strongest_5_percent=edit_maps.top_share(mean_edit),
+            )
         )
     every = [arrays[f"map_{number}"] for number in range(len(runs))]
     # Always the earlier run first: the two orders of a pair round differently.
@@ -48,8 +54,7 @@ def compared(
     notes = [ABOUT_MAPS]
     if len({mean_edit.shape for mean_edit in every}) > 1:
         notes.append("Maps of different sizes are averaged over areas to the smaller one before they are correlated.")
-    numbers = {"runs": entries, "rank_correlation": correlation, "notes": notes}
-    return numbers, arrays
+    return Maps(runs=entries, rank_correlation=correlation, notes=notes), arrays
 
 
 def edits_of(run: Run, argv: list[str], changed: dict[str, Any]) -> dict[str, Array]:

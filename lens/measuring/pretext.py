@@ -16,6 +16,9 @@ from lens.measuring.edits import Edits
 from lens.operations import quality
 from lens.players.players import Players
 from lens.protocols.task import Question, Task
+from lens.results.figure import Estimate
+from lens.results.pretext import Pretext, Unlensed
+from lens.results.validation import Validation
 
 Array = np.ndarray[Any, Any]
 OTHER = " on lensed statistics"
@@ -23,7 +26,7 @@ OTHER = " on lensed statistics"
 
 
 @dataclasses.dataclass
-class Pretext:
+class Answers:
     """Sums per image over a split. `score` counts correct answers; of a task that has none it adds up losses.
 
     `chance` is the share of answers that knowing nothing gets right, None of losses. `change` is the squared error before
@@ -65,7 +68,7 @@ class Pretext:
 
 @torch.no_grad()
 def measured(
-    experiment: Players,
+    players: Players,
     index: Array,
     with_ssim: bool = True,
     by: Players | None = None,
@@ -73,7 +76,7 @@ def measured(
     other_statistics: bool = False,
     edits: Edits | None = None,
     asked: Callable[[int], None] = lambda more: None,
-) -> Pretext:
+) -> Answers:
     """Ask the task about the images at `index`: `raw` (planted), `lensed` (the same, lensed at 8 bits), `clean`.
 
     Clean and raw are the same views where nothing is planted, and are then asked once. The lens is that of `by`, another
@@ -81,24 +84,24 @@ def measured(
     lensed views; with `other_statistics` raw and clean are asked with the lensed set too (`OTHER`).
     `edits` collects what the lens does to those of the images that it wants; `asked` is told how many more images were asked about.
     """
-    by = by or experiment
+    by = by or players
     parts: list[dict[str, Tensor]] = []
     answers: list[Tensor] = []
-    task, lens, extractor = experiment.task, by.lens, experiment.extractor
+    task, lens, extractor = players.task, by.lens, players.extractor
     extractor.eval()
     if lens is not None:
         lens.eval()
     # Where examples of a batch depend on each other every number of ranks must cut the same batches.
     size = max(1, 128 // task.views)
-    share = experiment.ranks.share(index, size if task.classes is None or task.couples else 1)
-    for batch in experiment.batches(share, size):
+    share = players.ranks.share(index, size if task.classes is None or task.couples else 1)
+    for batch in players.batches(share, size):
         count = len(batch.index)
 
         def per_image(values: Tensor, count: int = count) -> Tensor:
             return values.double().reshape(count, -1).sum(dim=1)
 
         def ask(kind: str, views: Tensor, question: Question, lensed: bool, part: dict[str, Tensor]) -> None:
-            with experiment.fabric.autocast():
+            with players.fabric.autocast():
                 outputs = extractor(task.present(views, question), question, lensed=lensed)
             outputs = outputs.float()
             loss = task.loss(outputs, question)
@@ -107,7 +110,7 @@ def measured(
             part[kind], part[f"{kind} loss"] = per_image(score), per_image(loss)
             part["count"], part["loss count"] = per_image(torch.ones_like(score)), per_image(torch.ones_like(loss))
 
-        views, question, carriers = experiment.views(batch, training=False)
+        views, question, carriers = players.views(batch, training=False)
         part: dict[str, Tensor] = {}
         ask("raw", views, question, False, part)
         if other_statistics:
@@ -117,13 +120,13 @@ def measured(
         for kind in ("", OTHER) if other_statistics else ("",):
             part[f"clean{kind}"], part[f"clean{kind} loss"] = part[f"raw{kind}"], part[f"raw{kind} loss"]
         clean_views = views
-        if experiment.shortcut.plants:
-            clean_views, clean_question, _ = experiment.views(batch, training=False, planted=False)
+        if players.shortcut.plants:
+            clean_views, clean_question, _ = players.views(batch, training=False, planted=False)
             ask("clean", clean_views, clean_question, False, part)
             if other_statistics:
                 ask(f"clean{OTHER}", clean_views, clean_question, True, part)
         if lens is not None:
-            exact, quiet = by.lensed_and_quiet(views, question, experiment.draws(batch))
+            exact, quiet = by.lensed_and_quiet(views, question, players.draws(batch))
             part["change"] = per_image((exact - views).square().mean(dim=(1, 2, 3)))
             lensed = quality.to_8_bits(exact)
             ask("lensed", lensed, question, lensed_statistics, part)
@@ -135,21 +138,21 @@ def measured(
             if edits is not None:
                 edits.add(batch.index, clean_views, views, exact, quiet)
         parts.append({name: value.cpu() for name, value in part.items()})
-        asked(count * experiment.ranks.world)
+        asked(count * players.ranks.world)
 
     # In the ranks' order, which is the index's; a rank without images has no parts.
-    every = [part for parts in experiment.ranks.everyone(parts) for part in parts]
+    every = [part for parts in players.ranks.everyone(parts) for part in parts]
 
     def joined(name: str) -> Array:
         return torch.cat([part[name] for part in every]).numpy() if name in every[0] else np.zeros(len(index))
 
     kinds = ["raw", "lensed", "clean"] if lens is not None else ["raw", "clean"]
     kinds += [f"raw{OTHER}", f"clean{OTHER}"] if other_statistics else []
-    counts = [count for counted in experiment.ranks.everyone(answers) for count in counted]
-    return Pretext(
+    counts = [count for counted in players.ranks.everyone(answers) for count in counted]
+    return Answers(
         {kind: joined(kind) for kind in kinds}, {kind: joined(f"{kind} loss") for kind in kinds}, _chance(task, counts),
         joined("count"), joined("loss count"), joined("error"), joined("change"), joined("planted_error"), joined("planted"), joined("ssim"),
-        experiment.images.group[index], task.views, experiment.images.source[index] if experiment.by_source else None,
+        players.images.group[index], task.views, players.images.source[index] if players.by_source else None,
     )  # fmt: skip
 
 
@@ -171,47 +174,54 @@ def _chance(task: Task, counts: list[Tensor]) -> float | None:
     return float(total.max() / total.sum())
 
 
-def summary(result: Pretext, seed: int) -> dict[str, Any]:
+def summary(result: Answers, seed: int) -> Pretext:
     """Accuracies (or mean losses) with 95 % intervals, and the paired gap between raw and lensed.
 
     The `loss` of each kind stands beside its accuracy; of a task without an accuracy it is the metric.
     """
-    accuracy = result.chance is not None
-    found: dict[str, Any] = {"metric": "accuracy" if accuracy else "loss", "images": len(result.group)}
-    found["chance"] = result.chance
     own = {kind: loss for kind, loss in result.loss.items() if not kind.endswith(OTHER)}
-    found["loss"] = {kind: result.mean(loss, result.loss_count) for kind, loss in own.items()}
-    for kind in ("raw", "lensed", "clean"):
-        if kind not in result.score:
-            found[kind] = found[f"{kind}_ci"] = None
-        elif accuracy:
-            found[kind], found[f"{kind}_ci"] = result.proportion(result.score[kind])
-        else:
-            found[kind] = result.mean(result.score[kind], result.count)
-            found[f"{kind}_ci"] = result.bootstrap(result.score[kind], seed)
-    found["gap"] = found["gap_ci"] = None
-    if "lensed" in result.score:
-        difference = result.score["raw"] - result.score["lensed"]
-        found["gap"] = result.mean(difference, result.count)
-        found["gap_ci"] = result.bootstrap(difference, seed)
-    if f"raw{OTHER}" in result.score:
-        score, loss = ({k: values[f"{k}{OTHER}"] for k in ("raw", "clean")} for values in (result.score, result.loss))
-        other = summary(dataclasses.replace(result, score=score, loss=loss), seed)
-        found["lensed_statistics"] = {kind: other[kind] for kind in ("raw", "raw_ci", "clean", "clean_ci")}
-    return found
+    kinds: dict[str, Any] = {kind: _estimate(result, kind, seed) for kind in ("raw", "lensed", "clean")}
+    found = Pretext(
+        metric="loss" if result.chance is None else "accuracy",
+        images=len(result.group),
+        chance=result.chance,
+        loss={kind: result.mean(loss, result.loss_count) for kind, loss in own.items()},
+        **kinds,
+        gap=_gap(result, seed),
+    )
+    if f"raw{OTHER}" not in result.score:
+        return found
+    kinds = {kind: _estimate(result, f"{kind}{OTHER}", seed) for kind in ("raw", "clean")}
+    return dataclasses.replace(found, lensed_statistics=Unlensed(**kinds))
 
 
-def validation(experiment: Players, metrics: Sequence[dict[str, Any]], step: int | None) -> dict[str, Any] | None:
-    """The validation part of summary.json: what the task was asked about validation images at a step, to choose by.
+def _estimate(result: Answers, kind: str, seed: int) -> Estimate:
+    """The accuracy, or the mean loss, on one kind of views; nothing where they were not asked about."""
+    if kind not in result.score:
+        return Estimate(None)
+    if result.chance is not None:
+        return Estimate(*result.proportion(result.score[kind]))
+    return Estimate(result.mean(result.score[kind], result.count), result.bootstrap(result.score[kind], seed))
 
-    It is a line of metrics.jsonl, of the weights of that step, and of as many images as --val_images allows (`images` of
-    `of_images`); None where there is no such line. Accuracies in [0, 1] or losses, as in `summary`; `psnr` in dB at 8
-    bits over every view. Nothing is measured here.
+
+def _gap(result: Answers, seed: int) -> Estimate:
+    """What is lost from raw to lensed views, image by image."""
+    if "lensed" not in result.score:
+        return Estimate(None)
+    difference = result.score["raw"] - result.score["lensed"]
+    return Estimate(result.mean(difference, result.count), result.bootstrap(difference, seed))
+
+
+def validation(players: Players, metrics: Sequence[dict[str, Any]], step: int | None) -> Validation | None:
+    """What the task was asked about validation images at a step, to choose by: a line of metrics.jsonl, of its weights.
+
+    It is of as many images as --val_images allows (`images` of `of_images`); None where there is no such line. Accuracies
+    in [0, 1] or losses, as in `summary`; `psnr` in dB at 8 bits over every view. Nothing is measured here.
     """
     line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
     if line is None:
         return None
     found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
     found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
-    sizes = {"images": len(experiment.held_out("val")), "of_images": len(experiment.images.indices("val"))}
-    return found | sizes
+    images, of_images = len(players.held_out("val")), len(players.images.indices("val"))
+    return Validation(**found, images=images, of_images=of_images)

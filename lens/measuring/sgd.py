@@ -10,6 +10,7 @@ import torch
 
 from lens.base.draws import generator
 from lens.measuring.training_rows import Device, Rows, Tick, summed_loss
+from lens.results.fit import Fit
 
 Array = np.ndarray[Any, Any]
 BATCH, RATE, MOMENTUM = 512, 0.1, 0.9
@@ -24,7 +25,7 @@ def sgd(
     device: Device = "cpu",
     step: Callable[[int, int], bool] | None = None,
     tick: Tick = lambda: None,
-) -> tuple[Array, dict[str, Any]]:
+) -> tuple[Array, Fit]:
     """Softmax regression by SGD as Kolesnikov, Zhai & Beyer (2019) evaluate features; which test images it gets right.
 
     Momentum 0.9, batches of 512, rate 0.1 per 256 images, ×0.1 at 30 and 50 of 70 epochs (in proportion for other
@@ -59,7 +60,7 @@ def sgd(
     found = weights.double().cpu().numpy()
     validation = float(train.right(found, features["val"], labels["val"]).mean())
     correct = train.right(found, features["test"], labels["test"])
-    return correct, {"epochs": epochs, "batch": batch, "validation": validation}
+    return correct, Fit(epochs=epochs, batch=batch, validation=validation)
 
 
 def sgd_rate(epoch: int, epochs: int, batch: int) -> float:

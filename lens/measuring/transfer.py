@@ -9,6 +9,9 @@ import numpy as np
 from lens.base.errors import BadInput
 from lens.base.terminal import say
 from lens.players.finished import FinishedRun
+from lens.results.compared import Compared
+from lens.results.figure import Estimate
+from lens.results.transfer import Cell, Statistics, Transfer
 from lens.settings import agreement
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ ABOUT_TRANSFER = (
 )
 
 
-def transfer(finished: list[FinishedRun], about: list[dict[str, Any]]) -> dict[str, Any]:
+def transfer(finished: list[FinishedRun], about: list[Compared]) -> Transfer:
     """How hard is task B, of its own trained extractor, on images that lens A has edited? For every A and B.
 
     The lens gets B's *views*, images in [0, 1] before they are cut and standardised, as it got its own; both runs share
@@ -37,8 +40,8 @@ def transfer(finished: list[FinishedRun], about: list[dict[str, Any]]) -> dict[s
     Raises BadInput where runs differ in data or size, or where something else than a lens changes the images.
     """
     for entry in about:
-        if entry["match"]:
-            raise BadInput(f"{entry['run']} has no lens (--lens {entry['lens']}): --maps can show it")
+        if entry.match:
+            raise BadInput(f"{entry.run} has no lens (--lens {entry.lens}): --maps can show it")
     _refuse_unlike(finished)
     from lens.images.unseen import without_learnt
     from lens.players.fabric import make_fabric
@@ -55,16 +58,12 @@ def transfer(finished: list[FinishedRun], about: list[dict[str, Any]]) -> dict[s
         index = one.held_out("test")
         for lens, other in enumerate(players):
             say(f"task of {finished[task].run.directory} on images of the lens of {finished[lens].run.directory} …")
-            cells.append({"task": task, "lens": lens} | asked_of(one, other, index))
-    return {"runs": about, "cells": cells, "notes": [ABOUT_TRANSFER]}
+            cells.append(Cell(task=task, lens=lens, **asked_of(one, other, index)))
+    return Transfer(runs=about, cells=cells, notes=[ABOUT_TRANSFER])
 
 
 def asked_of(one: Players, other: Players, index: Array) -> dict[str, Any]:
-    """The task of `one` on held-out images at `index`, raw and through the lens of `other`; 95 % intervals.
-
-    `lensed` is with the set of statistics that `statistics` names; `with_raw_statistics` and `with_lensed_statistics` give
-    both. `gap` is raw − lensed, paired.
-    """
+    """The task of `one` on held-out images at `index`, raw and through the lens of `other`: all of a `Cell` but its place."""
     from lens.measuring import pretext, reconstruction
 
     cell: dict[str, Any] = {}
@@ -72,12 +71,12 @@ def asked_of(one: Players, other: Players, index: Array) -> dict[str, Any]:
     for statistics in ("raw", "lensed"):
         result = pretext.measured(one, index, with_ssim=False, by=other, lensed_statistics=statistics == "lensed")
         found = pretext.summary(result, one.settings.optimisation.seed)
-        cell[f"with_{statistics}_statistics"] = {name: found[name] for name in ("lensed", "lensed_ci")}
+        cell[f"with_{statistics}_statistics"] = Statistics(lensed=found.lensed or Estimate(None))
         if statistics == chosen:
-            names = ("metric", "chance", "images", "raw", "raw_ci", "lensed", "lensed_ci", "gap", "gap_ci")
-            cell |= {name: found[name] for name in names} | {"statistics": statistics}
+            names = ("metric", "chance", "images", "raw", "lensed", "gap")
+            cell |= {name: getattr(found, name) for name in names} | {"statistics": statistics}
             changed = reconstruction.summary(result, one.settings.optimisation.seed)
-            cell |= {name: changed[name] for name in ("mse", "psnr", "psnr_ci")}
+            cell |= {"mse": changed.mse, "psnr": changed.psnr}
     return cell
 
 

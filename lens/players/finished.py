@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lens.base.errors import BadInput
 from lens.protocols.lookup import is_file_key
 from lens.record.run import Run
+from lens.results.summary import Summary
 from lens.settings.arguments import value_of
 from lens.settings.parsing import Parsed, parse
 from lens.settings.run_settings import PLUGINS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lens.players.players import Players
 
 
-def summary_of(run: Run) -> dict[str, Any]:
+def summary_of(run: Run) -> Summary:
     """The summary of a run. Raises BadInput where the run is not finished."""
     summary = run.summary()
     if summary is None:
@@ -48,7 +49,7 @@ class FinishedRun:
     """A finished run with its settings as they are asked for now."""
 
     run: Run
-    summary: dict[str, Any]
+    summary: Summary
     parsed: Parsed
 
     @classmethod
@@ -93,7 +94,8 @@ class FinishedRun:
         from lens.players.extractor import without_backbone
         from lens.players.weights import load_weights
 
-        target = (self.summary.get("match") or {}).get("target_mse")  # the run that it was matched to may be gone
+        match = self.summary.match  # the run that it was matched to may be gone
+        target = None if match is None else match.target_mse
         players = build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
         folder = self.run.directory / "best" if weights == "best" else self.run.directory
         load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")

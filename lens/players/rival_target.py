@@ -33,7 +33,7 @@ def target_mse(parsed: Parsed) -> float:
     if summary is not None and not found and (rounded := [line["psnr"] for line in validated if line.get("psnr")]):
         raise BadInput(
             f"--match_mse {match}: version {run.origin()['lens']} did not record the error before rounding, to which a rival "
-            f"is held: train that run a step further (--resume {match} --steps {summary['steps'] + 1}), or give a value, "
+            f"is held: train that run a step further (--resume {match} --steps {summary.trained.steps + 1}), or give a value, "
             f"such as its error at 8 bits, {10 ** (-rounded[-1] / 10):.3g}"
         )
     if summary is None or not found:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from lens.base.draws import Draws
 from lens.operations.grey import keep_grey
-from lens.protocols.lens import Lens
+from lens.protocols.lens import Lens, Loss
 from lens.protocols.task import Question
-
-Loss = Callable[[Tensor, Question], Tensor]
-"""Views (V, C, H, W) in [0, 1] and their question → the extractor's loss, a scalar."""
 
 
 class Rival(nn.Module):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from lens.base.draws import Draws
     from lens.protocols.task import Question
+
+Loss: TypeAlias = "Callable[[Tensor, Question], Tensor]"
+"""Views (V, C, H, W) in [0, 1] and what is asked about them → the extractor's loss, a scalar."""
+Allowed: TypeAlias = "Callable[[Tensor], Tensor]"
+"""A change (V, C, H, W) → the same without what an image may not be given (colour, where it has none)."""
 
 
 class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it says of itself)
@@ -57,19 +63,8 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
         """Which of the views (V, C, H, W) that a fixed lens gave are not yet what it promises (V,) bool: none, usually."""
         return lensed.new_zeros(len(lensed)).bool()
 
-    def direction(
-        self,
-        views: Tensor,
-        question: Question,
-        draws: Draws,
-        loss: Callable[[Tensor, Question], Tensor],
-        allowed: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        """Views (V, C, H, W) in [0, 1] and what is asked about them → δ of mean square 1 in each view, same shape.
-
-        `loss` gives the extractor's loss of views and question, a scalar; `allowed` takes from a change what an image may
-        not be given (colour, where it has none).
-        """
+    def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
+        """Views (V, C, H, W) in [0, 1] and what is asked about them → δ of mean square 1 in each view, same shape."""
         raise NotImplementedError(f"{type(self).__name__} does not learn, so it needs a direction")
 
 

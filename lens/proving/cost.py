@@ -108,5 +108,5 @@ def _linear(shown: LensedProbe, frozen: FrozenFeatures, judging: Judging) -> dic
         recipe = linear.ProbeRecipe(device=judging.device)
         correct, went = linear.fit(read, shown.labels, judging.seed, recipe)["logistic"]
         found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
-        found[f"val_{name}"] = went["validation"]
+        found[f"val_{name}"] = went.validation
     return found | {"chance": proportions.chance(shown.labels["test"])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 from lens.base.errors import BadInput
@@ -22,8 +23,8 @@ from lens.proving.removal import check as check_sets
 from lens.proving.removal import removal as removal_of
 from lens.proving.removal import unasked
 from lens.proving.whole import whole
-from lens.record.run import Run
-from lens.record.schemas import TRAINED_ON
+from lens.results.removal import TRAINED_ON, Removal
+from lens.results.summary import Summary
 
 
 def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
@@ -106,17 +107,12 @@ def frozen_features(players: Players) -> FrozenFeatures:
     return FrozenFeatures(reader(players.extractor), reader(players.extractor, True), of_untrained)
 
 
-def save(run: Run, summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Write removal.json; the summary with it."""
-    summary = added(summary, found)
-    run.write_json("removal.json", summary["removal"])
-    return summary
-
-
-def added(summary: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def added(summary: Summary, found: dict[str, Any]) -> Summary:
     """A summary with a proof. What was proved of these very weights on other probes stays."""
-    earlier = summary.get("removal", {}).get("probes", {})
-    return summary | {"removal": found | {"probes": merge_downstream(earlier, found["probes"])}}
+    proof = Removal.of_json(found)
+    earlier = {} if summary.removal is None else summary.removal.probes
+    proof = dataclasses.replace(proof, probes=merge_downstream(earlier, proof.probes))
+    return dataclasses.replace(summary, removal=proof)
 
 
 def why_no_source(players: Players) -> str | None:

@@ -22,7 +22,7 @@ from lens.proving import reading
 from lens.proving.lensed_set import rows_of, stored
 from lens.proving.lensing import splits_of
 from lens.proving.reading import Asked
-from lens.record.schemas import TRAINED_ON
+from lens.results.removal import TRAINED_ON
 
 Array = np.ndarray[Any, Any]
 VIEWS = 256

@@ -14,6 +14,7 @@ from lens.base.characters import printable
 from lens.base.errors import BadInput
 from lens.base.files import MEBIBYTE, own_folder, read_bytes, read_text, reading, write_atomically
 from lens.base.terminal import say
+from lens.results.summary import Summary
 
 PICTURES = ("edits", "edit_map", "curves", "removal")
 """What a run draws into its figures/."""
@@ -77,7 +78,7 @@ class Mirror:
         if not logged_in:
             raise BadInput(f"--wandb online: there is no login; run wandb login or set WANDB_API_KEY, {advice}")
 
-    def results(self, summary: dict[str, Any]) -> None:
+    def results(self, summary: Summary) -> None:
         """Mirror the summary and the pictures of a finished run."""
         import wandb
 
@@ -90,10 +91,10 @@ class Mirror:
         self._act(
             lambda mirror: mirror.log(
                 pictures,
-                step=max(summary["steps"], mirror.step),  # a run that is measured again is past its last step
+                step=max(summary.trained.steps, mirror.step),  # a run that is measured again is past its last step
             )
         )
-        self._act(lambda mirror: mirror.summary.update(summary))
+        self._act(lambda mirror: mirror.summary.update(summary.to_json()))
 
     def line(self, line: dict[str, Any]) -> None:
         """Mirror a line of metrics.jsonl."""

@@ -35,6 +35,7 @@ from lens.record import image_record, origin
 from lens.record.checkpoints import Checkpoints
 from lens.record.lock import Lock
 from lens.record.mirror import Mirror
+from lens.results.summary import Summary
 from lens.settings import old_names
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class Run:
             for line in self.metrics():
                 self._mirror.line(line)
 
-    def mirror_results(self, summary: dict[str, Any]) -> None:
+    def mirror_results(self, summary: Summary) -> None:
         """Mirror the summary and the pictures of a finished run, where there is a mirror."""
         if self._mirror is not None:
             self._mirror.results(summary)
@@ -319,8 +320,13 @@ class Run:
         """Write several files, by their names in the directory, all of them or none."""
         write_together({self.directory / name: content for name, content in contents.items()})
 
-    def summary(self) -> dict[str, Any] | None:
-        """The summary of a finished run, or None."""
+    @_on_rank_0
+    def write_summary(self, summary: Summary, name: str = "summary.json") -> None:
+        """Write what is known of a finished run."""
+        self.write_json(name, summary.to_json())
+
+    def summary(self) -> Summary | None:
+        """The summary of a finished run, whatever version wrote it, or None."""
         from lens.record import schemas  # its library takes a tenth of a second: not before --help
 
         file = self.directory / "summary.json"

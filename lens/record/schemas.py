@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NotRequired
 
 import pydantic
@@ -11,6 +13,10 @@ from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot re
 
 from lens.base.intervals import TooFew
 from lens.operations.quality import mse_of
+from lens.results.removal import TRAINED_ON, Removal
+from lens.results.result import Part, Result
+from lens.results.summary import Summary
+from lens.results.trained import Best
 from lens.settings.groups.data import LARGEST_SIDE
 from lens.settings.groups.game import OBJECTIVES
 
@@ -21,172 +27,35 @@ Interval = Annotated[list[Number], Field(min_length=2, max_length=2)] | TooFew |
 """The two ends of a 95 % interval (None: infinite), that there are too few groups for one, or None where there is none."""
 
 
-class Asked(TypedDict):
-    """What every pretext part says."""
-
-    metric: Literal["accuracy", "loss"]
-    images: Count
-    chance: Number
-
-
-class Pretext(Asked, total=False):
-    """The pretext task's part of summary.json: accuracies in [0, 1], or losses."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    raw: Number
-    raw_ci: Interval
-    lensed: Number
-    lensed_ci: Interval
-    clean: Number
-    clean_ci: Interval
-    gap: Number
-    gap_ci: Interval
+@functools.cache
+def of(result: type[Result]) -> Any:
+    """What a file may hold of a result: its fields' keys and their types; whatever else may stand beside them."""
+    schema = TypedDict(result.__name__, _keys(result))  # type: ignore[misc]
+    schema.__pydantic_config__ = ALLOW  # type: ignore[attr-defined]
+    return schema
 
 
-class Validation(TypedDict, total=False):
-    """The last evaluation on validation images: accuracies in [0, 1] or losses, PSNR in dB, and of how many images."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    images: Count
-    of_images: Count
-    raw: Number
-    lensed: Number
-    clean: Number
-    gap: Number
-    psnr: Number
-
-
-class Reconstruction(TypedDict, total=False):
-    """What the lens changed: mean squared error on [0, 1], PSNR in dB, SSIM; over every view, or those that carry the cue.
-
-    `all_psnr` stands in files of versions up to 0.3 alone, where `mse` and `psnr` were over the views that carry the cue,
-    where some did (`summary` renames them).
-    """
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    mse: Number
-    mse_ci: Interval
-    psnr: Number
-    psnr_ci: Interval
-    mse_planted: Number
-    mse_planted_ci: Interval
-    psnr_planted: Number
-    psnr_planted_ci: Interval
-    ssim: Number
-    ssim_ci: Interval
-    all_psnr: Number
+def _keys(result: type[Result]) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for part in result.parts():
+        if part.kind == "inlined":
+            keys |= _keys(part.of)
+        elif part.figure and part.kind == "estimate":
+            for key in part.figure.keys:
+                keys[key] = NotRequired[Interval if key == part.figure.interval else Number]
+            if part.required:
+                keys[part.name] = Number
+        elif part.kind != "estimates":  # which are known by the names that stand elsewhere (`_check_whole`)
+            holds = _type(part) | None if part.may_be_none else _type(part)
+            keys[part.name] = holds if part.required else NotRequired[holds]
+    return keys
 
 
-class Fitted(TypedDict):
-    """What every probe says."""
-
-    chance: float
-    n_train: Count
-    n_test: Count
-
-
-class Probe(Fitted, total=False):
-    """What features are worth on one source: accuracies in [0, 1] beside their floors; `val_…` of validation images."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    source: str
-    n_test_left_out: Count
-    n_val: Count
-    val_linear: Number
-    val_knn: Number
-    val_untrained: Number
-    val_pixels: Number
-    linear: Number
-    linear_ci: Interval
-    knn: Number
-    knn_ci: Interval
-    untrained: Number
-    untrained_ci: Interval
-    pixels: Number
-    pixels_ci: Interval
-    linear_sgd: Number
-    linear_sgd_ci: Interval
-    linear_lensed_statistics: Number
-    linear_lensed_statistics_ci: Interval
-    layers: dict[str, dict[str, Any]]
-    fusion: dict[str, dict[str, Any]]
-
-
-class Read(TypedDict):
-    """What fresh classifiers read of the source, on one kind of images."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    balanced_accuracy: float
-    ci: Interval
-    val_balanced_accuracy: NotRequired[float]
-
-
-class Bound(TypedDict, total=False):
-    """What was proved of any classifier, or why nothing was."""
-
-    none: str
-    differ: list[float]
-    upper: list[float]
-    of: Count
-    at_best: float
-    proved: float
-    unfinished: Count
-    missed: list[float]
-    found_without: float
-    replays: Count
-
-
-class Removal(TypedDict):
-    """The proof of removal's part of summary.json; where nobody was asked for the source, without what judges read of it."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    source: NotRequired[dict[str, str]]
-    verdict: NotRequired[str]
-    chance: NotRequired[float]
-    raw: NotRequired[Read]
-    lensed: NotRequired[Read]
-    judges: NotRequired[dict[str, str]]
-    bound: NotRequired[Bound]
-    left: NotRequired[Number]
-    left_ci: NotRequired[Interval]
-    left_to: NotRequired[str]
-    psnr_planted: Number
-    downstream: dict[str, Any] | None
-    frozen: dict[str, Any] | None
-    probes: dict[str, dict[str, Any]]
-
-
-class Summary(TypedDict):
-    """summary.json: every figure of a finished run."""
-
-    __pydantic_config__ = ALLOW  # type: ignore[misc]
-    task: str
-    data: str
-    shortcut: str
-    shortcut_key: NotRequired[str | None]
-    lens: NotRequired[str]
-    objective: NotRequired[str | None]
-    adversary: NotRequired[str]
-    seed: Count
-    steps: Count
-    seconds: float
-    images_per_second: float
-    phases: NotRequired[dict[str, float]]
-    recon_weight: NotRequired[Number]
-    git_commit: NotRequired[str | None]
-    match: NotRequired[dict[str, float | str | None] | None]
-    pretext: Pretext
-    validation: NotRequired[Validation | None]
-    reconstruction: NotRequired[Reconstruction | None]
-    downstream: dict[str, Probe]
-    removal: NotRequired[Removal]
-
-
-class Best(TypedDict):
-    """The best validation score so far, and the step that had it."""
-
-    score: float
-    step: Count
+def _type(part: Part) -> Any:
+    if part.kind == "plain":
+        return Count if part.of is int else part.of
+    one = of(part.of)
+    return {"by name": dict[str, one], "list": list[one], "result": one}[part.kind]  # type: ignore[valid-type]
 
 
 class State(TypedDict):
@@ -195,7 +64,7 @@ class State(TypedDict):
 
     step: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    best: Best | None
+    best: of(Best) | None  # type: ignore[valid-type]
     target_mse: NotRequired[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
     lens_side: NotRequired[Annotated[int, Field(ge=8, le=LARGEST_SIDE)]]
     players: NotRequired[str]
@@ -230,12 +99,8 @@ def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
 
     Raises ValueError, in one line with the place, where it is no JSON or something else.
     """
-    try:
+    with _in_one_line():
         found = _adapter(schema).validate_json(content, strict=True)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
     left = [("", found)]
     while left:
         place, one = left.pop()
@@ -248,56 +113,63 @@ def checked(schema: Any, content: bytes | str, finite: bool = True) -> Any:
     return found
 
 
-def summary(content: bytes | str) -> dict[str, Any]:
-    """A run's summary.json, whatever version wrote it, in today's names. Raises ValueError as `checked`."""
-    found: dict[str, Any] = checked(Summary, content)
-    if "lens" not in found:  # of versions up to 0.3, whose `adversary` said both; which lens it was it did not say
-        adversary = found.pop("adversary", None)
-        if adversary is None:
-            raise ValueError("lens: is missing")
+@contextlib.contextmanager
+def _in_one_line(within: str = "") -> Iterator[None]:
+    try:
+        yield
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join([within] * bool(within) + [str(part) for part in first["loc"]])
+        raise ValueError(f"{place + ': ' if place else ''}{first['msg']}") from error
+
+
+def summary(content: bytes | str) -> Summary:
+    """A run's summary.json, whatever version wrote it. Raises ValueError as `checked`."""
+    found = _in_todays_names(checked(dict[str, Any], content))
+    with _in_one_line():
+        _adapter(of(Summary)).validate_python(found, strict=True)
+    if proof := found.get("removal"):
+        _check_whole(proof)
+    return Summary.of_json(found)
+
+
+def _in_todays_names(found: dict[str, Any]) -> dict[str, Any]:
+    """A summary of any version as today's would say it; what is of a wrong type stays, it is checked after."""
+    if "lens" not in found and isinstance(adversary := found.get("adversary"), str):
+        # Of versions up to 0.3, whose `adversary` said both; which lens it was it did not say.
         rival = adversary not in OBJECTIVES
+        found = {key: value for key, value in found.items() if key != "adversary"}
         found |= {"lens": adversary if rival else "lens", "objective": None if rival else adversary}
-    if "removal" in found:
-        found["removal"] = _with_judges(found["removal"])
-    changed = found.get("reconstruction") or {}
-    if "all_psnr" in changed:
-        found["reconstruction"] = _renamed(changed, planted=found["shortcut"] != "none")
+    changed, proof = found.get("reconstruction"), found.get("removal")
+    if isinstance(changed, dict) and "all_psnr" in changed:
+        if not isinstance(changed["all_psnr"], float | int | None):
+            raise ValueError("reconstruction.all_psnr: is no number")
+        found = found | {"reconstruction": _over_every_view(changed, planted=found.get("shortcut") != "none")}
+    if isinstance(proof, dict) and "source" in proof:  # nobody was asked for it
+        of_it = ("raw", "lensed", "judges")
+        found = found | {"removal": {name: value for name, value in proof.items() if name not in of_it}}
+    elif isinstance(proof, dict) and isinstance(lensed := proof.get("lensed"), dict) and "judges" not in proof:
+        # Up to 0.3 there was one further judge, `adversary`, the extractor that was trained on.
+        lensed = {name.replace("adversary", "trained_on"): value for name, value in lensed.items()}
+        judges = {"trained_on": TRAINED_ON} if "trained_on" in lensed else {}
+        found = found | {"removal": proof | {"lensed": lensed, "judges": judges}}
     return found
 
 
-TRAINED_ON = "the extractor, trained on"
-
-
-def _with_judges(proof: dict[str, Any]) -> dict[str, Any]:
-    """A proof with the names of its further judges: up to 0.3 there was one, `adversary`, the extractor that was trained on.
-
-    Raises ValueError where a judge that is named has no figure.
-    """
-    if "source" in proof:  # nobody was asked for it
-        return {name: value for name, value in proof.items() if name not in ("raw", "lensed", "judges")}
-    for name in ("verdict", "chance", "raw", "lensed"):
-        if name not in proof:
+def _check_whole(proof: dict[str, Any]) -> None:
+    """Raise ValueError where a proof that is about the source says half of it, or a judge that is named has no figure."""
+    for name in Removal.OF_THE_SOURCE if "source" not in proof else ():
+        if proof.get(name) is None:
             raise ValueError(f"removal.{name}: is missing")
-    lensed = proof["lensed"]
-    if "judges" not in proof:
-        lensed = {name.replace("adversary", "trained_on"): value for name, value in lensed.items()}
-        proof = proof | {"lensed": lensed, "judges": {"trained_on": TRAINED_ON} if "trained_on" in lensed else {}}
-    for key in proof["judges"]:
+    for key in proof.get("judges", {}):
         for name, schema in ((key, float), (f"{key}_ci", Interval)):
-            if name not in lensed:
+            if name not in proof["lensed"]:
                 raise ValueError(f"removal.lensed.{name}: is missing")
-            _checked_value(schema, lensed[name], f"removal.lensed.{name}")
-    return proof
+            with _in_one_line(f"removal.lensed.{name}"):
+                _adapter(schema).validate_python(proof["lensed"][name], strict=True)
 
 
-def _checked_value(schema: Any, value: Any, place: str) -> None:
-    try:
-        _adapter(schema).validate_python(value, strict=True)
-    except pydantic.ValidationError as error:
-        raise ValueError(f"{place}: {error.errors()[0]['msg']}") from error
-
-
-def _renamed(before: dict[str, Any], planted: bool) -> dict[str, Any]:
+def _over_every_view(before: dict[str, Any], planted: bool) -> dict[str, Any]:
     """A reconstruction part of versions up to 0.3, with today's meaning of `mse` and `psnr`: over every view."""
     every = before["all_psnr"]
     found = {name: value for name, value in before.items() if name != "all_psnr"}

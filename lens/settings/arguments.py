@@ -34,7 +34,7 @@ def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
         def checked(text: str, name: str = name) -> str:
             return words.checked(name or "a word", text, name in fields and fields[name].metadata.get("path", False))
 
-        if word.startswith("--"):
+        if word.startswith("--") or word == "-h":
             pending = None
         if name and types.get(name, "").startswith("list"):
             pending = name

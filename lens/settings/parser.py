@@ -26,6 +26,19 @@ LOADER = "plain"
 jsonargparse.set_loader(LOADER, words.plain_value, exceptions=(yaml_text.YamlError,))
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A function that reads a value, which --help tells of by its name alone."""
+
+    read: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> Any:
+        return self.read(value)
+
+    def __repr__(self) -> str:
+        return self.read.__name__
+
+
 class Parser(ArgumentParser):
     """A parser whose errors are one line, with the nearest key where a key is unknown."""
 
@@ -123,7 +136,8 @@ def add_settings(parser: Parser, settings: type[Any], section: str | None) -> li
         if any(field.init for field in dataclasses.fields(part)):
             parser.add_class_arguments(part, section, skip={name for name in opened if name in fields_of(part)})
     for name in opened:
-        parser.add_argument(f"--{prefix}{name}", type=words.mapping, default=default_of(fields[name]), help="a mapping")
+        told = {"default": default_of(fields[name]), "help": "settings by their names"}
+        parser.add_argument(f"--{prefix}{name}", type=Named(words.mapping), **told)
     return [prefix + name for name in opened]
 
 

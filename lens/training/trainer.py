@@ -28,6 +28,8 @@ from lens.players.weights import SIDE
 from lens.protocols.lookup import key_name
 from lens.protocols.task import Question
 from lens.record.run import Run
+from lens.results.match import Match
+from lens.results.trained import Best, Trained
 from lens.training.coupled import Coupled
 from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, rate_share
 from lens.training.step import (
@@ -271,48 +273,47 @@ class Trainer:
         lens = self.players.lens
         return (lens.side or self.settings.data.image_size) if isinstance(lens, LearnedLens) else None
 
-    def summary(self, run: Run) -> dict[str, Any]:
-        """What was run and how fast, for summary.json."""
+    def trained(self, run: Run) -> Trained:
+        """What was run and how fast."""
         settings = self.settings
         images_seen = self.step * settings.optimisation.batch_size
         commands = run.commands()
-        return {
-            "task": key_name(settings.question.task),
-            "data": "+".join(settings.data.sources),
-            "shortcut": key_name(settings.question.shortcut),
-            "shortcut_key": settings.question.shortcut_key if self.players.shortcut.plants else None,
-            "lens": key_name(settings.players.lens),
-            "objective": settings.game.objective,
-            "shuffle_labels": settings.question.shuffle_labels,
-            "recon_weight": float(self.recon_weight) if self.lens is not None else None,
-            "match": self._match(run),
-            "seed": settings.optimisation.seed,
-            "steps": self.step,
-            "images_seen": images_seen,
-            "seconds": self.seconds,
-            "images_per_second": images_seen / max(self.seconds, 1e-9),
-            "ranks": self.ranks.world,
-            "sync_batchnorm": settings.optimisation.sync_batchnorm if self.ranks.world > 1 else None,
-            "skipped_images": len(self.players.images.skipped),
-            "best": self.best,
-            "versions": versions(),
-            "git_commit": git_commit(),
-            "command": " && ".join(commands),
-            "resumed": len(commands) - 1,
-        }
+        return Trained(
+            task=key_name(settings.question.task),
+            data="+".join(settings.data.sources),
+            shortcut=key_name(settings.question.shortcut),
+            shortcut_key=settings.question.shortcut_key if self.players.shortcut.plants else None,
+            lens=key_name(settings.players.lens),
+            objective=settings.game.objective,
+            shuffle_labels=settings.question.shuffle_labels,
+            recon_weight=float(self.recon_weight) if self.lens is not None else None,
+            seed=settings.optimisation.seed,
+            steps=self.step,
+            images_seen=images_seen,
+            seconds=self.seconds,
+            images_per_second=images_seen / max(self.seconds, 1e-9),
+            ranks=self.ranks.world,
+            sync_batchnorm=settings.optimisation.sync_batchnorm if self.ranks.world > 1 else None,
+            skipped_images=len(self.players.images.skipped),
+            best=None if self.best is None else Best(**self.best),
+            versions=versions(),
+            git_commit=git_commit(),
+            command=" && ".join(commands),
+            resumed=len(commands) - 1,
+        )
 
-    def _match(self, run: Run) -> dict[str, Any] | None:
+    def match(self, run: Run) -> Match | None:
         """How closely a rival's change on validation images meets its target."""
         if self.rival is None:
             return None
         mse = [line["mse"] for line in run.metrics() if line["kind"] == "val"][-1]
-        return {
-            "to": self.settings.game.match_mse,
-            "target_mse": self.rival.target_mse,
-            "validation_mse": mse,
-            "ratio": mse / self.rival.target_mse,
-            "strength": float(self.rival.strength),
-        }
+        return Match(
+            to=self.settings.game.match_mse,
+            target_mse=self.rival.target_mse,
+            validation_mse=mse,
+            ratio=mse / self.rival.target_mse,
+            strength=float(self.rival.strength),
+        )
 
 
 class NotFiniteError(BadInput):

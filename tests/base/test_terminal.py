@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 from small_grids import GRID
+from tiny import SUMMARY
 
 from lens import cli, doctor
 from lens.base import bar as bars
@@ -25,6 +26,8 @@ from lens.figures import grid as figures_grid
 from lens.figures import maps as figures_maps
 from lens.grids import summary as grid_summary
 from lens.grids.file import read
+from lens.results.maps import Maps
+from lens.results.summary import Summary
 
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = f"a{TITLE}\rb\nc\u202ed\u2028e\x9b31m\udcfff\x7f[red]g:smile:"
@@ -84,17 +87,21 @@ def hostile_grid(tmp_path):
     return grid, [row | {"clean": 0.25} for row in rows]
 
 
-RUNS = [{"title": [HOSTILE, "$d$", "cue"], "run": f"runs/{n}", "psnr": 20.0, "map_95th_percentile": 1.0} for n in "ab"]
-MAPS = {
-    "runs": [run | {"strongest_5_percent": 0.5, "map_images": 3} for run in RUNS],
+RUN = {
+    "title": [HOSTILE, "$d$", "cue"], "task": "rotation", "data": "./a", "shortcut": "none", "lens": "full_res", "steps": 1, "seed": 0,
+    "match": False, "psnr": 20.0, "map_95th_percentile": 1.0, "strongest_5_percent": 0.5, "map_images": 3, "size": [8, 8],
+}  # fmt: skip
+MAPS = Maps.of_json({
+    "runs": [RUN | {"run": f"runs/{name}"} for name in "ab"],
     "rank_correlation": [[1.0, None], [None, 1.0]],
     "notes": ["a note"],
-}
+})  # fmt: skip
 
 
 def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(summary_table, "table", lambda summary: [(HOSTILE, "1", "", "")])
-    summary_table.print_table({"task": HOSTILE, "data": HOSTILE, "steps": 1, "seed": 0})
+    summary = Summary.of_json(SUMMARY | {"task": HOSTILE, "data": HOSTILE})
+    summary_table.print_table(summary)
     figures_maps.print_maps(MAPS)
     grid_summary.print_overview(*hostile_grid(tmp_path))
     assert guard(lambda: fails(HOSTILE)) == 2
@@ -104,7 +111,7 @@ def test_no_table_no_line_and_no_bar_steers_the_terminal(tmp_path, monkeypatch, 
     shown = capsys.readouterr()
     assert "[red]g:smile:" in "".join(harmless(shown.out).split())
     assert len(harmless(shown.err).splitlines()) == 3
-    for text in (summary_table.markdown({}), markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
+    for text in (summary_table.markdown(summary), markdown_table([[HOSTILE]]), grid_summary.markdown(*hostile_grid(tmp_path))):  # fmt: skip
         harmless(text)
     assert "\\u202e" in grid_summary.markdown(*hostile_grid(tmp_path))
 

@@ -7,18 +7,20 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
-from tiny import ROOT
+from tiny import ROOT, SUMMARY
 
 from lens.base.bar import Bar
 from lens.figures import drawing, summary_table
 from lens.figures import run as figures
+from lens.record import schemas
+from lens.results.summary import Summary
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOGIC = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.IfExp, ast.Try, ast.With, ast.comprehension)  # fmt: skip
 
 
 def test_the_markdown_table_has_the_figures_of_the_summary():
-    summary = json.loads((ROOT / "results" / "chest_xray_summary.json").read_text())
+    summary = schemas.summary((ROOT / "results" / "chest_xray_summary.json").read_text())
     lines = summary_table.markdown(summary).splitlines()
     assert lines[:2] == ["| measure | value | 95 % interval | note |", "| --- | ---: | ---: | --- |"]
     assert "| rotation accuracy, raw | 99.7 % | 99.1 % – 99.9 % | chance 25 %, 674 images |" in lines
@@ -27,7 +29,7 @@ def test_the_markdown_table_has_the_figures_of_the_summary():
 
 def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
     monkeypatch.setattr(summary_table, "table", lambda summary: [("[real]: linear", "1", "", "")])
-    summary_table.print_table({"task": "t", "data": "./set[real]/", "steps": 1, "seed": 0})
+    summary_table.print_table(Summary.of_json(SUMMARY | {"data": "./set[real]/"}))
     printed = capsys.readouterr().out
     assert "./set[real]/" in printed
     assert "[real]: linear" in printed

@@ -18,6 +18,7 @@ from lens.players.posing import posed_about
 from lens.protocols.lookup import find
 from lens.proving import cost
 from lens.proving.lensed_set import LensedSet, LensedSets
+from lens.results.summary import Summary
 from lens.settings.groups.views import ViewSettings
 from lens.settings.run_settings import Settings
 
@@ -83,10 +84,10 @@ def test_labels_are_as_they_are_where_every_name_has_one_spelling(tmp_path):
 def test_the_table_says_how_many_were_left_out():
     probe = {"chance": 0.5, "n_train": 20, "n_test": 16, "n_test_of": 24, "n_test_left_out": 8, "linear": 0.9}
     summary = {
-        "task": "rotation", "shortcut": "none", "lens": "none", "images_per_second": 1.0, "seconds": 1.0,
-        "pretext": {"metric": "loss", "images": 4}, "downstream": {"a": probe},
+        "task": "rotation", "data": "a", "shortcut": "none", "lens": "none", "images_per_second": 1.0, "seconds": 1.0, "seed": 0,
+        "steps": 1, "pretext": {"metric": "loss", "images": 4, "chance": None}, "downstream": {"a": probe},
     }  # fmt: skip
-    note = next(row[3] for row in summary_table.table(summary) if row[0] == "a: linear")
+    note = next(row[3] for row in summary_table.table(Summary.of_json(summary)) if row[0] == "a: linear")
     assert note == "chance 50.0 %, 20 train, 16 of 24 test, 8 of classes that training lacks left out"
 
 

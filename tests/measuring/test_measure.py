@@ -191,7 +191,7 @@ def test_probes_read_features_that_carry_the_label():
     features, labels = make(np.random.default_rng(0))
     correct, fit = logistic.logistic(features, labels, 0)
     assert correct.mean() > 0.98
-    assert fit["converged"]
+    assert fit.converged
     assert knn.probe(features, labels).mean() > 0.98
 
 

@@ -19,6 +19,8 @@ from lens.measuring.edits import Edits, edits_of, squared_edits
 from lens.measuring.probes import load_probes
 from lens.players.build import build
 from lens.players.fabric import make_fabric
+from lens.results.figure import Estimate
+from lens.results.summary import Summary
 from lens.settings.parsing import parse
 
 
@@ -55,9 +57,7 @@ def test_every_image_is_fetched_once_for_each_question_and_lensed_once(players, 
 
     monkeypatch.setattr(type(players.images), "fetch", counting)
     monkeypatch.setattr(players.lens.unet, "forward", editing)
-    monkeypatch.setattr(
-        downstream, "untrained_extractor", lambda experiment: experiment.extractor
-    )  # it reads images too
+    monkeypatch.setattr(downstream, "untrained_extractor", lambda players: players.extractor)  # it reads images too
     test = players.images.indices("test").tolist()
     edits = Edits(players, players.held_out("test"))
     probes = load_probes(players.settings.data, [], players.images)
@@ -113,28 +113,31 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
     errors, carries = np.array(errors), np.array(carries)
     assert 0 < carries.sum() < len(carries)
     for which, mse in (("", errors.mean()), ("_planted", errors[carries].mean())):
-        assert found[f"mse{which}"] == pytest.approx(mse)
-        assert found[f"psnr{which}"] == pytest.approx(-10 * np.log10(mse))
-        low, high = found[f"psnr{which}_ci"]
-        assert low <= found[f"psnr{which}"] <= high
-    assert found["psnr"] != pytest.approx(found["psnr_planted"], abs=1e-3)
+        assert getattr(found, f"mse{which}").value == pytest.approx(mse)
+        psnr = getattr(found, f"psnr{which}")
+        assert psnr.value == pytest.approx(-10 * np.log10(mse))
+        low, high = psnr.interval
+        assert low <= psnr.value <= high
+    assert found.psnr.value != pytest.approx(found.psnr_planted.value, abs=1e-3)
     everywhere = painted(built(photos, "--shortcut", "arrow"))
     every = reconstruction.summary(pretext.measured(everywhere, everywhere.held_out("test")), 0)
-    assert every["psnr"] == every["psnr_planted"]
+    assert every.psnr == every.psnr_planted
     plain = painted(built(photos))
     none = reconstruction.summary(pretext.measured(plain, plain.held_out("test")), 0)
-    assert none["psnr"] > 0
-    assert none["psnr_planted"] is none["mse_planted"] is none["psnr_planted_ci"] is None
+    assert none.psnr.value > 0
+    assert none.psnr_planted == none.mse_planted == Estimate(None)
 
 
 def test_a_table_shows_the_planted_psnr_where_it_is_another():
     changed = {"psnr": 25.0, "psnr_ci": [24.0, 26.0], "psnr_planted": 22.0, "psnr_planted_ci": [21.0, 23.0]}
-    rows = {row[0]: row[1] for row in summary_table.table(SUMMARY | {"reconstruction": changed})}
+
+    def table(found):
+        return summary_table.table(Summary.of_json(SUMMARY | {"reconstruction": found}))
+
+    rows = {row[0]: row[1] for row in table(changed)}
     assert (rows["PSNR of the lens"], rows["PSNR of the lens, planted"]) == ("25.00 dB", "22.00 dB")
     alike = changed | {"psnr_planted": 25.0}
-    assert "PSNR of the lens, planted" not in {
-        row[0] for row in summary_table.table(SUMMARY | {"reconstruction": alike})
-    }
+    assert "PSNR of the lens, planted" not in {row[0] for row in table(alike)}
 
 
 def test_readers_of_one_pass_read_what_each_alone_would(players):
@@ -158,13 +161,13 @@ def test_with_lensed_images_only_the_other_statistics_are_asked_in_the_same_pass
             norm.running_mean.add_(0.1)
     found = pretext.measured(players, index, other_statistics=True)
     summary = pretext.summary(found, 0)
-    assert set(summary["loss"]) == {"raw", "lensed", "clean"}
+    assert set(summary.loss) == {"raw", "lensed", "clean"}
     with players.extractor.statistics(True):
         slow = pretext.measured(players, index)
     for kind in ("raw", "clean"):
         assert np.array_equal(found.score[kind + pretext.OTHER], slow.score[kind])
         assert np.allclose(found.loss[kind + pretext.OTHER], slow.loss[kind])
-        assert summary["lensed_statistics"][kind] == slow.mean(slow.score[kind], slow.count)
+        assert getattr(summary.lensed_statistics, kind).value == slow.mean(slow.score[kind], slow.count)
     assert not np.allclose(found.loss["raw"], found.loss["raw" + pretext.OTHER])
     readers = {own: features.of_extractor(players, players.extractor, own) for own in (False, True)}
     both = features.read(players, readers, players.images, index)
@@ -195,7 +198,7 @@ def test_the_summary_holds_the_seconds_of_every_phase_and_the_table_says_of_how_
     assert summary["phases"]["training"] == pytest.approx(summary["seconds"], abs=0.01)
     (probe,) = summary["downstream"].values()
     assert (probe["n_train"], probe["n_test"], summary["pretext"]["images"]) == (12, 6, 4)
-    cells = " ".join(cell for row in summary_table.table(summary) for cell in row)
+    cells = " ".join(cell for row in summary_table.table(Summary.of_json(summary)) for cell in row)
     assert f"4 of {summary['pretext']['of_images']} images" in cells
     assert f"12 of {probe['n_train_of']} train, 6 of {probe['n_test_of']} test" in cells
     shown = capsys.readouterr()

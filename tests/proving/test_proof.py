@@ -29,7 +29,7 @@ from lens.protocols.lookup import short_names
 from lens.proving import cost, examples, lensing, proof, reading, removal
 from lens.proving import verdict as verdicts
 from lens.record import schemas
-from lens.record.schemas import TRAINED_ON
+from lens.results.removal import TRAINED_ON, Bound
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -169,7 +169,7 @@ def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
     (row,) = [row for row in figures_removal.table(found) if row[0] == "any classifier at all"]
     assert row[2] == f"proved ≤ {100 * found['bound']['proved']:.2f} %"
     assert f"of {found['bound']['of']} pairs with and without the cue 0 leave the lens different" in row[3]
-    assert schemas.checked(schemas.Bound, json.dumps(found["bound"]).encode()) == found["bound"]
+    assert schemas.checked(schemas.of(Bound), json.dumps(found["bound"]).encode()) == found["bound"]
 
 
 @pytest.mark.usefixtures("raw_once")

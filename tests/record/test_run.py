@@ -25,6 +25,7 @@ from lens.base.files import append_line
 from lens.figures import run as figures
 from lens.grids import table as grid_table
 from lens.record.run import Run
+from lens.results.figure import Estimate
 from lens.settings import agreement
 from lens.settings.run_settings import FIELDS
 from lens.training import checkpoint
@@ -51,23 +52,23 @@ def test_a_summary_of_an_older_version_is_read_in_todays_names(tmp_path):
     def read(shortcut, **more):
         content = SUMMARY | {"shortcut": shortcut, "reconstruction": more and OLD | more}
         (tmp_path / "summary.json").write_text(json.dumps(content))
-        found = Run(tmp_path).summary()["reconstruction"]
-        assert "all_psnr" not in found
+        found = Run(tmp_path).summary().reconstruction
+        assert not found.more
         return found
 
     some = read("arrow", all_psnr=23.0)
-    assert (some["psnr"], some["mse"]) == (23.0, pytest.approx(10**-2.3))
-    assert some["psnr_ci"] is some["mse_ci"] is None
-    assert (some["psnr_planted"], some["psnr_planted_ci"]) == (20.0, [19.6, 20.5])
-    assert (some["mse_planted"], some["mse_planted_ci"], some["ssim"]) == (0.01, [0.009, 0.011], 0.8)
+    assert (some.psnr, some.mse.value) == (Estimate(23.0), pytest.approx(10**-2.3))
+    assert some.mse.interval is None
+    assert some.psnr_planted == Estimate(20.0, [19.6, 20.5])
+    assert (some.mse_planted, some.ssim.value) == (Estimate(0.01, [0.009, 0.011]), 0.8)
     row = grid_table.measured(Run(tmp_path).summary())
     assert (row["psnr"], row["psnr_low"], row["psnr_planted"], row["psnr_planted_high"]) == (23.0, None, 20.0, 20.5)
     every = read("arrow", all_psnr=20.0)
-    assert every == OLD | {f"{n}_planted{ci}": OLD[f"{n}{ci}"] for n in ("mse", "psnr") for ci in ("", "_ci")}
-    assert read("none", all_psnr=20.0) == OLD
+    assert every.to_json() == OLD | {f"{n}_planted{ci}": OLD[f"{n}{ci}"] for n in ("mse", "psnr") for ci in ("", "_ci")}
+    assert read("none", all_psnr=20.0).to_json() == OLD
     unseen = read("arrow", all_psnr=None)  # nothing changed but where the cue is: never told by those versions
-    assert (unseen["psnr"], unseen["mse"], unseen["psnr_planted"]) == (None, 0.0, 20.0)
-    assert read("arrow", psnr_planted=18.0)["psnr"] == 20.0  # of today: as it is
+    assert (unseen.psnr.value, unseen.mse.value, unseen.psnr_planted.value) == (None, 0.0, 20.0)
+    assert read("arrow", psnr_planted=18.0).psnr.value == 20.0  # of today: as it is
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"reconstruction": OLD | {"all_psnr": "x"}}))
     with pytest.raises(BadInput, match=r"all_psnr"):
         Run(tmp_path).summary()
@@ -78,6 +79,7 @@ def test_a_summary_of_an_older_version_is_read_in_todays_names(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
+from lens.results.figure import Estimate
 from lens.record.run import Run
 with Run.open(Path(sys.argv[1])):
     print("held", flush=True)

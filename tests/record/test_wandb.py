@@ -146,7 +146,7 @@ def test_only_pictures_that_a_run_has_drawn_are_mirrored(tmp_path, photos, monke
     mirror = Mirror.__new__(Mirror)
     mirror.directory = out
     monkeypatch.setattr(mirror, "_act", lambda act: act(Recorder(logged)))
-    mirror.results({"steps": 6})
+    mirror.results(Run.open(out).summary())
     assert list(logged[0]) == ["figures/curves"]
 
 

@@ -49,6 +49,21 @@ def test_help_tells_of_settings_and_plugins_after_other_words_too(prog, told, fl
     PARSERS[prog]()  # and what was built for help is not what parses next
 
 
+@pytest.mark.parametrize(
+    "words", [["--data", ".", "-h"], ["-h", "--data", "."], ["--data", ".", "others", "-h", "--steps", "3"]]
+)
+def test_the_short_flag_for_help_ends_a_list(words, capsys):
+    with pytest.raises(SystemExit):
+        parse(words, "lens.train")
+    assert "usage: lens.train" in capsys.readouterr().out
+
+
+def test_help_tells_of_no_place_in_memory(capsys):
+    shown = help_of("lens.train", "--help", capsys)
+    assert "settings by their names (type: mapping, default: {})" in shown
+    assert " at 0x" not in shown
+
+
 def test_a_value_that_only_holds_the_word_asks_for_nothing():
     assert asks_for_help(["--data", ".", "-h"])
     assert not asks_for_help(["--data=--help", "./help"])

@@ -97,20 +97,20 @@ def test_measurements_are_means_over_the_sources(sources):
     result.loss = {kind: rng.random(len(index)) + source for kind in result.loss}
     found = pretext.summary(result, 0)
     mean = {kind: sum(result.score[kind][source == k].mean() for k in (0, 1)) / 2 for kind in result.score}
-    assert found["raw"] == pytest.approx(mean["raw"])
-    assert found["raw"] != pytest.approx(result.score["raw"].mean(), abs=0.02)
-    assert found["gap"] == pytest.approx(mean["raw"] - mean["lensed"])
-    assert found["loss"]["raw"] == pytest.approx(sum(result.loss["raw"][source == k].mean() for k in (0, 1)) / 2)
+    assert found.raw.value == pytest.approx(mean["raw"])
+    assert found.raw.value != pytest.approx(result.score["raw"].mean(), abs=0.02)
+    assert found.gap.value == pytest.approx(mean["raw"] - mean["lensed"])
+    assert found.loss["raw"] == pytest.approx(sum(result.loss["raw"][source == k].mean() for k in (0, 1)) / 2)
     # Each image weighted by n / (K · n_k), as one would by hand.
     weight = len(index) / (2 * sizes[source])
-    assert found["raw"] == pytest.approx((weight * result.score["raw"]).sum() / weight.sum())
+    assert found.raw.value == pytest.approx((weight * result.score["raw"]).sum() / weight.sum())
     assert (
-        found["raw_ci"]
+        found.raw.interval
         == proportions.balanced_accuracy(result.score["raw"], np.ones(len(index)), source, result.group)[1]
     )
-    low, high = found["gap_ci"]
-    assert low < found["gap"] < high
-    assert found["chance"] == 0.5
+    low, high = found.gap.interval
+    assert low < found.gap.value < high
+    assert found.chance == 0.5
 
 
 def test_a_validation_sees_equal_parts_of_all_sources(sources):
