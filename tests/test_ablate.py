@@ -20,7 +20,7 @@ import yaml
 from pictures import write_parquet
 from scipy import stats
 from small_grids import GRID, call, read_csv, write_grid
-from tiny import ROOT, TINY, fit
+from tiny import ROOT, SUMMARY, TINY, fit
 
 from lens import ablate, train
 from lens.base.errors import BadInput
@@ -30,6 +30,7 @@ from lens.grids import summary as grid_summary
 from lens.grids import table as grid_table
 from lens.grids.compare_arms import holm, mean_sem, paired
 from lens.grids.file import read
+from lens.results.summary import Summary
 
 # Stands for lens.train: its figures follow from its words, it fails where lr is 9, and waits where lr is 8.
 STUB = """
@@ -462,6 +463,11 @@ def test_rules_excludes_and_sections_give_each_cell_its_settings(tmp_path):
 # --- statistics ----------------------------------------------------------------------------------------------------------
 
 
+def measured(**parts):
+    """A row of the least summary, with these parts."""
+    return grid_table.measured(Summary.of_json(SUMMARY | parts))
+
+
 def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     one = {"raw": 0.5, "raw_ci": [0.4, 0.6], "lensed": 0.45, "lensed_ci": [0.3, 0.5]}
     proof = {
@@ -473,7 +479,7 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
         "psnr_planted": 25.2,
         "judges": {"trained_on": "the extractor, trained on"},
     }
-    row = grid_table.measured({"removal": proof})
+    row = measured(removal=proof)
     assert (row["source_raw"], row["source_lensed"], row["source_trained_on"]) == (0.99, 0.6, 0.7)
     assert (row["source_trained_on_low"], row["cost"], row["cost_high"]) == (0.68, 0.01, 0.02)
     assert (row["class_raw"], row["class_lensed"], row["frozen_raw"], row["frozen_lensed_high"]) == (
@@ -484,11 +490,9 @@ def test_a_proof_of_removal_has_its_columns_and_its_better_side():
     )
     assert (row["probe_lensed"], row["probe_lensed_stl10"], row["probe_lensed_places"]) == (0.45, 0.45, 0.2)
     assert (row["probe_raw_places_low"], row["psnr_planted"]) == (0.4, 25.2)
-    both = grid_table.measured(
-        {"removal": proof, "reconstruction": {"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]}}
-    )
+    both = measured(removal=proof, reconstruction={"psnr_planted": 25.3, "psnr_planted_ci": [25.1, 25.5]})
     assert (both["psnr_planted"], both["psnr_planted_low"]) == (25.3, 25.1)  # of the images that psnr is of
-    alone = grid_table.measured({"removal": proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None}})
+    alone = measured(removal=proof | {"probes": {"stl10": one}, "frozen": None, "downstream": None})
     assert "probe_raw_stl10" not in alone
     assert (alone["probe_raw"], alone["frozen_raw"], alone["cost"]) == (0.5, None, None)
     assert grid_table.higher_is_better("source_lensed", []) is False
@@ -509,7 +513,7 @@ def test_validation_figures_of_a_proof_have_their_columns():
         "downstream": {"raw": 0.7, "lensed": 0.69, "cost": 0.01, "val_raw": 0.72, "val_lensed": 0.7, "val_cost": 0.02},
         "frozen": one, "probes": {"stl10": one, "places": one}, "psnr_planted": None, "judges": {"trained_on": "the extractor, trained on"},
     }  # fmt: skip
-    row = grid_table.measured({"removal": proof})
+    row = measured(removal=proof)
     expected = {
         "source_raw": 0.98, "source_lensed": 0.61, "source_trained_on": 0.71, "class_raw": 0.72, "class_lensed": 0.7, "cost": 0.02,
         "frozen_raw": 0.51, "frozen_lensed": 0.46, "probe_raw": 0.51, "probe_lensed_places": 0.46,
@@ -524,7 +528,8 @@ def test_a_measure_without_validation_figures_is_shown_as_such(tmp_path):
     measures = ["downstream", "ssim", "seconds", "val_knn"]
     grid = read(write_grid(tmp_path, measures=measures))
     grid_table.check_measures(grid)
-    old = grid_table.measured({"downstream": {"photos": {"linear": 0.5, "chance": 0.1}}, "seconds": 3.0})
+    photos = {"linear": 0.5, "chance": 0.1, "n_train": 9, "n_test": 9}
+    old = measured(downstream={"photos": photos}, seconds=3.0)
     rows = [{**run.cell, "seed": run.seed, "status": "finished", "directory": "d"} | old for run in grid.runs()]
     headings, lines, _ = grid_summary.overview(grid, rows)
     assert headings[3:] == ["downstream (%)", "val_downstream (%)", "ssim", "val_ssim", "seconds (s)", "val_knn (%)"]

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny import SUMMARY
 
 from lens.base.errors import BadInput
 from lens.figures import removal as figures_removal
@@ -15,6 +16,7 @@ from lens.measuring.judge import JudgeResult
 from lens.measuring.raised import Raised
 from lens.proving import removal
 from lens.proving.lensed_set import LensedSet, LensedSets
+from lens.results.summary import Summary
 
 QUICK = judges.Recipe(steps=60, least=40, every=20, patience=2, batch=32)
 CORNER = np.s_[:, :4, :4]
@@ -101,7 +103,7 @@ def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkey
     assert (found["verdict"], found["left_to"]) == ("not halved", "a threshold")
     assert found["lensed"]["threshold"] == pytest.approx(1)
     assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
-    row = grid_table.measured({"removal": found})
+    row = grid_table.measured(Summary.of_json(SUMMARY | {"removal": found}))
     assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
 
 
