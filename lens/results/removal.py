@@ -10,7 +10,7 @@ from lens.results.figure import Estimate, Number, beside, figure
 from lens.results.result import Result, optional
 
 TRAINED_ON = "the extractor, trained on"
-JUDGES = ("trained_on", "forensic")
+JUDGES = ("trained_on", "forensic", "raised")
 """The keys of the further judges of a proof."""
 
 
