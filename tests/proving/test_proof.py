@@ -66,10 +66,14 @@ def built(*words):
     return build(parsed, training_images(parsed.settings), fabric, Ranks(fabric))
 
 
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch):
+    monkeypatch.setattr(proof, "Forensic", functools.partial(Forensic, trees=Trees(most=20)))
+
+
 @pytest.fixture
 def players(sources, monkeypatch):
     monkeypatch.setattr(judges, "Recipe", lambda steps: QUICK)
-    monkeypatch.setattr(proof, "Forensic", functools.partial(Forensic, trees=Trees(most=20)))
     monkeypatch.setattr(verdicts, "CLOSE", 0.4)  # 200 test images: their intervals are wide, and lie by luck
     return built("--data", *sources)
 
