@@ -269,13 +269,13 @@ def _all_accuracies(axis: Any, asked: dict[str, dict[str, Any]], found: dict[str
         axis.plot(100 * found["bound"]["proved"], 0.25, "v", color="C2")
     axis.set(
         yticks=[y - 2 * row for row in range(len(asked)) for y in (1, 0)],
-        yticklabels=[f"{name} {kind}".strip() for name in asked for kind in ("raw", "lensed")],
+        yticklabels=[f"{name or 'the source'}, {kind}" for name in asked for kind in ("raw", "lensed")],
         ylim=(1.4 - 2 * max(1, len(asked)), 1.5),
         xlim=(min([45.0, *(end for part in asked.values() for end in _lowest(part))]), 101),
     )
     axis.tick_params(labelsize=7)
     label = (
-        f"{'source ' * ('raw' in found)}accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; "
+        "balanced accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; "
         "▾: proved bound; dotted: chance)"
     )
     line = found.get("best_possible", {})
