@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from lens.base.bar import Bar
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput
+from lens.base.lost_ranks import lost_ranks_told_in_one_line
 from lens.base.phases import BEGAN, Phases
-from lens.base.ranks import Ranks, launched, lost_ranks_told_in_one_line
+from lens.base.ranks import Ranks, launched
 from lens.base.stopping import stop_signals
 from lens.base.terminal import say, say_lines
 from lens.protocols.lookup import key_name

@@ -200,29 +200,3 @@ class Ranks:
             with self.all_or_none():
                 pass  # the first rank is at it
             yield
-
-
-@contextmanager
-def lost_ranks_told_in_one_line(resume: object) -> Iterator[None]:
-    """Turn the library's report of a rank that has died into one line, with what to do about it."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.distributed's own errors are RuntimeErrors
-        words = (
-            "Connection closed by peer",
-            "Connection reset by peer",
-            "Broken pipe",
-            "timed out",
-            "Timeout",
-            "aborted",
-        )
-        if launched() == 1 or not any(word.lower() in str(error).lower() for word in words):
-            raise
-        raise LostRank(
-            "another rank has died or was killed, and this one cannot go on without it; continue from the last "
-            f"checkpoint with the same torchrun line and --resume {resume} ({str(error).splitlines()[0]})"
-        ) from error
-
-
-class LostRank(BadInput):
-    """Another process of the run is gone."""
