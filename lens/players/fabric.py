@@ -41,7 +41,7 @@ def make_fabric(machine: MachineSettings) -> lightning_fabric.Fabric:
     if accelerator == "cpu" and machine.precision == "bf16" and not has_bf16_instructions():
         say(
             "--precision bf16: this processor has no instructions for it and computes each number in several steps; "
-            "--precision 32 may be ten times as fast here"
+            "--precision 32 is likely to be several times as fast"
         )
     precision: Any = {32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}[machine.precision]
     if processes == 1:
