@@ -63,9 +63,23 @@ def compared(
     """
     found: dict[str, Any] = {"asked": asked.name, "classes": asked.classes, "chance": 1 / asked.classes}
     found["images"] = {split: len(shown.answer) for split, shown in asked.raw.items()}
+    found["psnr"] = asked.psnr
     right = {}
     for kind in ("raw", "lensed"):
         found[kind], right[kind] = fresh(asked, kind, judging, make)
+    conclude(found, asked, right, judging, make, further)
+    return found, right
+
+
+def conclude(
+    found: dict[str, Any],
+    asked: Asked,
+    right: dict[str, Array],
+    judging: Judging,
+    make: Callable[[str], Network],
+    further: Mapping[str, Judge],
+) -> None:
+    """Add to what fresh judges have found, with its chance and PSNR, what further ones read, how far it falls and the verdict."""
     further = with_raised(further, asked, judging, make)
     found["judges"] = {key: judge.name for key, judge in further.items()}
     for key, judge in further.items():
@@ -73,11 +87,9 @@ def compared(
     found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
     found["fall"], found["fall_ci"] = fall(found, asked, right, judging.seed)
     found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found["psnr"] = asked.psnr
     found["verdict"] = verdict.of(found)
     found["close"] = verdict.close(found["chance"])
     found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
-    return found, right
 
 
 def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Network]) -> tuple[dict[str, Any], Array]:

@@ -16,10 +16,10 @@ from lens.measuring.judges import Judging
 from lens.measuring.proportions import means_by_class
 from lens.operations.quality import psnr
 from lens.protocols.lookup import short_names
-from lens.proving import cost, reading, verdict
+from lens.proving import cost, reading
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
-from lens.proving.reading import READABLE, Asked
+from lens.proving.reading import Asked
 
 Array = np.ndarray[Any, Any]
 NOTHING: Mapping[str, Judge] = {}
@@ -39,21 +39,12 @@ def removal(
     strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
     nor of `probes`.
     """
-    found = described(sets, judging) | {"chance": 1 / len(sets.sources)}
+    asked, make = asked_of(sets), partial(judging.fresh, classes=len(sets.sources))
+    found = described(sets, judging) | {"chance": 1 / len(sets.sources)} | quality(sets.splits["test"], judging.seed)
     answers = {}
     for kind in ("raw", "lensed"):
         found[kind], answers[kind] = told_apart(sets, judging, kind)
-    further = reading.with_raised(further, asked_of(sets), judging, partial(judging.fresh, classes=len(sets.sources)))
-    found["judges"] = {key: judge.name for key, judge in further.items()}
-    for key, judge in further.items():
-        found["lensed"] |= reading.read_by(judge, key, asked_of(sets), judging.seed)
-    found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = reading.fall(found, asked_of(sets), answers, judging.seed)
-    found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found |= quality(sets.splits["test"], judging.seed)
-    found["verdict"] = verdict.of(found)
-    found["close"] = verdict.close(found["chance"])
-    found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
+    reading.conclude(found, asked, answers, judging, make, further)
     return found | costs(sets, judging, features, probes)
 
 
