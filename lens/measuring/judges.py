@@ -73,20 +73,6 @@ def parts(spec: str) -> tuple[str, dict[str, Any]]:
     return name, arguments
 
 
-def judge(
-    make: Callable[[], nn.Module],
-    pictures: dict[str, Pictures],
-    seed: int,
-    recipe: Recipe,
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[Any]],
-    flip: bool = False,
-    tell: Callable[[int, str], None] = lambda done, note: None,
-) -> JudgeResult:
-    """What `trained` answers about the pictures of `test`."""
-    return trained(make, pictures, seed, recipe, device, autocast, flip, tell)[1]
-
-
 def trained(
     make: Callable[[], nn.Module],
     pictures: dict[str, Pictures],
@@ -210,7 +196,8 @@ class Network:
     def read(self, pictures: dict[str, Pictures], seed: int, what: str) -> JudgeResult:
         """As `Judge.read`."""
         with Bar(f"{what}: {self.name}, seed {seed}", self.recipe.steps, "steps") as bar:
-            return judge(self.make, pictures, seed, self.recipe, self.device, self.autocast, self.flip, bar.advance)
+            found = trained(self.make, pictures, seed, self.recipe, self.device, self.autocast, self.flip, bar.advance)
+        return found[1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Raised:
             def advance(done: int, note: str) -> None:
                 bar.advance(recipe.steps + lead + done, note)
 
-            return judges.judge(lambda: model, pictures, seed, rest, of.device, of.autocast, of.flip, advance)
+            return judges.trained(lambda: model, pictures, seed, rest, of.device, of.autocast, of.flip, advance)[1]
 
 
 def led(

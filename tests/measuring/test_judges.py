@@ -33,9 +33,9 @@ def splits(strength, share=0.5):
 
 
 def judge(shown, seed=0, recipe=RECIPE, flip=False, spec="all_conv:{width: 8}"):
-    return judges.judge(
+    return judges.trained(
         lambda: judges.build(spec, 2, 16, "default"), shown, seed, recipe, torch.device("cpu"), contextlib.nullcontext, flip
-    )  # fmt: skip
+    )[1]  # fmt: skip
 
 
 def test_a_cue_is_found_and_ends_the_training_early():
@@ -195,6 +195,6 @@ def test_a_judge_that_is_told_what_is_asked_learns_it():
 
     parts = {"train": shown(200), "val": shown(60), "test": shown(60)}
     recipe = Recipe(steps=150, least=150, every=50, batch=32, lr=0.05)
-    found = judges.judge(Looks, parts, 0, recipe, torch.device("cpu"), contextlib.nullcontext)
+    _, found = judges.trained(Looks, parts, 0, recipe, torch.device("cpu"), contextlib.nullcontext)
     assert found.answers.shape == (120,)
     assert (found.answers == parts["test"].answer.reshape(-1)).mean() > 0.95
