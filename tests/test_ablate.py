@@ -545,8 +545,17 @@ def test_what_each_judge_reads_can_be_a_measure_and_one_has_another_name_than_in
     grid = read(write_grid(tmp_path, measures=["source_forensic", "val_source_forensic", "source_adversary"]))
     assert list(grid.measures) == ["source_forensic", "val_source_forensic", "source_trained_on"]
     grid_table.check_measures(grid)
+    grid_table.check_measures(read(write_grid(tmp_path, measures=["source_raised"])))
     with pytest.raises(BadInput, match="unknown measure 'source_forensik': did you mean 'source_forensic'"):
         grid_table.check_measures(read(write_grid(tmp_path, measures=["source_forensik"])))
+
+
+def test_a_table_has_columns_of_a_proof_only_where_a_run_was_proved(tmp_path):
+    grid = read(write_grid(tmp_path))
+    row, *_ = grid_table.rows(tmp_path / "nothing ran", grid, grid.runs(), {})
+    assert row["status"] == "missing"
+    assert {"downstream", "clean", "psnr"} <= row.keys()
+    assert not [name for name in row if name.startswith(("source_", "val_source_", "class_", "frozen_"))]
 
 
 def slow_holm(ps):

@@ -78,6 +78,11 @@ def players(sources, monkeypatch):
     return built("--data", *sources)
 
 
+def test_raised_judges_are_asked_where_a_run_says_so(players, sources):
+    assert not proof.judging_of(players).raised
+    assert proof.judging_of(built("--data", *sources, "--raised_judges", "true")).raised
+
+
 @pytest.fixture(scope="module")
 def raw_judgement():
     """What the classifiers find on raw images: the same for every lens, and asked once."""
