@@ -116,11 +116,13 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     asks = as_list(asked.probe)
     probes = load_probes(settings.data, asks, images, asked.image_column, asked.label_column) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
-    assert summary.removal is not None
-    found = summary.removal.to_json()
+    found = summary.removal
+    assert found is not None
     pictures = figures_removal.files(found, examples_of(players))
     run.folder("figures")
-    run.write_files(pictures | {"removal.json": json_text(found), "summary.json": json_text(summary.to_json())})
+    run.write_files(
+        pictures | {"removal.json": json_text(found.to_json()), "summary.json": json_text(summary.to_json())}
+    )
     figures_removal.print_table(found, run.directory / "removal.json")
     say(f"written to {run.directory / 'removal.json'}")
     return 0

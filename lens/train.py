@@ -194,9 +194,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     if ranks.writes:
         summary_table.print_table(summary, run.directory / "summary.json")
         if summary.removal is not None and settings.proof.prove:
-            judged = summary.removal.to_json()
-            run.write_files(figures_removal.files(judged, examples_of(players)))
-            figures_removal.print_table(judged, run.directory / "removal.json")
+            run.write_files(figures_removal.files(summary.removal, examples_of(players)))
+            figures_removal.print_table(summary.removal, run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":

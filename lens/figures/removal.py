@@ -13,6 +13,8 @@ from lens.base import intervals
 from lens.base.table import show
 from lens.figures.drawing import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols.lookup import short_names
+from lens.results.figure import Estimate
+from lens.results.removal import Answered, Bound, Cue, Frozen, Judged, OnProbe, ReadLensed, ReadRaw, Removal
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
@@ -25,36 +27,37 @@ LEFT = ("not removed", "reduced", "not halved")
 """Verdicts beside which stands what is left of what could be read."""
 
 
-def files(found: dict[str, Any], pictures: dict[str, Array]) -> dict[str, str | bytes]:
+def files(found: Removal, pictures: dict[str, Array]) -> dict[str, str | bytes]:
     """The picture of a proof and the arrays that it is drawn from, by their names in a run's directory."""
     return {"figures/removal.npz": npz(pictures), "figures/removal.png": draw(found, pictures)}
 
 
-def _share(value: float, interval: Any = None) -> str:
+def _share(one: Estimate | float | None) -> str:
+    """A share in %, with its interval where it has one."""
+    value, interval = (one.value, one.interval) if isinstance(one, Estimate) else (one, None)
     ends = intervals.words(interval, lambda end: f"{100 * end:.1f}")
-    return f"{100 * value:.1f} %{f' ({ends})' * bool(ends)}"
+    return "" if value is None else f"{100 * value:.1f} %{f' ({ends})' * bool(ends)}"
 
 
-def _bound(bound: dict[str, Any]) -> tuple[str, str]:
+def _bound(bound: Bound) -> tuple[str, str]:
     """What was proved, and of what; or why nothing was."""
-    if "none" in bound:
-        return "no bound", bound["none"]
-    if "replays" in bound:
-        return f"proved ≤ {100 * bound['proved']:.2f} %", _replays(bound)
-    apart = ", ".join(f"{round(share * bound['of']):,}" for share in bound["differ"])
-    note = (
-        f"of {bound['of']:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
-    )
-    left = f"; {bound['unfinished']:,} images are unfinished" if bound["unfinished"] else ""
-    return f"proved ≤ {100 * bound['proved']:.2f} %", note + left
+    if bound.proved is None:
+        return "no bound", bound.none or ""
+    if bound.replays is not None:
+        return f"proved ≤ {100 * bound.proved:.2f} %", _replays(bound)
+    of = bound.of or 0
+    apart = ", ".join(f"{round(share * of):,}" for share in bound.differ or [])
+    note = f"of {of:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
+    left = f"; {bound.unfinished:,} images are unfinished" if bound.unfinished else ""
+    return f"proved ≤ {100 * bound.proved:.2f} %", note + left
 
 
-def _replays(bound: dict[str, Any]) -> str:
+def _replays(bound: Bound) -> str:
     """What was proved of a lens that draws what it hides."""
-    distance, missed = (", ".join(f"{100 * one:.1f} %" for one in bound[name]) for name in ("differ", "missed"))
+    distance, missed = (", ".join(f"{100 * one:.1f} %" for one in part or []) for part in (bound.differ, bound.missed))
     return (
-        f"what comes out with and without the cue differs by {distance} in law, over {bound['of']:,} pictures with "
-        f"{bound['replays']:,} replays each: {missed} have a part of it left, and of {100 * bound['found_without']:.1f} % "
+        f"what comes out with and without the cue differs by {distance} in law, over {bound.of:,} pictures with "
+        f"{bound.replays:,} replays each: {missed} have a part of it left, and of {100 * (bound.found_without or 0):.1f} % "
         "without it something was found; at a confidence of 95 %"
     )
 
@@ -63,120 +66,125 @@ def _db(value: float | None) -> str:
     return "∞ dB" if value is None else f"{value:.2f} dB"
 
 
-def asked_beside(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def asked_beside(found: Removal) -> dict[str, Judged]:
     """What judges were asked beside the source, by what a table calls it."""
-    cue, question = found.get("cue", {}), found.get("question", {})
+    cue, question = found.cue or Cue(), found.question or Answered()
     every = {
-        "the cue's presence": cue.get("presence", {}),
-        f"which of {cue.get('classes')} cues": cue.get("theta", {}),
-        f"the run's own question, {question.get('asked')}": question,
+        "the cue's presence": cue.presence,
+        f"which of {cue.classes} cues": cue.theta,
+        f"the run's own question, {question.asked}": question,
     }
-    return {name: part for name, part in every.items() if "raw" in part}
+    return {name: part for name, part in every.items() if part is not None and part.raw is not None}
 
 
-def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def asked(found: Removal) -> dict[str, Judged]:
+    """All that judges were asked, the source first, whose name is empty."""
+    return ({} if found.raw is None else {"": found}) | asked_beside(found)
+
+
+def table(found: Removal) -> list[tuple[str, ...]]:
     """The figures in rows: measure, raw, lensed, note."""
-    rows = (
-        _source_rows(found)
-        if "raw" in found
-        else [("source accuracy", "", "", f"not asked: {found['source']['none']}")]
-    )
+    if found.raw is not None:
+        rows = _source_rows(found)
+    else:
+        rows = [("source accuracy", "", "", f"not asked: {(found.source or {}).get('none')}")]
     for name, part in asked_beside(found).items():
         rows += _asked_rows(name, part)
-    if (why := found.get("question", {}).get("none")) and "raw" not in found:
-        rows.append(("the run's own question", "", "", f"not asked: {why}"))
+    if found.question and found.question.none and found.raw is None:
+        rows.append(("the run's own question", "", "", f"not asked: {found.question.none}"))
     return rows + _cost_rows(found)
 
 
-def _asked_rows(name: str, part: dict[str, Any]) -> list[tuple[str, ...]]:
+def _asked_rows(name: str, part: Judged) -> list[tuple[str, ...]]:
     """What was read of an answer beside the source: the best fresh judge, and each further one."""
-    raw, lensed = part["raw"], part["lensed"]
-    cells = (_share(one["balanced_accuracy"], one["ci"]) for one in (raw, lensed))
-    note = f"{part['verdict']}; balanced, chance {100 * part['chance']:.1f} %{_left(part)}"
-    further = [
-        (f"  {judge}", "", _share(lensed[key], lensed[f"{key}_ci"]), "") for key, judge in part["judges"].items()
-    ]
+    _, lensed = part.answered
+    cells = (_share(one.balanced_accuracy) for one in part.answered)
+    note = f"{part.verdict}; balanced, chance {_share(part.chance)}{_left(part)}"
+    further = [(f"  {judge}", "", _share(lensed.judges[key]), "") for key, judge in part.judges.items()]
     return [(name, *cells, note), *further]
 
 
-def _source_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _source_rows(found: Removal) -> list[tuple[str, ...]]:
     """What was read of the source, by whom, and what was proved of it."""
-    raw, lensed = found["raw"], found["lensed"]
+    raw, lensed = found.answered
     below = [
-        part["excess_ci"] for part in (raw, lensed) if isinstance(part["excess_ci"], list) and part["excess_ci"][1] < 0
+        ends for part in (raw, lensed) if part.excess and isinstance(ends := part.excess.interval, list) and ends[1] < 0
     ]
     backwards = "; below 0 % it has read the source and answers backwards" if below else ""
     rows: list[tuple[str, ...]] = [
         (
             "source accuracy, best fresh classifier",
-            *(_share(part["balanced_accuracy"], part["ci"]) for part in (raw, lensed)),
-            f"balanced, chance {100 * found['chance']:.1f} %",
+            *(_share(part.balanced_accuracy) for part in (raw, lensed)),
+            f"balanced, chance {_share(found.chance)}",
         ),
-        ("its excess over chance", *(_share(part["excess"], part["excess_ci"]) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
+        ("its excess over chance", *(_share(part.excess) for part in (raw, lensed)), "0 % is chance, 100 % perfect" + backwards),
     ]  # fmt: skip
-    if found.get("left") is not None and found["verdict"] in LEFT:
-        ends = found.get("left_ci")
-        note = f"to {found['left_to']}{'; as far as both intervals allow' * isinstance(ends, list)}"
-        rows.append(("left of what could be read", "", _share(found["left"], ends), note))
-    for spec, judges in raw["by_architecture"].items():
+    if found.left is not None and found.left.value is not None and found.verdict in LEFT:
+        note = f"to {found.left_to}{'; as far as both intervals allow' * isinstance(found.left.interval, list)}"
+        rows.append(("left of what could be read", "", _share(found.left), note))
+    every, after = raw.by_architecture or {}, lensed.by_architecture or {}
+    for spec in every:
         name = spec.partition(":")[0]
-        if sum(other.partition(":")[0] == name for other in raw["by_architecture"]) > 1:
+        if sum(other.partition(":")[0] == name for other in every) > 1:
             name = spec
-        both = (judges, lensed["by_architecture"][spec])
-        short = [sum(not one for one in part["plateau"]) for part in both]
+        both = (every[spec], after[spec])
+        short = [sum(not one for one in part.plateau) for part in both]
         note = f"{short[0]} raw, {short[1]} lensed took all steps" if any(short) else "each seed; all to a plateau"
-        cells = [" ".join(f"{100 * one:.1f}" for one in part["balanced_accuracy"]) for part in both]
+        cells = [" ".join(f"{100 * one:.1f}" for one in part.balanced_accuracy) for part in both]
         rows.append((f"  {name}", cells[0], cells[1], note))
-    for key, name in found["judges"].items():
+    for key, name in found.judges.items():
         note = "not fresh: it knows where to look" if key == "trained_on" else ""
-        rows.append((f"  {name}", "", _share(lensed[key], lensed[f"{key}_ci"]), note))
-    if found.get("bound"):
-        rows.append(("any classifier at all", "", *_bound(found["bound"])))
-    sources = short_names(found["sources"])
+        rows.append((f"  {name}", "", _share(lensed.judges[key]), note))
+    if found.bound:
+        rows.append(("any classifier at all", "", *_bound(found.bound)))
+    sources, images, groups = short_names(found.sources or []), found.images or {}, found.groups or {}
     for k, name in enumerate(sources if len(sources) <= 6 else []):
-        count, groups = found["images"]["test"][k], found["groups"]["test"][k]
-        note = f"{count:,} test images{f' in {groups:,} groups' * (groups < count)}, PSNR {_db(found['psnr_by_source'][k])}"
-        rows.append((f"  {name} recognised", *(_share(part["by_source"][k]) for part in (raw, lensed)), note))
+        count, of = images["test"][k], groups["test"][k]
+        psnr = (found.psnr_by_source or [])[k]
+        note = f"{count:,} test images{f' in {of:,} groups' * (of < count)}, PSNR {_db(psnr)}"
+        rows.append((f"  {name} recognised", *(_share((part.by_source or [])[k]) for part in (raw, lensed)), note))
     return rows
 
 
-def _cost_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _cost_rows(found: Removal) -> list[tuple[str, ...]]:
     """What the lens changed, and what it cost."""
     rows: list[tuple[str, ...]] = []
-    if found["downstream"]:
-        part = found["downstream"]
-        ends = intervals.words(part["cost_ci"], lambda end: f"{100 * end:.1f}")
-        cost = f"cost {100 * part['cost']:.1f} points ({ends})"
-        rows.append(("class labels, fresh classifiers", _share(part["raw"]), _share(part["lensed"]), cost))
-    for name, part in {"class labels, frozen features": found["frozen"], **found["probes"]}.items():
+    if (labels := found.downstream) and labels.cost and labels.cost.value is not None:
+        ends = intervals.words(labels.cost.interval, lambda end: f"{100 * end:.1f}")
+        cost = f"cost {100 * labels.cost.value:.1f} points ({ends})"
+        rows.append(("class labels, fresh classifiers", _share(labels.raw), _share(labels.lensed), cost))
+    linear: dict[str, Frozen | OnProbe | None] = {"class labels, frozen features": found.frozen, **found.probes}
+    for name, part in linear.items():
         if part:
-            note = f"linear; untrained {100 * part['untrained']:.1f} %" + (f", PSNR {_db(part['psnr'])}" if "psnr" in part else "")  # fmt: skip
-            rows.append((name, _share(part["raw"], part["raw_ci"]), _share(part["lensed"], part["lensed_ci"]), note))
-    planted = f"planted images {_db(found['psnr_planted'])}" if found["psnr_planted"] is not None else ""
-    rows.append(("PSNR, all images", "", _db(found["psnr"]), planted))
-    line = found.get("best_possible", {})
-    if "sides" in line:
-        note = f"a lens after which {line['sides']} are alike has {_db(line['psnr'])} at most (values that clip are not counted)"
-        rows.append((f"PSNR, mean of {line['sides']}", "", _db(line["found"]), note))
-    elif "none" in line and "presence" in found["cue"]:
-        rows.append(("PSNR, best possible", "", "", line["none"]))
-    rows.append(("SSIM", "", f"{found['ssim']:.3f}", ""))
+            note = f"linear; untrained {_share(part.untrained and part.untrained.value)}"
+            note += f", PSNR {_db(part.psnr)}" if isinstance(part, OnProbe) else ""
+            rows.append((name, _share(part.raw), _share(part.lensed), note))
+    planted = f"planted images {_db(found.psnr_planted)}" if found.psnr_planted is not None else ""
+    rows.append(("PSNR, all images", "", _db(found.psnr.value if found.psnr else None), planted))
+    line = found.best_possible
+    if line and line.sides:
+        note = (
+            f"a lens after which {line.sides} are alike has {_db(line.psnr)} at most (values that clip are not counted)"
+        )
+        rows.append((f"PSNR, mean of {line.sides}", "", _db(line.found), note))
+    elif line and found.cue and found.cue.presence:
+        rows.append(("PSNR, best possible", "", "", line.none or ""))
+    rows.append(("SSIM", "", "" if found.ssim is None else f"{found.ssim:.3f}", ""))
     return rows
 
 
-def print_table(found: dict[str, Any], where: Path | None = None) -> None:
+def print_table(found: Removal, where: Path | None = None) -> None:
     """Print the figures as a table, the verdict as its title; `where` is the file that holds them."""
     notes = []
-    parts = [found] * ("raw" in found) + [*asked_beside(found).values()]
-    if any(part["wide"] for part in parts):
-        close = next(part["close"] for part in parts if part["wide"])
+    parts = asked(found).values()
+    if wide := [part.close for part in parts if part.wide]:
         notes.append((
-            f"An interval holds chance and goes on beyond {100 * close:.1f} %, or as far below: with so few test images, "
+            f"An interval holds chance and goes on beyond {_share(wide[0])}, or as far below: with so few test images, "
             "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
         ))  # fmt: skip
-    if found.get("bound") or "cue" in found:
+    if found.bound or found.cue:
         notes.append((COVERS, "dim"))
-    if not all(part["readable"] for part in parts):
+    if not all(part.readable for part in parts):
         notes.append((
             "Where on raw images the best fresh classifier stays below 95 % there is less to remove than a clear cue, and "
             "better classifiers may read more.", "dim",
@@ -186,51 +194,50 @@ def print_table(found: dict[str, Any], where: Path | None = None) -> None:
     show(headline(found), COLUMNS, rows, left=("measure", "note"), where=where, notes=notes)
 
 
-def headline(found: dict[str, Any], shown: Callable[[str], str] = str) -> str:
+def headline(found: Removal, shown: Callable[[str], str] = str) -> str:
     """The verdict in one line, with what is left; `shown` makes of a source's name what a picture can show."""
-    if "raw" in found:
+    if found.raw is not None:
         read = f"fresh classifiers tell {_sources(found, shown)} apart at {_both(found)}"
-        return f"{found['verdict']}: {read}{_left(found)}"
-    told = [f"{shown(name)}: {part['verdict']}, {_both(part)}" for name, part in asked_beside(found).items()]
+        return f"{found.verdict}: {read}{_left(found)}"
+    told = [f"{shown(name)}: {part.verdict}, {_both(part)}" for name, part in asked_beside(found).items()]
     return "; ".join(told) or "nothing could be asked"
 
 
-def _both(part: dict[str, Any]) -> str:
+def _both(part: Judged) -> str:
     """What fresh judges read on raw and on lensed images."""
-    raw, lensed = (100 * part[kind]["balanced_accuracy"] for kind in ("raw", "lensed"))
-    return f"{raw:.1f} % raw, {lensed:.1f} % lensed"
+    raw, lensed = (_share(one.balanced_accuracy.value) for one in part.answered)
+    return f"{raw} raw, {lensed} lensed"
 
 
-def _left(part: dict[str, Any]) -> str:
+def _left(part: Judged) -> str:
     """What is left of what could be read, where that stands beside the verdict."""
-    if part.get("left") is None or part["verdict"] not in LEFT:
+    if part.left is None or part.left.value is None or part.verdict not in LEFT:
         return ""
-    parts = f"{100 * part['left']:.0f} of 100 parts of what could be read are"
-    return f"; {parts if part['left'] < 0.995 else 'all that could be read is'} left to {part['left_to']}"
+    parts = f"{100 * part.left.value:.0f} of 100 parts of what could be read are"
+    return f"; {parts if part.left.value < 0.995 else 'all that could be read is'} left to {part.left_to}"
 
 
-def _lowest(found: dict[str, Any]) -> list[float]:
+def _lowest(part: Judged) -> list[float]:
     """Where each judge's accuracy and chance lie, in %, less a little."""
-    lensed = found["lensed"]
-    reads = [found["raw"]["balanced_accuracy"], lensed["balanced_accuracy"], *(lensed[key] for key in found["judges"])]
-    return [100 * one - 5 for one in (*reads, found["chance"])]
+    raw, lensed = part.answered
+    every = [one.value for one in (raw.balanced_accuracy, lensed.balanced_accuracy, *lensed.judges.values())]
+    return [100 * one - 5 for one in (*every, part.chance) if one is not None]
 
 
-def _sources(found: dict[str, Any], shown: Callable[[str], str]) -> str:
+def _sources(found: Removal, shown: Callable[[str], str]) -> str:
     """Two sources by the last part of their names, more of them as such."""
-    short = [shown(name) for name in short_names(found["sources"])]
+    short = [shown(name) for name in short_names(found.sources or [])]
     return " and ".join(short) if len(short) == 2 else "the sources"
 
 
-def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
+def draw(found: Removal, pictures: dict[str, Array]) -> bytes:
     """A PNG file's bytes. For each source its raw images, lensed ones, amplified differences and mean edit map; below, the accuracies."""
     plt = pyplot()
     raw, lensed = pictures["raw"], pictures["lensed"]
     sources, each = raw.shape[:2]
     factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
-    beside = {drawable(name): part for name, part in asked_beside(found).items()}
-    asked = ({"": found} if "raw" in found else {}) | beside
-    rows, below, margin = 3 * sources, 0.6 + 0.6 * max(1, len(asked)), 2.6 if beside else 0.8
+    parts_asked = {drawable(name): part for name, part in asked(found).items()}
+    rows, below, margin = 3 * sources, 0.6 + 0.6 * max(1, len(parts_asked)), 2.6 if any(parts_asked) else 0.8
     width, height = 1.25 * (each + 2) + margin, 1.25 * (rows + below) + 0.7
     figure = plt.figure(figsize=(width, height))
     figure.subplots_adjust(left=margin / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
@@ -238,7 +245,7 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
     figure.suptitle(title, fontsize=9, y=1 - 0.08 / height)
     grid = figure.add_gridspec(rows + 1, each + 2, height_ratios=[1] * rows + [below], hspace=0.08, wspace=0.08)
     top = max(float(np.quantile(pictures["map"], 0.98)), 1e-12)
-    for k, name in enumerate(map(drawable, short_names(found["sources"]))):
+    for k, name in enumerate(map(drawable, short_names(found.sources or []))):
         parts = (
             ("raw", raw[k]),
             ("lensed", lensed[k]),
@@ -255,18 +262,18 @@ def draw(found: dict[str, Any], pictures: dict[str, Array]) -> bytes:
         axis = figure.add_subplot(grid[3 * k : 3 * k + 3, each:])
         axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"mean squared edit\n{NOISELESS}; {_db(found['psnr_by_source'][k])} with it", fontsize=7)
+        axis.set_title(f"mean squared edit\n{NOISELESS}; {_db((found.psnr_by_source or [])[k])} with it", fontsize=7)
     axis = figure.add_subplot(grid[rows, :])
-    _all_accuracies(axis, asked, found)
+    _all_accuracies(axis, parts_asked, found)
     return png(plt, figure)
 
 
-def _all_accuracies(axis: Any, asked: dict[str, dict[str, Any]], found: dict[str, Any]) -> None:
+def _all_accuracies(axis: Any, asked: dict[str, Judged], found: Removal) -> None:
     """What judges read of all that was asked, one below the other, and the best possible line in words."""
     for row, part in enumerate(asked.values()):
         _accuracies(axis, part, -2 * row)
-    if "proved" in found.get("bound", {}):
-        axis.plot(100 * found["bound"]["proved"], 0.25, "v", color="C2")
+    if found.bound and found.bound.proved is not None:
+        axis.plot(100 * found.bound.proved, 0.25, "v", color="C2")
     axis.set(
         yticks=[y - 2 * row for row in range(len(asked)) for y in (1, 0)],
         yticklabels=[f"{name or 'the source'}, {kind}" for name in asked for kind in ("raw", "lensed")],
@@ -278,26 +285,29 @@ def _all_accuracies(axis: Any, asked: dict[str, dict[str, Any]], found: dict[str
         "balanced accuracy, % (dot: the best fresh classifier in validation, 95 % interval; |: each; ×: other judges; "
         "▾: proved bound; dotted: chance)"
     )
-    line = found.get("best_possible", {})
-    if "sides" in line:
-        label += f"\nPSNR, mean of {line['sides']}: {_db(line['found'])}; at most {_db(line['psnr'])} where they come out alike"
+    line = found.best_possible
+    if line and line.sides:
+        label += f"\nPSNR, mean of {line.sides}: {_db(line.found)}; at most {_db(line.psnr)} where they come out alike"
     axis.set_xlabel(label, fontsize=7)
 
 
-def _accuracies(axis: Any, part: dict[str, Any], low: int) -> None:
+def _accuracies(axis: Any, part: Judged, low: int) -> None:
     """What judges read, on raw images at height `low` + 1 and on lensed ones at `low`, and chance."""
-    for y, kind in ((low + 1, "raw"), (low, "lensed")):
-        read = part[kind]
-        at = 100 * read["balanced_accuracy"]
-        if intervals.too_few(read["ci"]):
+    assert part.chance is not None
+    raw, lensed = part.answered
+    heights: tuple[tuple[int, ReadRaw | ReadLensed], ...] = ((low + 1, raw), (low, lensed))
+    for y, read in heights:
+        found = read.balanced_accuracy
+        at, ends = 100 * (found.value or 0), found.interval
+        if intervals.too_few(ends):
             side = "right" if at > 75 else "left"
-            why = intervals.words(read["ci"], str)
+            why = intervals.words(ends, str)
             axis.annotate(why, (at, y), (0, 5), textcoords="offset points", ha=side, fontsize=7)
-        else:
-            axis.plot([100 * end for end in read["ci"]], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        elif ends:
+            axis.plot([100 * (end or 0) for end in ends], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
         axis.plot(at, y, "o", color="C0")
-        every = [100 * one for judges in read["by_architecture"].values() for one in judges["balanced_accuracy"]]
+        every = [100 * one for judges in (read.by_architecture or {}).values() for one in judges.balanced_accuracy]
         axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
-        others = [100 * read[key] for key in part["judges"] if key in read]
+        others = [100 * (one.value or 0) for one in read.judges.values()] if isinstance(read, ReadLensed) else []
         axis.plot(others, [y] * len(others), "x", color="C3")
-    axis.plot([100 * part["chance"]] * 2, [low - 0.6, low + 1.5], color="black", linestyle=":", linewidth=1)
+    axis.plot([100 * part.chance] * 2, [low - 0.6, low + 1.5], color="black", linestyle=":", linewidth=1)

@@ -86,17 +86,16 @@ def measured(summary: Summary) -> Row:
             continue
         found = level.found(summary)
         for at, (source, part) in enumerate(found):
-            for one in level.of.figures():
+            for one in level.figures():
                 if at == 0:
                     take(one, one.column, getattr(part, one.key, None))
                 if one.each and len(found) > 1:
                     take(one, f"{one.column}_{source}", getattr(part, one.key, None))
-    for level, several in columns.by_key():
-        assert several.figure
-        for _, part in level.found(summary):
-            for key, value in getattr(part, several.name, {}).items():
-                one = several.figure.of(key)
-                take(one, one.column, value)
+        for name, several in level.by_key():
+            for _, part in found:
+                for key, value in getattr(part, name, {}).items():
+                    one = several.of(key)
+                    take(one, one.column, value)
     if row["psnr_planted"] is None and summary.removal:  # of a run of an older version: over the proof's images
         row["psnr_planted"] = summary.removal.psnr_planted
     return row
@@ -119,7 +118,7 @@ def check_measures(grid: Grid) -> None:
     """Raise BadInput for a measure that no table has."""
     figures = [one for one in columns.every() if one.unit not in ("word", "count")]
     known = [one.column for one in figures] + [f"val_{one.column}" for one in figures if one.validated]
-    judges = [part.figure.of(key) for _, part in columns.by_key() if part.figure for key in JUDGES]
+    judges = [several.of(key) for several in columns.by_key() for key in JUDGES]
     known += [f"{prefix}{one.column}" for one in judges for prefix in ("", "val_")]
     of_a_source = tuple(f"{one.column}_" for one in figures if one.each)
     for measure in grid.measures:

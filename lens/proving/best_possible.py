@@ -9,9 +9,7 @@ are clipped at the ends of the range move less: they are not counted.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,21 +21,10 @@ from lens.players.players import Players
 from lens.protocols.shortcut import Shortcut
 from lens.proving import bounds, cue
 from lens.proving.lensed_set import LensedSet
+from lens.results.removal import BestPossible, Cue
 
 LEVELS = (0.45, 0.5, 0.55)
 """Grey pictures on which a cue is looked at, far from the ends of the range."""
-
-
-@dataclasses.dataclass(frozen=True)
-class BestPossible:
-    """No lens does better: PSNR in dB of the mean of the `sides`' mean squared changes at which all have one law.
-
-    `found` is that of the run's lens, over the same sides: of few use unless the cue is gone.
-    """
-
-    sides: str
-    psnr: float | None
-    found: float | None
 
 
 @torch.no_grad()
@@ -62,36 +49,36 @@ def least(offsets: Tensor, weights: Tensor) -> float:
     return float((weights * (flat - middle).square().mean(dim=1)).sum())
 
 
-def of_run(players: Players, found: dict[str, Any], test: LensedSet) -> dict[str, Any]:
-    """The `best_possible` of removal.json: a `BestPossible`, or why there is `none`.
+def of_run(players: Players, asked: Cue | None, test: LensedSet) -> BestPossible:
+    """The line of a run, or why there is `none`.
 
     The sides are the sources where the cue alone sets them apart, else images without the cue and with it, each θ as often, of
-    which `found` says what was changed.
+    which what was `asked` of the cue says what was changed.
     """
     if bounds.why_none(players) is None:
         sources = len(players.images.keys)
         thetas = [k / (sources - 1) for k in range(sources - 1)]
         changed = float(means_by_class(test.error, test.source).mean())
         return _line(players, thetas, [1 / sources] * sources, "the sources", changed)
-    if "presence" not in found["cue"]:
-        return {"none": f"not known: {found['cue']['none']}"}
+    if asked is None or asked.change is None:
+        return BestPossible(none=f"not known: {asked.none if asked else 'nobody was asked for the cue'}")
     kinds = cue.parameters_of(players)
     if not kinds.native:
-        return {"none": "not known: the cue has too many values"}
+        return BestPossible(none="not known: the cue has too many values")
     ends = (0.0, *kinds.edges, 1.0)
     widths = [0.5 * (high - low) for low, high in itertools.pairwise(ends)]
     thetas = [low if kinds.exact else (low + high) / 2 for low, high in itertools.pairwise(ends)]
     weights = [0.5, *widths]
-    changed = sum(found["cue"]["change"].values()) / 2
+    changed = sum(asked.change.values()) / 2
     return _line(players, thetas, weights, "images without and with the cue", changed)
 
 
-def _line(players: Players, thetas: list[float], weights: list[float], sides: str, changed: float) -> dict[str, Any]:
+def _line(players: Players, thetas: list[float], weights: list[float], sides: str, changed: float) -> BestPossible:
     """The line for a side without the cue, and one for each θ."""
     size = players.settings.data.image_size
     added = [offset(players.shortcut, theta, size) for theta in thetas]
     known = [one for one in added if one is not None]
     if len(known) < len(added):
-        return {"none": "not known: the cue does not add the same to every picture"}
+        return BestPossible(none="not known: the cue does not add the same to every picture")
     mse = least(torch.stack([torch.zeros_like(known[0]), *known]), torch.tensor(weights, dtype=torch.float64))
-    return dataclasses.asdict(BestPossible(sides, quality.psnr(mse), quality.psnr(changed)))
+    return BestPossible(sides=sides, psnr=quality.psnr(mse), found=quality.psnr(changed))

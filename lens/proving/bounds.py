@@ -24,25 +24,10 @@ from lens.operations import quality
 from lens.players.fixed import FixedLens
 from lens.players.players import Players
 from lens.proving import choices
+from lens.results.removal import Bound
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """What was proved: no classifier of the sources is right more often than `proved`, at a confidence of 95 %.
-
-    `differ` is the share of the pairs of each source with a cue that came out different, of groups where images have groups,
-    and `upper` its upper end; `of` how many pairs, or groups, these are shares of. `at_best` is what the bound would be if the
-    shares were exact.
-    """
-
-    differ: list[float]
-    upper: list[float]
-    of: int
-    at_best: float
-    proved: float
 
 
 def why_none(players: Players) -> str | None:
@@ -60,22 +45,21 @@ def why_none(players: Players) -> str | None:
     return None
 
 
-def of_run(players: Players, index: Array) -> dict[str, Any]:
-    """The `bound` of removal.json: a `Bound` from the images at `index`, which the lens has not met, or why there is `none`.
+def of_run(players: Players, index: Array) -> Bound:
+    """The bound of a run, from the images at `index`, which the lens has not met, or why there is `none`.
 
     `unfinished` counts what a fixed lens gave of them that is not yet what it promises.
     """
     if why := why_none(players):
-        return {"none": why}
+        return Bound(none=why)
     if choices.network_of(players) is not None:
         return _of_choices(players, sample_of(index, choices.PICTURES, players.settings.optimisation.seed, "replays"))
     with Bar("replaying the cue", len(index), "images") as bar:
         differ = differing(players, index, bar.add)
-    found = dataclasses.asdict(bound(differ, players.images.group[index]))
-    return found | {"unfinished": unfinished(players, index)}
+    return dataclasses.replace(bound(differ, players.images.group[index]), unfinished=unfinished(players, index))
 
 
-def _of_choices(players: Players, index: Array) -> dict[str, Any]:
+def _of_choices(players: Players, index: Array) -> Bound:
     """The same of a lens that draws what it hides.
 
     `differ` is then the mean distance of the two laws, of which `missed` is the share of replays of which something is left;
@@ -83,9 +67,13 @@ def _of_choices(players: Players, index: Array) -> dict[str, Any]:
     """
     with Bar("replaying the cue", len(index), "images") as bar:
         apart = choices.apart(players, index, bar.add)
-    found = dataclasses.asdict(bound(apart.distance, players.images.group[index]))
-    told = {"missed": apart.missed.mean(axis=1).tolist(), "found_without": float(apart.found.mean())}
-    return found | told | {"replays": choices.REPLAYS, "unfinished": 0}
+    return dataclasses.replace(
+        bound(apart.distance, players.images.group[index]),
+        missed=apart.missed.mean(axis=1).tolist(),
+        found_without=float(apart.found.mean()),
+        replays=choices.REPLAYS,
+        unfinished=0,
+    )
 
 
 @torch.no_grad()
@@ -134,7 +122,8 @@ def bound(differ: Array, group: Array) -> Bound:
     upper = [1.0 if k >= of else end(k, of, tail) for k in counts.tolist()]
     shares = (counts / of).tolist()
     chance = 1 / (cues + 1)
-    return Bound(shares, upper, of, min(1.0, chance * (1 + sum(shares))), min(1.0, chance * (1 + sum(upper))))
+    at_best, proved = (min(1.0, chance * (1 + sum(parts))) for parts in (shares, upper))
+    return Bound(differ=shares, upper=upper, of=of, at_best=at_best, proved=proved)
 
 
 def _clopper_pearson(count: float, of: int, tail: float) -> float:

@@ -14,6 +14,8 @@ from lens.measuring import linear, proportions, resampling
 from lens.measuring.judges import Judging
 from lens.operations import quality
 from lens.proving.lensed_set import LensedProbe, LensedSets
+from lens.results.figure import Estimate
+from lens.results.removal import Frozen, Labels, OnProbe
 
 Array = np.ndarray[Any, Any]
 Features = Callable[[Array], Array]
@@ -47,10 +49,10 @@ def labelled(sets: LensedSets) -> LensedSets | None:
     return sets.subset(known)
 
 
-def by_fresh_classifiers(sets: LensedSets, judging: Judging) -> dict[str, Any]:
+def by_fresh_classifiers(sets: LensedSets, judging: Judging) -> Labels:
     """Accuracy on the classes of classifiers trained and tested on raw, then on lensed images; `cost` is what is lost.
 
-    `val_NAME` is the same of validation images, on which each classifier's weights were chosen, balanced over the classes.
+    That of validation images, on which each classifier's weights were chosen, is balanced over the classes.
     """
     test = sets.splits["test"]
     right: dict[str, list[Array]] = {}
@@ -65,41 +67,38 @@ def by_fresh_classifiers(sets: LensedSets, judging: Judging) -> dict[str, Any]:
         validation[kind] = float(np.mean([one.validation for one in results]))
     mean = {kind: np.mean(values, axis=0) for kind, values in right.items()}
     lost = mean["raw"] - mean["lensed"]
-    return {
-        "raw": float(mean["raw"].mean()),
-        "lensed": float(mean["lensed"].mean()),
-        "cost": float(lost.mean()),
-        "cost_ci": resampling.bootstrap(lost, np.ones(len(test.label)), test.group, judging.seed),
-        "val_raw": validation["raw"],
-        "val_lensed": validation["lensed"],
-        "val_cost": validation["raw"] - validation["lensed"],
-        "seeds": {kind: [float(one.mean()) for one in values] for kind, values in right.items()},
-        "plateau": plateau,
-        "chance": proportions.chance(test.label),
-    }
+    ends = resampling.bootstrap(lost, np.ones(len(test.label)), test.group, judging.seed)
+    return Labels(
+        raw=Estimate(float(mean["raw"].mean()), None, validation["raw"]),
+        lensed=Estimate(float(mean["lensed"].mean()), None, validation["lensed"]),
+        cost=Estimate(float(lost.mean()), ends, validation["raw"] - validation["lensed"]),
+        seeds={kind: [float(one.mean()) for one in values] for kind, values in right.items()},
+        plateau=plateau,
+        chance=proportions.chance(test.label),
+    )
 
 
-def by_frozen_features(sets: LensedSets, frozen: FrozenFeatures, judging: Judging) -> dict[str, Any]:
+def by_frozen_features(sets: LensedSets, frozen: FrozenFeatures, judging: Judging) -> Frozen:
     """Linear accuracy on class labels of the trained extractor's frozen features, on raw and on lensed images.
 
     Beside it an untrained extractor's on raw images: the floor.
     """
     labels = {split: part.label for split, part in sets.splits.items()}
     raw, lensed = ({split: getattr(part, kind) for split, part in sets.splits.items()} for kind in ("raw", "lensed"))
-    return _linear(LensedProbe("", raw, lensed, labels, sets.splits["test"].group, 0.0), frozen, judging)
+    return Frozen(**_linear(LensedProbe("", raw, lensed, labels, sets.splits["test"].group, 0.0), frozen, judging))
 
 
-def on_probe(probe: LensedProbe, frozen: FrozenFeatures, judging: Judging) -> dict[str, Any]:
+def on_probe(probe: LensedProbe, frozen: FrozenFeatures, judging: Judging) -> OnProbe:
     """The same on a probe's own images, with what the lens changes there (PSNR)."""
-    return _linear(probe, frozen, judging) | {"psnr": quality.psnr(probe.mse), "source": probe.key}
+    return OnProbe(**_linear(probe, frozen, judging), psnr=quality.psnr(probe.mse), source=probe.key)
 
 
 def _linear(shown: LensedProbe, frozen: FrozenFeatures, judging: Judging) -> dict[str, Any]:
     """Linear accuracies of frozen features: the trained extractor's on raw and lensed images, an untrained one's on raw.
 
-    `val_NAME` is the same of validation images, which chose the penalty.
+    That of validation images, which chose the penalty, stands beside each.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"chance": proportions.chance(shown.labels["test"])}
     group = shown.group
     for name, features, images in (
         ("raw", frozen.raw, shown.raw), ("lensed", frozen.lensed, shown.lensed), ("untrained", frozen.untrained, shown.raw),
@@ -107,6 +106,6 @@ def _linear(shown: LensedProbe, frozen: FrozenFeatures, judging: Judging) -> dic
         read = {split: features(rows) for split, rows in images.items()}
         recipe = linear.ProbeRecipe(device=judging.device)
         correct, went = linear.fit(read, shown.labels, judging.seed, recipe)["logistic"]
-        found[name], found[f"{name}_ci"] = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
-        found[f"val_{name}"] = went.validation
-    return found | {"chance": proportions.chance(shown.labels["test"])}
+        accuracy = proportions.proportion(correct.astype(float), np.ones(len(group)), group)
+        found[name] = Estimate(*accuracy, went.validation)
+    return found

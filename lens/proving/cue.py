@@ -27,6 +27,7 @@ from lens.proving.lensed_set import rows_of, stored
 from lens.proving.lensing import splits_of
 from lens.proving.parameters import Parameters
 from lens.proving.reading import Asked
+from lens.results.removal import Answered, Cue
 
 Array = np.ndarray[Any, Any]
 
@@ -56,41 +57,40 @@ def why_none(players: Players) -> str | None:
     return None
 
 
-def of_run(players: Players, judging: Judging) -> dict[str, Any]:
-    """The `cue` of removal.json: its `presence`, and its `theta` in `classes`; or why there is `none`, as `why_none` says.
-
-    `by_theta` is what share of the images with a cue of each class the best fresh judge takes for such, on raw and on lensed
-    ones. `theta` says why there is `none` where all values are one cue. `change` is the mean squared change of both halves.
-    """
+def of_run(players: Players, judging: Judging) -> Cue:
+    """What judges read of the cue itself, or why nobody was asked: there is none (`why_none`), or too few images."""
     if min(map(len, splits_of(players).values())) < 2:
-        return {"none": "a split has no image to leave the cue out of: there are too few"}
+        return Cue(none="a split has no image to leave the cue out of: there are too few")
     thetas = parameters_of(players)
     sets = _sets(players, thetas)
     test = sets["test"]
     further: dict[str, Judge] = {"forensic": Forensic(players.fabric.device)}
 
-    def ask(name: str, count: int, answer: str, half: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    def ask(name: str, count: int, answer: str, half: str) -> tuple[Answered, dict[str, Array]]:
         raw, lensed = (
             {split: _pictures(part, half + kind, answer) for split, part in sets.items()} for kind in ("raw", "lensed")
         )
         asked = Asked(name, raw, lensed, count, test.group, quality.psnr(float(test.error.mean())))
         return reading.compared(asked, judging, lambda architecture: judging.fresh(architecture, count), further)
 
-    found: dict[str, Any] = {"classes": thetas.classes, "native": thetas.native, "key": "random"}
-    found["presence"], right = ask("the cue's presence", 2, "carries", "half_")
+    presence, right = ask("the cue's presence", 2, "carries", "half_")
     mine = test.carries
     rows = [mine & (test.kind == k) for k in range(thetas.classes)]
-    found["by_theta"] = {
-        kind: [float(each[row].mean()) if row.any() else None for row in rows] for kind, each in right.items()
-    }
-    found["change"] = {"without": float(test.error[~mine].mean()), "with": float(test.error[mine].mean())}
     if thetas.classes == 1:
-        found["theta"] = {"none": "every θ plants the same"}
+        theta = Answered(none="every θ plants the same")
     elif len(np.unique(sets["train"].kind)) == 1:
-        found["theta"] = {"none": "there are too few images"}
+        theta = Answered(none="there are too few images")
     else:
-        found["theta"], _ = ask("which cue it is", thetas.classes, "kind", "")
-    return found
+        theta, _ = ask("which cue it is", thetas.classes, "kind", "")
+    return Cue(
+        classes=thetas.classes,
+        native=thetas.native,
+        key="random",
+        by_theta={kind: [float(each[r].mean()) if r.any() else None for r in rows] for kind, each in right.items()},
+        change={"without": float(test.error[~mine].mean()), "with": float(test.error[mine].mean())},
+        presence=presence,
+        theta=theta,
+    )
 
 
 def parameters_of(players: Players) -> Parameters:

@@ -23,32 +23,33 @@ from lens.proving.removal import check as check_sets
 from lens.proving.removal import removal as removal_of
 from lens.proving.removal import unasked
 from lens.proving.whole import whole
-from lens.results.removal import TRAINED_ON, Removal
+from lens.results.removal import TRAINED_ON, Cue, Removal
 from lens.results.summary import Summary
 
 
-def removal(players: Players, probes: list[Probe]) -> dict[str, Any]:
-    """Everything in removal.json, of a run. Raises BadInput for one of which nothing can be proved, as `check`.
-
-    What is asked of its sources stands at the top, or `source` says why there is `none`; `cue` is about the planted cue itself,
-    `question` about what the run asks.
-    """
+def removal(players: Players, probes: list[Probe]) -> Removal:
+    """The proof of a run. Raises BadInput for one of which nothing can be proved, as `check`."""
     check(players)
     judging, frozen, shown = judging_of(players), frozen_features(players), whole(players)
     probed = (lens_probe(players, probe) for probe in probes)
     sets = lens_splits(shown)
+    bound = None
     if why := why_no_source(players):
-        found = unasked(sets, judging, frozen, probed) | {"source": {"none": why}}
+        found = unasked(sets, judging, frozen, probed, why)
     else:
         further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
         further["forensic"] = Forensic(players.fabric.device)
         found = removal_of(sets, judging, further, frozen, probed)
-        found["bound"] = bounds.of_run(shown, splits_of(players)["test"])
+        bound = bounds.of_run(shown, splits_of(players)["test"])
     why = why_no_cue(players)
-    found["cue"] = {"none": why} if why else cue.of_run(players, judging)
-    found["question"] = question.of_run(players, judging, lambda: own_extractor(players))
-    found["best_possible"] = best_possible.of_run(players, found, sets.splits["test"])
-    return found
+    asked = Cue(none=why) if why else cue.of_run(players, judging)
+    return dataclasses.replace(
+        found,
+        bound=bound,
+        cue=asked,
+        question=question.of_run(players, judging, lambda: own_extractor(players)),
+        best_possible=best_possible.of_run(players, asked, sets.splits["test"]),
+    )
 
 
 def judging_of(players: Players) -> Judging:
@@ -107,9 +108,8 @@ def frozen_features(players: Players) -> FrozenFeatures:
     return FrozenFeatures(reader(players.extractor), reader(players.extractor, True), of_untrained)
 
 
-def added(summary: Summary, found: dict[str, Any]) -> Summary:
+def added(summary: Summary, proof: Removal) -> Summary:
     """A summary with a proof. What was proved of these very weights on other probes stays."""
-    proof = Removal.of_json(found)
     earlier = {} if summary.removal is None else summary.removal.probes
     proof = dataclasses.replace(proof, probes=merge_downstream(earlier, proof.probes))
     return dataclasses.replace(summary, removal=proof)

@@ -22,7 +22,7 @@ from lens.proving import reading
 from lens.proving.lensed_set import rows_of, stored
 from lens.proving.lensing import splits_of
 from lens.proving.reading import Asked
-from lens.results.removal import TRAINED_ON
+from lens.results.removal import TRAINED_ON, Answered
 
 Array = np.ndarray[Any, Any]
 VIEWS = 256
@@ -47,14 +47,14 @@ def check(players: Players, judging: Judging) -> None:
         _fresh(players, judging, name).make()
 
 
-def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> dict[str, Any]:
-    """The `question` of removal.json, as `reading.compared`, or why there is `none`.
+def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> Answered:
+    """What judges read of a run's own question, as `reading.compared`, or why there is `none`.
 
     Judges are given views as the lens is, each posed once, raw and lensed, and learn from them as the task shows them to an
     extractor. Beside fresh ones stands the run's `own` extractor, trained on.
     """
     if why := why_none(players):
-        return {"none": why}
+        return Answered(none=why)
     splits, name = splits_of(players), key_name(players.settings.question.task)
     if players.answers is not None:  # below zero: of a class that training lacks
         known = (players.answers >= 0).cpu().numpy()

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from lens.base.intervals import Interval, mapped, too_few
+from lens.base.intervals import Interval, mapped
 from lens.measuring import proportions, resampling
 from lens.measuring.judge import Judge, Pictures, best
 from lens.measuring.judges import Judging, Network
 from lens.measuring.proportions import means_by_class
 from lens.measuring.raised import Raised
 from lens.proving import verdict
+from lens.results.figure import Estimate
+from lens.results.removal import Answered, Judged, ReadLensed, ReadRaw, Seeds
 
 Array = np.ndarray[Any, Any]
-READABLE = 0.95
-"""Balanced accuracy on raw images from which an answer counts as readable: below it a removal has little to prove."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Asked:
 
 def compared(
     asked: Asked, judging: Judging, make: Callable[[str], Network], further: Mapping[str, Judge]
-) -> tuple[dict[str, Any], dict[str, Array]]:
+) -> tuple[Answered, dict[str, Array]]:
     """What judges answer before and after the lens, how far it falls, and what may be said of it.
 
     Beside it, of raw and of lensed test images, which the best fresh judge got right.
@@ -61,42 +61,40 @@ def compared(
     Fresh judges, of which `make` gives that of an architecture, learn from raw and from lensed images; `further` ones look at
     lensed images, each with its own figure, by its key; the strictest of all counts.
     """
-    found: dict[str, Any] = {"asked": asked.name, "classes": asked.classes, "chance": 1 / asked.classes}
-    found["images"] = {split: len(shown.answer) for split, shown in asked.raw.items()}
-    found["psnr"] = asked.psnr
-    right = {}
+    read, right = {}, {}
     for kind in ("raw", "lensed"):
-        found[kind], right[kind] = fresh(asked, kind, judging, make)
-    conclude(found, asked, right, judging, make, further)
-    return found, right
+        read[kind], right[kind] = fresh(asked, kind, judging, make)
+    found = concluded(read, right, asked, judging, make, further)
+    images = {split: len(shown.answer) for split, shown in asked.raw.items()}
+    own = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return Answered(**own, asked=asked.name, classes=asked.classes, images=images, psnr=asked.psnr), right
 
 
-def conclude(
-    found: dict[str, Any],
+def concluded(
+    read: Mapping[str, Mapping[str, Any]],
+    right: Mapping[str, Array],
     asked: Asked,
-    right: dict[str, Array],
     judging: Judging,
     make: Callable[[str], Network],
     further: Mapping[str, Judge],
-) -> None:
-    """Add to what fresh judges have found, with its chance and PSNR, what further ones read, how far it falls and the verdict."""
+) -> Judged:
+    """From what fresh judges `read` on raw and on lensed images, and got `right`: what further ones read, the fall, the verdict."""
     further = with_raised(further, asked, judging, make)
-    found["judges"] = {key: judge.name for key, judge in further.items()}
-    for key, judge in further.items():
-        found["lensed"] |= read_by(judge, key, asked, judging.seed)
-    found["readable"] = found["raw"]["balanced_accuracy"] >= READABLE
-    found["fall"], found["fall_ci"] = fall(found, asked, right, judging.seed)
-    found["left"], found["left_ci"], found["left_to"] = verdict.left(found)
-    found["verdict"] = verdict.of(found)
-    found["close"] = verdict.close(found["chance"])
-    found["wide"] = any(verdict.too_wide(found, ends) for ends in verdict.intervals(found))
+    also = {key: read_by(judge, asked, judging.seed) for key, judge in further.items()}
+    found = Judged(
+        chance=1 / asked.classes,
+        judges={key: judge.name for key, judge in further.items()},
+        raw=ReadRaw(**read["raw"]),
+        lensed=ReadLensed(**read["lensed"], judges=also),
+    )
+    found = dataclasses.replace(found, fall=fall(found, asked, right, judging.seed))
+    return verdict.added(found, changed=asked.psnr is not None)
 
 
 def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Network]) -> tuple[dict[str, Any], Array]:
-    """How well fresh judges answer about one `kind` of images (raw, lensed), and which answers the best got right.
+    """How well fresh judges answer about one `kind` of images (raw, lensed), as a `Read`, and which answers the best got right.
 
-    The best in validation counts. `val_balanced_accuracy` is what it reads of validation images, the highest of all: a little
-    too high.
+    The best in validation counts. What it reads of validation images is the highest of all: a little too high.
     """
     pictures: dict[str, Pictures] = getattr(asked, kind)
     truth, what = asked.truth, f"{kind}, {asked.name}"
@@ -106,20 +104,17 @@ def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Netwo
     accuracy, interval = asked.accuracy(right)
     chance = 1 / asked.classes
     by_architecture = {
-        name: {
-            "balanced_accuracy": [float(means_by_class(one.answers == truth, truth).mean()) for one in results],
-            "validation": [one.validation for one in results],
-            "steps": [one.steps for one in results],
-            "plateau": [one.plateau for one in results],
-        }
+        name: Seeds(
+            balanced_accuracy=[float(means_by_class(one.answers == truth, truth).mean()) for one in results],
+            validation=[one.validation for one in results],
+            steps=[one.steps for one in results],
+            plateau=[one.plateau for one in results],
+        )
         for name, results in every.items()
     }
     return {
-        "balanced_accuracy": accuracy,
-        "ci": interval,
-        "val_balanced_accuracy": strictest.validation,
-        "excess": (accuracy - chance) / (1 - chance),
-        "excess_ci": mapped(interval, lambda end: (end - chance) / (1 - chance)),
+        "balanced_accuracy": Estimate(accuracy, interval, strictest.validation),
+        "excess": Estimate((accuracy - chance) / (1 - chance), mapped(interval, lambda end: (end - chance) / (1 - chance))),
         "by_class": means_by_class(right, truth).tolist(),
         "by_architecture": by_architecture,
     }, right  # fmt: skip
@@ -133,24 +128,25 @@ def with_raised(
     return {**further, "raised": Raised(make(first), asked.raw)} if judging.raised else dict(further)
 
 
-def read_by(judge: Judge, key: str, asked: Asked, seed: int) -> dict[str, Any]:
-    """What one more judge reads of lensed images: under its key the balanced accuracy, its interval, and of validation images."""
+def read_by(judge: Judge, asked: Asked, seed: int) -> Estimate:
+    """What one more judge reads of lensed images: the balanced accuracy, its interval, and that of validation images."""
     result = judge.read(asked.lensed, seed, f"lensed, {asked.name}")
-    reads, interval = asked.accuracy(result.answers == asked.truth)
-    return {key: reads, f"{key}_ci": interval, f"val_{key}": result.validation}
+    return Estimate(*asked.accuracy(result.answers == asked.truth), result.validation)
 
 
-def fall(found: dict[str, Any], asked: Asked, right: dict[str, Array], seed: int) -> tuple[float, Interval]:
+def fall(found: Judged, asked: Asked, right: Mapping[str, Array], seed: int) -> Estimate:
     """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
 
     One whose interval ends below chance has read the answer and says another: its accuracy is mirrored at chance.
     """
+    assert found.chance is not None
     each = {kind: answers.astype(float) for kind, answers in right.items()}
-    for kind in each:
-        ends = found[kind]["ci"]
-        if not too_few(ends) and ends[1] < found["chance"]:
-            each[kind] = 2 * found["chance"] - each[kind]
+    for kind, ends in zip(
+        ("raw", "lensed"), verdict.intervals(found), strict=False
+    ):  # after these, those of further judges
+        if verdict.below(ends, found.chance):
+            each[kind] = 2 * found.chance - each[kind]
     difference = each["raw"] - each["lensed"]
     ones, stratum = np.ones(len(difference)), None if asked.paired else asked.truth
     mean = float(difference.mean() if asked.paired else means_by_class(difference, asked.truth).mean())
-    return mean, resampling.bootstrap(difference, ones, asked.group, seed, stratum=stratum)
+    return Estimate(mean, resampling.bootstrap(difference, ones, asked.group, seed, stratum=stratum))

@@ -20,6 +20,8 @@ from lens.proving import cost, reading
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
 from lens.proving.reading import Asked
+from lens.results.figure import Estimate
+from lens.results.removal import Removal
 
 Array = np.ndarray[Any, Any]
 NOTHING: Mapping[str, Judge] = {}
@@ -31,8 +33,8 @@ def removal(
     further: Mapping[str, Judge] = NOTHING,
     features: FrozenFeatures | None = None,
     probes: Iterable[LensedProbe] = (),
-) -> dict[str, Any]:
-    """All that removal.json says of sources: can a judge tell them apart, before and after the lens, and at what cost?
+) -> Removal:
+    """All that is proved of sources: can a judge tell them apart, before and after the lens, and at what cost?
 
     The fresh judges are trained on `train`, which the lens should not have met, and stopped on `val`; the best of them in
     validation answers about `test`. `further` judges look at lensed images, each with its own figure, by its key; the
@@ -40,40 +42,38 @@ def removal(
     nor of `probes`.
     """
     asked, make = asked_of(sets), partial(judging.fresh, classes=len(sets.sources))
-    found = described(sets, judging) | {"chance": 1 / len(sets.sources)} | quality(sets.splits["test"], judging.seed)
-    answers = {}
+    read, right = {}, {}
     for kind in ("raw", "lensed"):
-        found[kind], answers[kind] = told_apart(sets, judging, kind)
-    reading.conclude(found, asked, answers, judging, make, further)
-    return found | costs(sets, judging, features, probes)
+        read[kind], right[kind] = told_apart(sets, judging, kind)
+    judged = reading.concluded(read, right, asked, judging, make, further)
+    own = {field.name: getattr(judged, field.name) for field in dataclasses.fields(judged)}
+    return Removal(**own | described(sets, judging) | costs(sets, judging, features, probes))
 
 
 def unasked(
-    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
-) -> dict[str, Any]:
-    """The same where nobody is asked for the source: what the lens changed, and what it cost."""
-    found = described(sets, judging) | quality(sets.splits["test"], judging.seed)
-    return found | costs(sets, judging, features, probes)
+    sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe], why: str
+) -> Removal:
+    """The same where nobody is asked for the source, and why: what the lens changed, and what it cost."""
+    return Removal(source={"none": why}, **described(sets, judging) | costs(sets, judging, features, probes))
 
 
 def described(sets: LensedSets, judging: Judging) -> dict[str, Any]:
-    """The images of each source by split, and how judges are trained."""
+    """The images of each source by split, how judges are trained, and what the lens changed, as fields of a proof."""
     sources = len(sets.sources)
-    found: dict[str, Any] = {"sources": sets.sources}
-    found["images"] = {
-        split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.splits.items()
-    }
-    found["groups"] = {
+    images = {split: np.bincount(part.source, minlength=sources).tolist() for split, part in sets.splits.items()}
+    groups = {
         split: [len(np.unique(part.group[part.source == k])) for k in range(sources)]
         for split, part in sets.splits.items()
     }
-    return found | {"recipe": dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}}
+    recipe = dataclasses.asdict(judging.recipe) | {"seeds": judging.seeds}
+    found = {"sources": sets.sources, "images": images, "groups": groups, "recipe": recipe}
+    return found | quality(sets.splits["test"], judging.seed)
 
 
 def costs(
     sets: LensedSets, judging: Judging, features: FrozenFeatures | None, probes: Iterable[LensedProbe]
 ) -> dict[str, Any]:
-    """What the lens costs class labels: read by fresh classifiers, by frozen features, and by these on `probes`."""
+    """What the lens costs class labels: read by fresh classifiers, by frozen features, and by these on `probes`; fields of a proof."""
     known = cost.labelled(sets)
     found: dict[str, Any] = {"downstream": cost.by_fresh_classifiers(known, judging) if known else None}
     found["frozen"] = cost.by_frozen_features(known, features, judging) if known and features else None
@@ -94,7 +94,8 @@ def check(sources: list[str], images: Mapping[str, list[int]], judging: Judging)
 def asked_of(sets: LensedSets) -> Asked:
     """The question after the source."""
     raw, lensed = (sets.pictures(kind, "source") for kind in ("raw", "lensed"))
-    return Asked("the source", raw, lensed, len(sets.sources), sets.splits["test"].group)
+    test = sets.splits["test"]
+    return Asked("the source", raw, lensed, len(sets.sources), test.group, psnr(float(test.error.mean())))
 
 
 def told_apart(sets: LensedSets, judging: Judging, kind: str) -> tuple[dict[str, Any], Array]:
@@ -110,9 +111,11 @@ def quality(test: LensedSet, seed: int) -> dict[str, Any]:
     None where nothing changed (it would be infinite); `psnr_planted` also where nothing is planted.
     """
     ones = np.ones(len(test.error))
-    found: dict[str, Any] = {"psnr": psnr(float(test.error.mean())), "ssim": float(test.ssim.mean())}
-    found["psnr_ci"] = resampling.psnr_interval(resampling.bootstrap(test.error, ones, test.group, seed))
+    interval = resampling.psnr_interval(resampling.bootstrap(test.error, ones, test.group, seed))
     carried = test.error[test.carries]
-    found["psnr_planted"] = psnr(float(carried.mean())) if len(carried) else None
-    found["psnr_by_source"] = [psnr(mse) for mse in means_by_class(test.error, test.source).tolist()]
-    return found
+    return {
+        "psnr": Estimate(psnr(float(test.error.mean())), interval),
+        "ssim": float(test.ssim.mean()),
+        "psnr_planted": psnr(float(carried.mean())) if len(carried) else None,
+        "psnr_by_source": [psnr(mse) for mse in means_by_class(test.error, test.source).tolist()],
+    }

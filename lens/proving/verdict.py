@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from lens.base.intervals import Interval, too_few
+from lens.base.intervals import too_few
+from lens.results.figure import Estimate
+from lens.results.removal import Judged
 
 CLOSE = 0.1
 """Excess over chance that counts as none: nothing is called gone unless the interval ends within it (45 to 55 % of two sources)."""
+READABLE = 0.95
+"""Balanced accuracy on raw images from which an answer counts as readable: below it a removal has little to prove."""
 FRESH = "the best fresh classifier"
 
 
-def left(found: dict[str, Any]) -> tuple[float | None, Interval | None, str]:
+def added(found: Judged, changed: bool) -> Judged:
+    """What was read, with what may be said of it; `changed`: the lens has changed a pixel."""
+    chance = _chance(found)
+    raw, _ = found.answered
+    assert raw.balanced_accuracy.value is not None
+    share, judge = left(found)
+    return dataclasses.replace(
+        found,
+        readable=raw.balanced_accuracy.value >= READABLE,
+        left=share,
+        left_to=judge,
+        verdict=of(found, changed),
+        close=chance + CLOSE * (1 - chance),
+        wide=any(too_wide(chance, ends) for ends in intervals(found)),
+    )
+
+
+def left(found: Judged) -> tuple[Estimate, str]:
     """The share of the excess over chance that the strictest judge still reads on lensed images, its ends, and that judge.
 
     Above or below chance is the same: who is always wrong has read the source. None where nothing is read on raw images.
     The ends are the least and the most that the two accuracies' intervals allow. The accuracies are of the same images, so
     these reach further than a 95 % interval of the share would. None where the raw one holds chance: then there is no most.
     """
-    lensed, chance = found["lensed"], found["chance"]
-    reads = {FRESH: (abs(lensed["balanced_accuracy"] - chance), lensed["ci"])}
-    for key, name in found["judges"].items():
-        reads[name] = (abs(lensed[key] - chance), lensed[f"{key}_ci"])
-    judge = max(reads, key=lambda name: reads[name][0])
-    read, ends = reads[judge]
-    raw, raw_ends = abs(found["raw"]["balanced_accuracy"] - chance), found["raw"]["ci"]
-    share = read / raw if raw else None
-    for interval in (raw_ends, ends):
+    raw, lensed = found.answered
+    chance = _chance(found)
+    reads = {FRESH: lensed.balanced_accuracy} | {found.judges[key]: one for key, one in lensed.judges.items()}
+    judge = max(reads, key=lambda name: _excess(reads[name], chance))
+    strictest, before = reads[judge], _excess(raw.balanced_accuracy, chance)
+    share = _excess(strictest, chance) / before if before else None
+    ends: tuple[Any, Any] = (raw.balanced_accuracy.interval, strictest.interval)
+    for interval in ends:
         if too_few(interval):
-            return share, interval, judge
-    (low, high), (raw_low, raw_high) = _distances(found, ends), _distances(found, raw_ends)
-    return share, [low / raw_high, high / raw_low] if raw_low else None, judge
+            return Estimate(share, interval), judge
+    (raw_low, raw_high), (low, high) = (_distances(chance, interval) for interval in ends)
+    return Estimate(share, [low / raw_high, high / raw_low] if raw_low else None), judge
 
 
-def of(found: dict[str, Any]) -> str:
+def of(found: Judged, changed: bool) -> str:
     """What may be said of a removal: the first of these that is true.
 
     - `unchanged`: no pixel was.
@@ -51,46 +72,60 @@ def of(found: dict[str, Any]) -> str:
     shown, not assumed: Schuirmann 1987). Nor is a half: the far end of the widest interval on lensed images must be at most
     half as far from chance as the near end of that on raw ones. The point estimate is then below a half as well.
     """
-    if found["psnr"] is None:
+    if not changed:
         return "unchanged"
-    every = intervals(found)
-    if any(map(too_few, (*every, found["fall_ci"]))):
+    every, chance = intervals(found), _chance(found)
+    assert found.fall is not None
+    fell: Any = found.fall.interval
+    if any(map(too_few, (*every, fell))):
         return "too few groups"
     raw, *lensed = every
-    gone = all(_holds(found, ends) for ends in lensed)
-    if gone and _holds(found, raw):
-        return "undecided" if any(too_wide(found, ends) for ends in every) else "nothing to remove"
-    if found["fall_ci"][0] <= 0:
+    gone = all(_holds(chance, ends) for ends in lensed)
+    if gone and _holds(chance, raw):
+        return "undecided" if any(too_wide(chance, ends) for ends in every) else "nothing to remove"
+    if fell[0] <= 0:
         return "not removed"
-    if gone and not any(too_wide(found, ends) for ends in lensed):
+    if gone and not any(too_wide(chance, ends) for ends in lensed):
         return "removed"
-    most = max(_distances(found, ends)[1] for ends in lensed)
-    return "reduced" if most <= _distances(found, raw)[0] / 2 else "not halved"
+    most = max(_distances(chance, ends)[1] for ends in lensed)
+    return "reduced" if most <= _distances(chance, raw)[0] / 2 else "not halved"
 
 
-def intervals(found: dict[str, Any]) -> list[Any]:
+def intervals(found: Judged) -> list[Any]:
     """Of the best fresh classifier on raw and on lensed images, and of each further judge on lensed ones."""
-    lensed = found["lensed"]
-    return [found["raw"]["ci"], lensed["ci"], *(lensed[f"{key}_ci"] for key in found["judges"])]
+    raw, lensed = found.answered
+    return [one.interval for one in (raw.balanced_accuracy, lensed.balanced_accuracy, *lensed.judges.values())]
 
 
-def close(chance: float) -> float:
-    return chance + CLOSE * (1 - chance)
-
-
-def _holds(found: dict[str, Any], interval: list[float]) -> bool:
-    """Whether an interval holds chance."""
-    return bool(interval[0] <= found["chance"] <= interval[1])
-
-
-def _distances(found: dict[str, Any], interval: list[float]) -> tuple[float, float]:
-    """How near to chance and how far from it an interval reaches, on either side."""
-    ends = [abs(end - found["chance"]) for end in interval]
-    return 0.0 if _holds(found, interval) else min(ends), max(ends)
-
-
-def too_wide(found: dict[str, Any], interval: Interval) -> bool:
+def too_wide(chance: float, interval: Any) -> bool:
     """Whether an interval of accuracy that holds chance goes so far beside it that chance is not shown."""
-    if not isinstance(interval, list) or not _holds(found, interval):
+    if too_few(interval) or not _holds(chance, interval):
         return False
-    return bool(max(abs(end - found["chance"]) for end in interval) > CLOSE * (1 - found["chance"]))
+    return bool(max(abs(end - chance) for end in interval) > CLOSE * (1 - chance))
+
+
+def below(interval: Any, chance: float) -> bool:
+    """Whether an interval ends below chance: who answers so has read the answer, and says another."""
+    return not too_few(interval) and bool(interval[1] < chance)
+
+
+def _chance(found: Judged) -> float:
+    assert found.chance is not None
+    return found.chance
+
+
+def _excess(one: Estimate, chance: float) -> float:
+    """How far from chance an accuracy is, on either side."""
+    assert one.value is not None
+    return abs(one.value - chance)
+
+
+def _holds(chance: float, interval: Any) -> bool:
+    """Whether an interval holds chance."""
+    return bool(interval[0] <= chance <= interval[1])
+
+
+def _distances(chance: float, interval: Any) -> tuple[float, float]:
+    """How near to chance and how far from it an interval reaches, on either side."""
+    ends = [abs(end - chance) for end in interval]
+    return 0.0 if _holds(chance, interval) else min(ends), max(ends)

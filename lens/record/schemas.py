@@ -157,16 +157,21 @@ def _in_todays_names(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_whole(proof: dict[str, Any]) -> None:
-    """Raise ValueError where a proof that is about the source says half of it, or a judge that is named has no figure."""
-    for name in Removal.OF_THE_SOURCE if "source" not in proof else ():
-        if proof.get(name) is None:
-            raise ValueError(f"removal.{name}: is missing")
-    for key in proof.get("judges", {}):
-        for name, schema in ((key, float), (f"{key}_ci", Interval)):
-            if name not in proof["lensed"]:
-                raise ValueError(f"removal.lensed.{name}: is missing")
-            with _in_one_line(f"removal.lensed.{name}"):
-                _adapter(schema).validate_python(proof["lensed"][name], strict=True)
+    """Raise ValueError where a proof says half of what it was asked, or a judge that is named has no figure."""
+    cue = proof.get("cue") or {}
+    parts = {f"cue.{name}.": cue[name] for name in ("presence", "theta") if cue.get(name)}
+    parts |= {"question.": proof["question"]} if proof.get("question") else {}
+    asked = {place: part for place, part in parts.items() if part.get("none") is None}
+    for place, part in (asked | ({} if "source" in proof else {"": proof})).items():
+        for name in Removal.ASKED:
+            if part.get(name) is None:
+                raise ValueError(f"removal.{place}{name}: is missing")
+        for key in part.get("judges", {}):
+            for name, schema in ((key, float), (f"{key}_ci", Interval)):
+                if name not in part["lensed"]:
+                    raise ValueError(f"removal.{place}lensed.{name}: is missing")
+                with _in_one_line(f"removal.{place}lensed.{name}"):
+                    _adapter(schema).validate_python(part["lensed"][name], strict=True)
 
 
 def _over_every_view(before: dict[str, Any], planted: bool) -> dict[str, Any]:

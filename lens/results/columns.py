@@ -26,6 +26,24 @@ class Level:
         """Whether every table has its columns: of what a summary may leave out only one where some run has it."""
         return not any(part.optional for part in self.path)
 
+    def figures(self) -> list[Figure]:
+        """Its figures that a table has, in their order."""
+        own = [part.figure for part in self.of.parts() if part.kind != "estimates"]
+        return [self._named(one) for one in own if one and one.shown]
+
+    def by_key(self) -> list[tuple[str, Figure]]:
+        """The fields whose figures lie by their keys, and what these are called after."""
+        return [
+            (part.name, self._named(part.figure))
+            for part in self.of.parts()
+            if part.kind == "estimates" and part.figure
+        ]
+
+    def _named(self, one: Figure) -> Figure:
+        """A figure whose column is called after what was asked."""
+        asked = [part.asked for part in self.path if part.asked]
+        return dataclasses.replace(one, column=one.column.format(asked=asked[-1])) if asked else one
+
     def is_left_out(self, summary: Result) -> bool:
         """Whether a summary leaves it out: it has not been measured."""
         one: Any = summary
@@ -63,12 +81,12 @@ def _within(level: Level) -> tuple[Level, ...]:
 
 def every(only_always: bool = False) -> list[Figure]:
     """All figures that tables have, or those alone whose columns every table has."""
-    return [one for level in levels() if level.always or not only_always for one in level.of.figures()]
+    return [one for level in levels() if level.always or not only_always for one in level.figures()]
 
 
-def by_key() -> list[tuple[Level, Part]]:
-    """Where several figures of a kind lie by their keys: the judges of a proof."""
-    return [(level, part) for level in levels() for part in level.of.parts() if part.kind == "estimates"]
+def by_key() -> list[Figure]:
+    """What figures are called after that lie by their keys: the judges of a proof."""
+    return [one for level in levels() for _, one in level.by_key()]
 
 
 def described(column: str) -> Figure | None:
@@ -78,6 +96,6 @@ def described(column: str) -> Figure | None:
     for name in (bare, bare.removeprefix("val_")):
         if name in figures:
             return figures[name]
-    several = [*(one for one in figures.values() if one.each), *(part.figure for _, part in by_key() if part.figure)]
+    several = [*(one for one in figures.values() if one.each), *by_key()]
     found = [one for one in several if bare.removeprefix("val_").startswith(f"{one.column}_")]
     return max(found, key=lambda one: len(one.column), default=None)

@@ -15,27 +15,116 @@ JUDGES = ("trained_on", "forensic", "raised")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Seeds(Result):
+    """What each seed of one architecture of fresh judges reads, and how its training went."""
+
+    balanced_accuracy: list[float]
+    validation: list[float] | None = optional()
+    steps: list[int] | None = optional()
+    plateau: list[bool]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Read(Result):
-    """What fresh classifiers read of the source on one kind of images: balanced accuracies, of the best, by source, of each."""
+    """What fresh judges read on one kind of images: the best of them in validation, by class (or source), and each."""
 
     excess: Estimate | None = beside()
-    by_source: list[float] | None = optional()
-    by_architecture: Mapping[str, Any] | None = optional()
+    by_source: list[Number] | None = optional()
+    by_class: list[Number] | None = optional()
+    by_architecture: Mapping[str, Seeds] | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadRaw(Read):
-    """What the best fresh classifier reads of the source on raw images."""
+    """What the best fresh judge reads on raw images."""
 
-    balanced_accuracy: Estimate = figure("source_raw", interval="ci", required=True)
+    balanced_accuracy: Estimate = figure("{asked}_raw", interval="ci", required=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadLensed(Read):
     """The same on lensed images, and what further judges read there, by their keys."""
 
-    balanced_accuracy: Estimate = figure("source_lensed", interval="ci", higher_is_better=False, required=True)
-    judges: Mapping[str, Estimate] = figure("source", higher_is_better=False, several=True)
+    balanced_accuracy: Estimate = figure("{asked}_lensed", interval="ci", higher_is_better=False, required=True)
+    judges: Mapping[str, Estimate] = figure("{asked}", higher_is_better=False, several=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judged(Result):
+    """What judges answer to a question before a lens and after it, and what may be said of it.
+
+    `judges` names the further judges by their keys. `fall` is how far the best fresh judge's accuracy falls, `left` the share
+    of what could be read that the strictest, `left_to`, still reads. `close` is the accuracy up to which chance counts as
+    reached, and `wide` tells that an interval that holds chance goes on beyond it.
+    """
+
+    ASKED: ClassVar[tuple[str, ...]] = ("verdict", "chance", "raw", "lensed")
+    """What is said of every question that was asked, all of it or nothing."""
+
+    chance: Number = optional()
+    readable: bool | None = optional()
+    fall: Estimate | None = beside()
+    left: Estimate | None = beside()
+    left_to: str | None = optional()
+    verdict: str | None = optional()
+    close: Number = optional()
+    wide: bool | None = optional()
+    judges: Mapping[str, str] = optional(dict)
+    raw: ReadRaw | None = optional()
+    lensed: ReadLensed | None = optional()
+
+    @property
+    def answered(self) -> tuple[ReadRaw, ReadLensed]:
+        """What was read on raw and on lensed images, of a question that was asked."""
+        assert self.raw is not None
+        assert self.lensed is not None
+        return self.raw, self.lensed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answered(Judged):
+    """The same of a question beside the source, `asked`, with so many `classes`, or why there is `none`.
+
+    `images` are the answers of each split; `psnr` in dB is what the lens changed there (None: nothing).
+    """
+
+    none: str | None = optional()
+    asked: str | None = optional()
+    classes: int | None = optional()
+    images: Mapping[str, int] | None = optional()
+    psnr: Number = optional()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cue(Result):
+    """The planted cue itself, asked with a random `key`: its presence, and which of `classes` it is; or why there is `none`.
+
+    `native` tells that the classes of θ are the shortcut's own, not bins. `by_theta` is what share of the images with a cue of each class
+    the best fresh judge takes for such, on raw and on lensed ones; `change` the mean squared change of the images `without` and
+    `with` a cue.
+    """
+
+    none: str | None = optional()
+    classes: int | None = optional()
+    native: bool | None = optional()
+    key: str | None = optional()
+    by_theta: Mapping[str, list[Number]] | None = optional()
+    change: Mapping[str, float] | None = optional()
+    presence: Answered | None = optional(asked="presence")
+    theta: Answered | None = optional(asked="theta")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BestPossible(Result):
+    """No lens does better: PSNR in dB of the mean of the `sides`' mean squared changes at which all have one law, if known.
+
+    `found` is that of the run's lens, over the same sides: of few use unless the cue is gone. `none` says why it is not known.
+    """
+
+    none: str | None = optional()
+    sides: str | None = optional()
+    psnr: Number = optional()
+    found: Number = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,39 +184,26 @@ class Bound(Result):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Removal(Result):
-    """The proof of removal.
+class Removal(Judged):
+    """The proof of removal: what judges answer when they are asked for the source, and all that stands beside it.
 
-    `judges` names the further judges by their keys; `left` is the share of what could be read that
-    the strictest, `left_to`, still reads; PSNR in dB, also by source and over the images with a planted cue.
-
-    Where nobody was asked for the source, `source` says why there is `none`, and nothing is said of what is read of it.
+    PSNR in dB, also by source and over the images with a planted cue. Where nobody was asked for the source, `source` says why
+    there is `none`, and nothing is said of what is read of it.
     """
-
-    OF_THE_SOURCE: ClassVar[tuple[str, ...]] = ("verdict", "chance", "raw", "lensed")
-    """What a proof says of the source, all of it or nothing."""
 
     source: Mapping[str, str] | None = optional()
     sources: list[str] | None = optional()
-    chance: Number = optional()
     images: Mapping[str, list[int]] | None = optional()
     groups: Mapping[str, list[int]] | None = optional()
     recipe: Mapping[str, Any] | None = optional()
-    readable: bool | None = optional()
-    fall: Estimate | None = beside()
-    left: Estimate | None = beside()
-    left_to: str | None = optional()
     psnr: Estimate | None = beside()
     ssim: Number = optional()
     psnr_planted: Number
     psnr_by_source: list[Number] | None = optional()
-    verdict: str | None = optional()
-    close: Number = optional()
-    wide: bool | None = optional()
-    judges: Mapping[str, str] = optional(dict)
-    raw: ReadRaw | None = optional()
-    lensed: ReadLensed | None = optional()
     downstream: Labels | None
     frozen: Frozen | None
     probes: Mapping[str, OnProbe]
     bound: Bound | None = optional()
+    cue: Cue | None = optional()
+    question: Answered | None = optional(asked="question")
+    best_possible: BestPossible | None = optional()

@@ -78,15 +78,10 @@ class Result:
         hints = typing.get_type_hints(cls)
         return tuple(_part(field, hints[field.name]) for field in dataclasses.fields(cls) if field.name != "more")
 
-    @classmethod
-    def figures(cls) -> list[Figure]:
-        """Its figures that a grid's table has, in their order."""
-        return [one.figure for one in cls.parts() if one.figure and one.figure.shown and one.kind != "estimates"]
 
-
-def optional(default: Any = None) -> Any:
-    """A field that a file leaves out where it is None, or an empty mapping."""
-    metadata = {"optional": True}
+def optional(default: Any = None, asked: str | None = None) -> Any:
+    """A field that a file leaves out where it is None, or an empty mapping; `asked` as `Part`."""
+    metadata = {"optional": True, "asked": asked}
     if default is None:
         return dataclasses.field(default=None, metadata=metadata)
     return dataclasses.field(default_factory=default, metadata=metadata)
@@ -99,7 +94,10 @@ def inlined() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A field of a result: its kind, its type without None (of results: their class), and what it says of its figure."""
+    """A field of a result: its kind, its type without None (of results: their class), and what it says of its figure.
+
+    `asked` is what the columns of a result are called after whose class does not say it (`{asked}_raw`).
+    """
 
     name: str
     kind: Kind
@@ -108,6 +106,7 @@ class Part:
     required: bool
     optional: bool
     may_be_none: bool
+    asked: str | None = None
 
     def to_json(self, value: Any) -> Any:
         """A result, several by name, or a list of them, as a file has them."""
@@ -139,7 +138,8 @@ def _part(field: dataclasses.Field[Any], hint: Any) -> Part:
         kind, of = ("list" if typing.get_origin(of) is list else "by name"), inner
     required = field.default is field.default_factory is dataclasses.MISSING
     optional = bool(field.metadata.get("optional"))
-    return Part(field.name, kind, of, known(field), required, optional, types.NoneType in options)
+    asked = field.metadata.get("asked")
+    return Part(field.name, kind, of, known(field), required, optional, types.NoneType in options, asked)
 
 
 def _is_result(of: Any) -> bool:

@@ -29,5 +29,5 @@ class Summary(Result):
     trained: Trained = inlined()
     match: Match | None = None
     validation: Validation | None = None
-    removal: Removal | None = optional()
+    removal: Removal | None = optional(asked="source")
     phases: Mapping[str, float] | None = optional()

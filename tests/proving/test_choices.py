@@ -120,11 +120,11 @@ def test_a_lens_that_draws_nothing_has_pairs_and_one_that_draws_has_laws(players
     players.lens.unet = Oracle()
     assert choices.network_of(players) is players.lens.unet
     told = bounds.of_run(players, players.of_each_source("test", 4))
-    assert (told["replays"], told["missed"], told["found_without"]) == (REPLAYS, [0.0], 0.0)
-    assert told["differ"][0] < 0.05 < told["upper"][0]
-    assert told["proved"] == pytest.approx(0.5 + told["upper"][0] / 2)
+    assert (told.replays, told.missed, told.found_without) == (REPLAYS, [0.0], 0.0)
+    assert told.differ[0] < 0.05 < told.upper[0]
+    assert told.proved == pytest.approx(0.5 + told.upper[0] / 2)
     words, note = figures_removal._bound(told)
-    assert words == f"proved ≤ {100 * told['proved']:.2f} %"
+    assert words == f"proved ≤ {100 * told.proved:.2f} %"
     assert "2,048 replays each: 0.0 % have a part of it left, and of 0.0 % without it something was found" in note
     players.lens.unet = nn.Identity()
     assert choices.network_of(players) is None

@@ -24,6 +24,7 @@ from lens.protocols.lookup import find
 from lens.proving import best_possible, cue, parameters, proof
 from lens.proving import verdict as verdicts
 from lens.record import schemas
+from lens.results.removal import Cue, Removal
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -97,7 +98,7 @@ class LastBit(Grey):
 
 
 def asked(players):
-    return cue.of_run(players, proof.judging_of(players))
+    return cue.of_run(players, proof.judging_of(players)).to_json()
 
 
 def test_a_lens_that_changes_nothing_leaves_the_cue_readable_in_a_run_of_one_source(players):
@@ -125,7 +126,7 @@ def test_a_lens_that_takes_the_cue_away_leaves_chance(players):
         assert abs(part["lensed"]["forensic"] - chance) < 0.15, name
         assert part["verdict"] in ("removed", "reduced"), name
     assert found["change"]["without"] < found["change"]["with"]
-    rows = {row[0]: row for row in figures_removal.table(costs() | {"cue": found})}
+    rows = {row[0]: row for row in figures_removal.table(Removal.of_json(costs() | {"cue": found}))}
     assert rows["the cue's presence"][3].startswith(f"{found['presence']['verdict']}; balanced, chance 50.0 %")
     assert rows["which of 6 cues"][2].startswith(f"{100 * found['theta']['lensed']['balanced_accuracy']:.1f} % (")
 
@@ -261,28 +262,24 @@ def test_the_best_possible_line_stands_beside_the_mean_of_the_sides_and_a_half_w
 
     made.lens = Halfway()
     test = proof.lens_splits(made).splits["test"]
-    found = best_possible.of_run(made, {}, test)
-    assert found["sides"] == "the sources"
-    assert found["psnr"] == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 4))
-    assert found["found"] == pytest.approx(found["psnr"], abs=0.05)
-    row = next(row for row in figures_removal.table(costs() | {"best_possible": found}) if "mean of" in row[0])
-    assert row[2] == f"{found['found']:.2f} dB"
-    assert f"{found['psnr']:.2f} dB at most" in row[3]
+    found = best_possible.of_run(made, None, test)
+    assert found.sides == "the sources"
+    assert found.psnr == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 4))
+    assert found.found == pytest.approx(found.psnr, abs=0.05)
+    proved = Removal.of_json(costs() | {"best_possible": found.to_json()})
+    row = next(row for row in figures_removal.table(proved) if "mean of" in row[0])
+    assert row[2] == f"{found.found:.2f} dB"
+    assert f"{found.psnr:.2f} dB at most" in row[3]
 
 
 def test_of_a_cue_that_classes_set_the_line_is_that_of_their_values(pictures):
     """Two classes, θ = 0 and 1/2: red up, green down and the other way round. Half are clean, and their middle is where it was."""
     made = players_of([str(pictures / "one")], "--task", "labels", *CAST, "--shortcut_key", "label")
-    found = best_possible.of_run(made, {"cue": {"presence": {}, "change": {"without": 0.01, "with": 0.03}}}, None)
-    assert found["psnr"] == pytest.approx(
-        -10 * np.log10(2 * 0.2**2 / 3 / 2)
-    )  # all of the planted half has to come back
-    assert found["found"] == pytest.approx(-10 * np.log10(0.02))
+    found = best_possible.of_run(made, Cue(change={"without": 0.01, "with": 0.03}), None)
+    assert found.psnr == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 2))  # all of the planted half has to come back
+    assert found.found == pytest.approx(-10 * np.log10(0.02))
     made = players_of([str(pictures / "one")], "--task", "labels", "--shortcut", "watermark")
-    assert (
-        "not known"
-        in best_possible.of_run(made, {"cue": {"presence": {}, "change": {"without": 0, "with": 0}}}, None)["none"]
-    )
+    assert "not known" in best_possible.of_run(made, Cue(change={"without": 0, "with": 0}), None).none
 
 
 @pytest.mark.usefixtures("players")

@@ -29,7 +29,8 @@ from lens.protocols.lookup import short_names
 from lens.proving import cost, examples, lensing, proof, reading, removal
 from lens.proving import verdict as verdicts
 from lens.record import schemas
-from lens.results.removal import TRAINED_ON, Bound
+from lens.results.figure import Estimate
+from lens.results.removal import TRAINED_ON, Bound, Judged, Removal
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -129,7 +130,7 @@ def erase(corner, marked):
 @pytest.mark.usefixtures("raw_once")
 def test_a_lens_that_swaps_the_sources_has_not_removed_the_cue(players):
     players.lens = Corner(swap)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert found["readable"]
     assert found["lensed"]["balanced_accuracy"] > 0.95
     assert min(found["lensed"][judge] for judge in found["judges"]) > 0.95
@@ -150,7 +151,7 @@ class LastBit(nn.Module):
 @pytest.mark.usefixtures("raw_once")
 def test_a_lens_that_writes_the_source_into_the_last_bit_is_found_out(players):
     players.lens = LastBit()
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert max(found["lensed"][judge] for judge in found["judges"]) > 0.95
     assert found["verdict"] not in ("removed", "reduced")
 
@@ -170,12 +171,12 @@ def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
         "--lens",
         "jpeg",
     ]
-    found = proof.removal(built(*split), [])
+    found = proof.removal(built(*split), []).to_json()
     assert found["bound"]["differ"] == [0.0]
     assert found["bound"]["unfinished"] == 0
     assert found["bound"]["proved"] < 0.52
     assert found["lensed"]["forensic_ci"][0] <= found["bound"]["proved"]
-    (row,) = [row for row in figures_removal.table(found) if row[0] == "any classifier at all"]
+    (row,) = [row for row in figures_removal.table(shown(found)) if row[0] == "any classifier at all"]
     assert row[2] == f"proved ≤ {100 * found['bound']['proved']:.2f} %"
     assert f"of {found['bound']['of']} pairs with and without the cue 0 leave the lens different" in row[3]
     assert schemas.checked(schemas.of(Bound), json.dumps(found["bound"]).encode()) == found["bound"]
@@ -184,7 +185,7 @@ def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
 @pytest.mark.usefixtures("raw_once")
 def test_the_identity_is_told_as_unchanged(players):
     players.lens = Corner(lambda corner, marked: corner)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert (found["verdict"], found["psnr"], found["fall"]) == ("unchanged", None, 0)
     for judge in ("trained_on", "forensic"):
         assert found["lensed"].pop(judge) > 0.95
@@ -195,7 +196,7 @@ def test_the_identity_is_told_as_unchanged(players):
 @pytest.mark.usefixtures("raw_once")
 def test_an_oracle_has_removed_the_cue_and_cost_nothing(players):
     players.lens = Corner(erase)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert found["verdict"] == "removed"
     images = players.images  # the classifiers learn from what was kept from the lens, and from nothing else
     for name, split in (("train", "fresh"), ("val", "val"), ("test", "test")):
@@ -222,10 +223,10 @@ def test_what_hides_from_fresh_classifiers_is_asked_of_the_extractor_too(players
     """Fresh classifiers that learn nothing prove nothing where the extractor, trained on, reads the cue."""
     players.lens = Corner(swap)
     monkeypatch.setattr(removal, "told_apart", lambda sets, judging, kind: (
-        {"balanced_accuracy": 0.99 if kind == "raw" else 0.5, "ci": [0.98, 1.0] if kind == "raw" else [0.45, 0.55]},
+        {"balanced_accuracy": Estimate(0.99, [0.98, 1.0]) if kind == "raw" else Estimate(0.5, [0.45, 0.55])},
         sets.splits["test"].source == 0 if kind == "lensed" else np.ones(len(sets.splits["test"].source), bool),
     ))  # fmt: skip
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert found["lensed"]["trained_on"] > 0.95
     assert found["verdict"] == "not halved"
     assert found["left_to"] == "the extractor, trained on"
@@ -236,7 +237,7 @@ def test_what_hides_from_fresh_classifiers_is_asked_of_the_extractor_too(players
 def test_a_lens_that_wipes_the_picture_is_told_what_it_costs(players):
     players.lens = Corner(erase)
     players.lens.forward = lambda images: torch.full_like(images, 0.5)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert found["verdict"] == "removed"
     assert found["downstream"]["cost"] > 0.3
     assert found["downstream"]["cost_ci"][0] > 0.2
@@ -257,7 +258,7 @@ def test_the_classifiers_see_what_a_file_would_hold_and_never_what_the_lens_was_
     assert len(set.union(*parts)) == sum(map(len, parts))
     hidden = Corner(lambda corner, marked: corner + torch.where(marked, 0.3 / 255, -0.3 / 255))
     players.lens = hidden
-    assert proof.removal(players, [])["verdict"] == "unchanged"
+    assert proof.removal(players, []).verdict == "unchanged"
 
 
 def test_the_lens_is_given_what_a_file_would_hold(sources):
@@ -337,8 +338,8 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
     monkeypatch.setattr(judges.Network, "read", told)
     players = dataclasses.replace(players, settings=players.settings.replaced(judge_seeds=2))
     found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
-    assert found["balanced_accuracy"] == 0
-    assert next(iter(found["by_architecture"].values()))["balanced_accuracy"] == [0, 1]
+    assert found["balanced_accuracy"].value == 0
+    assert next(iter(found["by_architecture"].values())).balanced_accuracy == [0, 1]
 
 
 def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sources, monkeypatch):
@@ -352,7 +353,7 @@ def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sourc
 
     monkeypatch.setattr(judges.Network, "read", told)
     found, _ = removal.told_apart(lensing.lens_splits(players), proof.judging_of(players), "raw")
-    assert (found["balanced_accuracy"], found["val_balanced_accuracy"]) == (1, 0.9)
+    assert (found["balanced_accuracy"].value, found["balanced_accuracy"].validation) == (1, 0.9)
 
 
 def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypatch):
@@ -364,7 +365,9 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     monkeypatch.setattr(judges.Network, "read", told)
     for run in met:
-        found = proof.removal(built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), [])
+        found = proof.removal(
+            built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), []
+        ).to_json()
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
     assert not met[0] & met[1]
     assert (
@@ -395,11 +398,13 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert last["recipe"]["steps"] == 8
     assert last["probes"] == again["probes"]
     assert json.loads((out / "summary.json").read_text())["removal"] == last
-    assert "all_conv" in [row[0].strip() for row in figures_removal.table(again)]
+    assert "all_conv" in [row[0].strip() for row in figures_removal.table(shown(again))]
     for kind in ("raw", "lensed"):  # two of one name are told apart
         by_name = again[kind]["by_architecture"]
         by_name["all_conv:{pool: mean}"] = by_name["all_conv:{width: 8}"]
-    assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {row[0].strip() for row in figures_removal.table(again)}
+    assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {
+        row[0].strip() for row in figures_removal.table(shown(again))
+    }
 
 
 def test_a_run_that_ends_within_its_proof_is_not_finished_and_goes_on_with_it(tmp_path, sources, monkeypatch, capsys):
@@ -437,7 +442,7 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
             file.unlink()
     players = built("--data", sources[0], str(small), "--judge_images", "12", "--judge_steps", "2")
     players.lens = Corner(swap)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert found["images"] == {split: [6, 6] for split in ("train", "val", "test")}
     images = players.images
     assert set(players.of_each_source("test", 10)) < set(images.indices("test"))
@@ -447,10 +452,23 @@ def test_few_images_are_taken_of_every_source_alike(sources, tmp_path):
         proof.check(players)
 
 
+def shown(found):
+    """A proof from what its file says, or some of it."""
+    rest = {"psnr_planted": None, "downstream": None, "frozen": None, "probes": {}, "chance": 0.5}
+    return Removal.of_json(rest | found)
+
+
 def verdict(raw, lensed, fall, chance=0.5, **more):
-    found = {"raw": {"ci": raw}, "lensed": {"ci": lensed} | more, "fall_ci": fall, "chance": chance, "psnr": 25.0}
-    found["judges"] = {key.removesuffix("_ci"): "another judge" for key in more}
-    return verdicts.of(found)
+    keys = [key.removesuffix("_ci") for key in more]
+    also = dict.fromkeys(keys, 0.5) | {"balanced_accuracy": 0.5, "ci": lensed} | more
+    found = {
+        "raw": {"balanced_accuracy": 0.9, "ci": raw},
+        "lensed": also,
+        "fall": 0.4,
+        "fall_ci": fall,
+        "chance": chance,
+    }
+    return verdicts.of(Judged.of_json(found | {"judges": dict.fromkeys(keys, "another judge")}), changed=True)
 
 
 def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
@@ -472,7 +490,7 @@ def test_a_wide_interval_is_not_taken_for_chance():
     assert verdict([0.48, 0.52], [0.48, 0.52], [-0.1, 0.1], trained_on_ci=[0.4, 0.6]) == "undecided"
     assert verdict([0.9, 0.95], [0.3, 0.39], [0.4, 0.5], chance=1 / 3) == "removed"
     assert verdict([0.9, 0.95], [0.3, 0.41], [0.4, 0.5], chance=1 / 3) == "reduced"
-    assert not verdicts.too_wide({"chance": 0.5}, [0.6, 0.9])  # wide, but something is read for certain
+    assert not verdicts.too_wide(0.5, [0.6, 0.9])  # wide, but something is read for certain
     assert verdict([0.95, 0.99], [0.44, 0.52], [0.4, 0.5]) == "reduced"  # as wide below chance as above it
     assert verdict([0.95, 0.99], [0.46, 0.52], [0.4, 0.5]) == "removed"
 
@@ -490,12 +508,16 @@ def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():
     shown = {"test": judges.Pictures(np.zeros((400, 1, 1, 3), np.uint8), source)}
     asked = reading.Asked("the source", shown, shown, 2, np.arange(400))
     right = np.random.default_rng(0).random(400) < 0.97
-    found = {"chance": 0.5, "raw": {"ci": [0.95, 0.99]}, "lensed": {"ci": [0.01, 0.05]}}
-    fall, (low, high) = reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)
-    assert fall == pytest.approx(0)
-    assert low <= 0 <= high
-    found["lensed"]["ci"] = [0.4, 0.6]  # of one that may be at chance nothing is turned
-    assert reading.fall(found, asked, {"raw": right, "lensed": ~right}, 0)[0] == pytest.approx(2 * right.mean() - 1)
+
+    def fall(lensed):
+        found = {"chance": 0.5, "raw": {"balanced_accuracy": 0.97, "ci": [0.95, 0.99]}, "lensed": lensed}
+        return reading.fall(Judged.of_json(found), asked, {"raw": right, "lensed": ~right}, 0)
+
+    mirrored = fall({"balanced_accuracy": 0.03, "ci": [0.01, 0.05]})
+    assert mirrored.value == pytest.approx(0)
+    assert mirrored.interval[0] <= 0 <= mirrored.interval[1]
+    chance = fall({"balanced_accuracy": 0.5, "ci": [0.4, 0.6]})  # of one that may be at chance nothing is turned
+    assert chance.value == pytest.approx(2 * right.mean() - 1)
 
 
 def test_a_comforting_word_needs_half_of_what_could_be_read_to_be_gone():
@@ -517,20 +539,25 @@ def test_no_verdict_rests_on_too_few_groups():
 def test_what_is_left_is_the_share_that_the_strictest_judge_reads():
     raw, lensed = {"balanced_accuracy": 0.9, "ci": [0.8, 1.0]}, {"balanced_accuracy": 0.8, "ci": [0.7, 0.9]}
     found = {"chance": 0.5, "raw": raw, "lensed": lensed, "judges": {}}
-    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
+
+    def left(found):
+        share, judge = verdicts.left(Judged.of_json(found))
+        return share.value, share.interval, judge
+
+    assert left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the best fresh classifier")
     found["judges"] = {"trained_on": TRAINED_ON}
     lensed |= {"balanced_accuracy": 0.4, "ci": [0.3, 0.5], "trained_on": 0.55, "trained_on_ci": [0.4, 0.7]}
-    assert verdicts.left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
+    assert left(found) == (pytest.approx(1 / 4), pytest.approx([0, 2 / 3]), "the best fresh classifier")
     lensed |= {"trained_on": 0.2, "trained_on_ci": [0.1, 0.3]}
-    assert verdicts.left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the extractor, trained on")
+    assert left(found) == (pytest.approx(3 / 4), pytest.approx([2 / 5, 4 / 3]), "the extractor, trained on")
     for ends in (raw, lensed):
         few = {"ci": {"too_few_groups": 4.2}, "trained_on_ci": {"too_few_groups": 4.2}}
         told = found | {"raw": ends | few} if ends is raw else found | {"lensed": ends | few}
-        assert verdicts.left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
+        assert left(told)[:2] == (pytest.approx(3 / 4), {"too_few_groups": 4.2})
     raw["ci"] = [0.45, 1.0]
-    assert verdicts.left(found)[:2] == (pytest.approx(3 / 4), None)
+    assert left(found)[:2] == (pytest.approx(3 / 4), None)
     raw["balanced_accuracy"] = 0.5
-    assert verdicts.left(found)[0] is None
+    assert left(found)[0] is None
 
 
 def test_the_headline_says_what_is_left_and_older_files_have_theirs():
@@ -538,11 +565,15 @@ def test_the_headline_says_what_is_left_and_older_files_have_theirs():
     found |= {"raw": {"balanced_accuracy": 0.997}, "lensed": {"balanced_accuracy": 0.974}}
     line = "fresh classifiers tell a and b apart at 99.7 % raw, 97.4 % lensed"
     to = "left to the best fresh classifier"
-    assert figures_removal.headline(found) == f"not halved: {line}; 95 of 100 parts of what could be read are {to}"
-    assert figures_removal.headline(found | {"left": 1.02}) == f"not halved: {line}; all that could be read is {to}"
-    assert figures_removal.headline(found | {"verdict": "removed"}) == f"removed: {line}"
+    assert (
+        figures_removal.headline(shown(found)) == f"not halved: {line}; 95 of 100 parts of what could be read are {to}"
+    )
+    assert (
+        figures_removal.headline(shown(found | {"left": 1.02})) == f"not halved: {line}; all that could be read is {to}"
+    )
+    assert figures_removal.headline(shown(found | {"verdict": "removed"})) == f"removed: {line}"
     older = {name: value for name, value in found.items() if name != "left"} | {"verdict": "reduced"}
-    assert figures_removal.headline(older) == f"reduced: {line}"
+    assert figures_removal.headline(shown(older)) == f"reduced: {line}"
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
@@ -550,16 +581,16 @@ def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few
     players.images.group[:] = np.arange(len(players.images)) // 2  # every two are of one patient
     players.images.keys[:] = ["./set[real]/", "./set[fake]/"]
     players.lens = Corner(erase)
-    found = proof.removal(players, [])
+    found = proof.removal(players, []).to_json()
     assert (found["verdict"], found["wide"], found["close"]) == ("reduced", True, 0.505)
-    figures_removal.print_table(found)
+    figures_removal.print_table(shown(found))
     printed = capsys.readouterr().out
     count = found["images"]["test"][0]
     assert found["groups"]["test"][0] < count
     note = f"{count} test images in {found['groups']['test'][0]} groups"
-    assert [row[3].startswith(note) for row in figures_removal.table(found) if row[0] == "  set[real] recognised"] == [
-        True
-    ]
+    assert [
+        row[3].startswith(note) for row in figures_removal.table(shown(found)) if row[0] == "  set[real] recognised"
+    ] == [True]
     assert "goes on beyond 50.5 %" in " ".join(printed.split())
     assert "tell set[real] and set[fake] apart" in " ".join(printed.split())
     assert "  set[fake]" in printed
@@ -570,7 +601,7 @@ def test_sources_of_one_name_are_told_apart():
     assert short_names(keys) == ["./a/images/", "./b/images/", "c", "chest_xray", "./", "d#1"]
     names = {"sources": ["./a/images/", "./b/images/"], "verdict": "reduced"}
     found = names | {"raw": {"balanced_accuracy": 0.9}, "lensed": {"balanced_accuracy": 0.6}}
-    assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in figures_removal.headline(found)
+    assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in figures_removal.headline(shown(found))
 
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
@@ -620,5 +651,5 @@ def test_the_share_left_stands_with_its_ends_where_there_are_some():
         (None, "40.0 %", "to the best fresh classifier"),
         ({"too_few_groups": 4.2}, "40.0 % (too few groups (G_eff 4.2))", "to the best fresh classifier"),
     ):
-        rows = {row[0]: row[1:] for row in figures_removal.table(found | {"left_ci": ends})}
+        rows = {row[0]: row[1:] for row in figures_removal.table(shown(found | {"left_ci": ends}))}
         assert rows["left of what could be read"] == ("", value, told)

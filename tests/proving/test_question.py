@@ -47,7 +47,7 @@ def players_of(data, *words):
 
 def asked(players, monkeypatch, recipe):
     monkeypatch.setattr(judges, "Recipe", lambda steps: recipe)
-    return question.of_run(players, proof.judging_of(players), lambda: proof.own_extractor(players))
+    return question.of_run(players, proof.judging_of(players), lambda: proof.own_extractor(players)).to_json()
 
 
 class Flat(nn.Module):
@@ -76,7 +76,7 @@ def test_what_hides_the_turn_makes_rotation_harder_and_not_the_labels(pictures, 
     for task, classes in (("rotation", 4), ("labels", 2)):
         made = players_of(pictures, "--task", task)
         made.lens = Flat()
-        found[task] = question.of_run(made, proof.judging_of(made), lambda classes=classes: Linear(classes))
+        found[task] = question.of_run(made, proof.judging_of(made), lambda classes=classes: Linear(classes)).to_json()
         assert (found[task]["asked"], found[task]["chance"]) == (task, 1 / classes)
         assert found[task]["images"]["test"] == made.task.views * len(made.images.indices("test"))
         assert found[task]["raw"]["balanced_accuracy"] > 0.9
@@ -167,7 +167,7 @@ def test_answers_about_one_image_come_together():
 def test_of_a_loss_no_judge_can_be_asked_and_it_says_so(pictures, words, why):
     made = players_of(pictures, *words)
     assert why in question.why_none(made)
-    assert why in question.of_run(made, None, None)["none"]
+    assert why in question.of_run(made, None, None).none
 
 
 def test_answers_are_of_the_groups_of_their_images_and_pictures_are_whole(pictures, monkeypatch):

@@ -50,7 +50,7 @@ def judging():
 
 
 def test_folders_can_be_proved_that_no_run_has_made(tmp_path):
-    found = removal.removal(lensed_sets(tmp_path, erased=True), judging())
+    found = removal.removal(lensed_sets(tmp_path, erased=True), judging()).to_json()
     assert found["raw"]["balanced_accuracy"] > 0.95
     assert abs(found["lensed"]["balanced_accuracy"] - 0.5) < 0.1
     assert found["sources"] == ["./before", "./after"]
@@ -99,11 +99,11 @@ def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkey
     sets.splits["test"].error[:] = 1e-4
     alone = removal.removal(sets, judging())
     found = removal.removal(sets, judging(), {"threshold": Brightness()})
-    assert (alone["verdict"], alone["left_to"]) == ("removed", "the best fresh classifier")
-    assert (found["verdict"], found["left_to"]) == ("not halved", "a threshold")
-    assert found["lensed"]["threshold"] == pytest.approx(1)
+    assert (alone.verdict, alone.left_to) == ("removed", "the best fresh classifier")
+    assert (found.verdict, found.left_to) == ("not halved", "a threshold")
+    assert found.lensed.judges["threshold"].value == pytest.approx(1)
     assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
-    row = grid_table.measured(Summary.of_json(SUMMARY | {"removal": found}))
+    row = grid_table.measured(Summary.of_json(SUMMARY | {"removal": found.to_json()}))
     assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
 
 
@@ -122,10 +122,10 @@ def test_a_raised_judge_is_one_more_of_a_proof_where_it_is_asked_for(tmp_path, m
     monkeypatch.setattr(judges.Network, "read", told)
     monkeypatch.setattr(Raised, "read", led)
     sets = lensed_sets(tmp_path, erased=True)
-    assert removal.removal(sets, judging())["judges"] == {}
+    assert removal.removal(sets, judging()).judges == {}
     found = removal.removal(sets, dataclasses.replace(judging(), raised=True))
-    assert found["judges"] == {"raised": "all_conv:{width: 8}, raised"}
-    assert (found["lensed"]["raised"], found["verdict"]) == (1, "not halved")
+    assert found.judges == {"raised": "all_conv:{width: 8}, raised"}
+    assert (found.lensed.judges["raised"].value, found.verdict) == (1, "not halved")
     ((raw, lensed),) = seen
     assert raw is sets.splits["train"].raw
     assert lensed is sets.splits["train"].lensed

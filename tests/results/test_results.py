@@ -123,6 +123,53 @@ def test_a_proof_is_about_the_source_or_says_why_not():
     assert "class_lensed" in row
 
 
+ANSWERED = {
+    "verdict": "not removed", "chance": 0.25, "judges": {"forensic": "trees"}, "raw": READ,
+    "lensed": READ | {"forensic": 0.3, "forensic_ci": [0.2, 0.4], "val_forensic": 0.35},
+}  # fmt: skip
+"""What a file says of a question beside the source."""
+
+
+def test_what_is_asked_beside_the_source_has_columns_of_its_own():
+    asked = {"cue": {"presence": ANSWERED, "theta": {"none": "one cue"}}, "question": ANSWERED}
+    summary = schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | asked}))
+    row = grid_table.measured(summary)
+    for name in ("presence", "question"):
+        found = {column: value for column, value in row.items() if name in column and "source" not in column}
+        ends = {"raw": (0.9, 0.8, 0.95, 0.91), "lensed": (0.9, 0.8, 0.95, 0.91), "forensic": (0.3, 0.2, 0.4, 0.35)}
+        assert found == {
+            key: value
+            for kind, values in ends.items()
+            for key, value in zip(
+                (f"{name}_{kind}", f"{name}_{kind}_low", f"{name}_{kind}_high", f"val_{name}_{kind}"),
+                values,
+                strict=True,
+            )
+        }
+    assert "theta_raw" not in row
+    assert row["source_raw"] == 0.9
+    assert grid_table.higher_is_better("question_lensed", []) is False
+    assert grid_table.higher_is_better("presence_forensic", []) is False
+    assert "question_raw" not in grid_table.measured(Summary.of_json(SUMMARY | {"removal": PROOF}))
+
+
+@pytest.mark.parametrize("place", ["question", "cue.presence", "cue.theta"])
+def test_a_question_beside_the_source_is_checked_as_the_source_is(place):
+    def read(part):
+        outer, _, inner = place.partition(".")
+        return schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | {outer: {inner: part} if inner else part}}))
+
+    assert read(ANSWERED).to_json()["removal"] != PROOF
+    assert read({"none": "nobody was asked"}).removal.raw is not None
+    for name in ("verdict", "chance", "raw", "lensed"):
+        with pytest.raises(ValueError, match=rf"removal\.{place}\.{name}: is missing"):
+            read({key: value for key, value in ANSWERED.items() if key != name})
+    with pytest.raises(ValueError, match=rf"removal\.{place}\.lensed\.other: is missing"):
+        read(ANSWERED | {"judges": {"other": "a judge"}})
+    with pytest.raises(ValueError, match=rf"removal\.{place}\.raw"):
+        read(ANSWERED | {"raw": 0.9})
+
+
 def test_no_two_figures_share_a_column():
     names = [one.column for one in columns.every()]
     assert len(names) == len(set(names))
