@@ -106,3 +106,13 @@ def rate_share(step: int, total: int, warmup: float, falls: bool = True) -> floa
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1))) if falls else 1.0
+
+
+@torch.no_grad()
+def move_towards(kept: nn.Module, moving: nn.Module, decay: float) -> None:
+    """Bring a network's running average nearer to the one that moves: kept ← decay · kept + (1 − decay) · moving."""
+    for mine, theirs in zip(kept.state_dict().values(), moving.state_dict().values(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, 1 - decay)
+        else:
+            mine.copy_(theirs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from lens.base.draws import Draws, step_seed
-from lens.base.errors import BadInput
 from lens.base.files import write_tensors
 from lens.base.versions import git_commit, versions
 from lens.images.batching import Batch
@@ -31,7 +29,7 @@ from lens.record.run import Run
 from lens.results.match import Match
 from lens.results.trained import Best, Trained
 from lens.training.coupled import Coupled
-from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, rate_share
+from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, move_towards, rate_share
 from lens.training.step import (
     Game,
     Losses,
@@ -43,6 +41,7 @@ from lens.training.step import (
     rival_step,
     steer,
 )
+from lens.training.window import Window
 
 
 class Trainer:
@@ -59,7 +58,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
-        self.window: list[dict[str, Tensor]] = []
+        self.window = Window(self.fabric.device, self.ranks)
         extractor, lens = players.extractor, players.lens
         free = isinstance(lens, LearnedLens) and lens.replaces  # its change is no budget: nobody weighs it
         weight = 0.0 if free else settings.game.first_recon_weight
@@ -162,7 +161,6 @@ class Trainer:
         if self.lens is not None:
             self.lens.set_rate(share())
 
-    @torch.no_grad()
     def _average(self) -> None:
         """Move the lens that is kept towards the one that moves; over the first moves as a plain average, nearly."""
         kept = self.players.lens
@@ -171,12 +169,7 @@ class Trainer:
         assert kept is not None
         learning = self.settings.optimisation
         moves = (self.step + 1) // learning.lens_update_every
-        decay = min(learning.lens_ema, moves / (moves + 9))
-        for mine, theirs in zip(kept.state_dict().values(), self.moving.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
+        move_towards(kept, self.moving, min(learning.lens_ema, moves / (moves + 9)))
 
     # --- the record --------------------------------------------------------------------------------------------------
 
@@ -186,39 +179,18 @@ class Trainer:
 
     def remember(self, losses: Losses) -> None:
         """Keep this step's losses and gradient norms on the device until they are logged."""
-        self.window.append(losses.parts() | self.norms)
+        self.window.add(losses.parts() | self.norms)
 
     def log(self, run: Run) -> str:
         """Write the means since the last line; stop the run where a loss is not finite. Returns a note for the bar."""
-        if not self.window:
+        if not len(self.window):
             return ""
-        names = list(dict.fromkeys(name for entry in self.window for name in entry))
-        # A step at which the lens does not move has no losses of it.
-        nothing = torch.full((), math.nan, device=self.fabric.device)
-        values = (
-            torch.stack([torch.stack([entry.get(name, nothing).float() for name in names]) for entry in self.window])
-            .double().cpu()
-        )  # fmt: skip
-        had = torch.tensor([[name in entry for name in names] for entry in self.window])
-        values = torch.stack(self.ranks.everyone(values)).mean(dim=0)
+        count = len(self.window)
+        means = self.window.means(self.step, run.last_checkpoint_path)
         # Reading the values waited for the device, so the clock is right on a GPU too.
         self.seconds += time.monotonic() - self.clock
         self.start_clock()
-        bad = (had & ~torch.isfinite(values)).any(dim=1).nonzero()
-        if len(bad):
-            row = int(bad[0])
-            shown = ", ".join(
-                f"{name} {value:.4g}"
-                for name, value, there in zip(names, values[row].tolist(), had[row], strict=True)
-                if there
-            )
-            saved = run.last_checkpoint_path()
-            raise NotFiniteError(
-                f"step {self.step - len(self.window) + row + 1} is not finite ({shown}); last good checkpoint: "
-                f"{saved or 'none yet'}; try a lower --lr or --lens_lr, a larger --recon_weight, or --precision 32"
-            )
-        line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": len(values)}
-        line |= dict(zip(names, values.nanmean(dim=0).tolist(), strict=True))
+        line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": count} | means
         if self.lens is not None:
             line["recon_weight"] = float(self.recon_weight)
         if self.rival is not None:
@@ -228,7 +200,6 @@ class Trainer:
         line["lr"] = self.extractor.rate
         line["images_per_second"] = self.step * self.settings.optimisation.batch_size / max(self.seconds, 1e-9)
         run.log(line)
-        self.window.clear()
         psnr = f", PSNR {line['psnr']:.1f} dB" if "psnr" in line else ""
         return f"loss {line['extractor']:.3f}{psnr}"
 
@@ -314,10 +285,6 @@ class Trainer:
             ratio=mse / self.rival.target_mse,
             strength=float(self.rival.strength),
         )
-
-
-class NotFiniteError(BadInput):
-    """A loss that is not a finite number."""
 
 
 def _of_others(target: Tensor, images: int) -> Tensor:
