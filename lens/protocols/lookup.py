@@ -93,13 +93,8 @@ def find(kind: str, key: str) -> type[Any]:
             raise BadInput(
                 f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}"
             )
-        spec = importlib.util.spec_from_file_location(f"lens_plugin_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up there
         try:
-            spec.loader.exec_module(module)
+            module = _executed(path.resolve(), path.read_bytes())
         except Exception as error:
             raise BadInput(f"--{kind} {key} cannot be loaded: {type(error).__name__}: {error}") from error
     elif key in names(kind):
@@ -120,6 +115,17 @@ def find(kind: str, key: str) -> type[Any]:
     if missing := _missing(found[0], interface):
         raise BadInput(f"--{kind} {key}: {found[0].__name__} lacks {', '.join(missing)}")
     return found[0] if is_protocol(interface) else _inheriting(found[0], interface, f"--{kind} {key}")
+
+
+@functools.cache
+def _executed(path: Path, content: bytes) -> types.ModuleType:
+    """The module of a plug-in file, executed once for what it holds: one verb looks it up several times."""
+    spec = importlib.util.spec_from_file_location(f"lens_plugin_{path.stem}", path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    exec(compile(content, path, "exec"), module.__dict__)
+    return module
 
 
 def _composed(key: str) -> type[Any]:

@@ -25,6 +25,31 @@ def test_the_built_in_plugins_are_found():
     assert {"chest_xray", "cifar10", "folder", "hub", "imagenet", "parquet", "webdataset"} <= set(names("source"))
 
 
+def test_a_file_is_executed_once_for_what_it_holds(tmp_path):
+    file, told = tmp_path / "shift.py", tmp_path / "told"
+    text = f"""
+import dataclasses
+with open({str(told)!r}, "a") as told:
+    told.write("x")
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    by: int = 1
+    plants = True
+
+    def plant(self, images, theta, draws):
+        return images
+"""
+    file.write_text(text)
+    first, again = (find("shortcut", str(file)) for _ in range(2))
+    assert first is again
+    assert told.read_text() == "x"
+    file.write_text(text.replace("by: int = 1", "by: int = 2"))
+    assert (find("shortcut", str(file))().by, first().by) == (2, 1)
+    assert told.read_text() == "xx"
+    assert not (tmp_path / "__pycache__").exists()
+
+
 def test_nearest_names_the_nearest_and_all():
     assert nearest("aple", ["apple", "pear"]) == "did you mean 'apple'? (known: apple, pear)"
     assert nearest("zzz", ["apple"]) == "(known: apple)"
