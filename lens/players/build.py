@@ -25,8 +25,7 @@ from lens.players.players import Players
 from lens.players.posing import posed_about
 from lens.players.rival_target import target_mse
 from lens.players.rivals import Rival
-from lens.protocols.composition import Composition
-from lens.protocols.lens import Lens, Loss
+from lens.protocols.lens import Composition, Lens, Loss
 from lens.protocols.lookup import key_name
 from lens.protocols.task import Question, Task
 from lens.settings.parsing import Parsed

@@ -1,89 +1,82 @@
-"""Several lenses one after the other as one plug-in: `--lens jpeg+full_res`, whose settings are `--lens.jpeg.quality`."""
+"""Several plug-ins of a kind one after the other as one: `--lens jpeg+full_res`, whose settings are `--lens.jpeg.quality`.
+
+A kind can be composed whose file in this room has a class `Composition`: what several of it are together.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import typing
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lens.base.errors import BadInput
-from lens.protocols.lens import Lens
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lens.base.draws import Draws
 
 BETWEEN = "__of__"
 """What stands for the dot between a stage and its setting where a name must be Python's: `jpeg__of__quality`."""
 
 
-class Composition(Lens):
-    """Lenses one after the other, of which one at most learns: the others are told what to do.
+class Composed:
+    """Plug-ins of a kind in their order; a kind's `Composition` inherits it."""
 
-    A stage before the one that learns is part of what it sees; one after it changes what it made, and its gradient passes.
-    """
+    KIND: ClassVar[str]
+    parts: ClassVar[Mapping[str, type[Any]]]
 
-    parts: ClassVar[Mapping[str, type[Lens]]]
+    @classmethod
+    def traits(cls, parts: Mapping[str, type[Any]]) -> dict[str, Any]:
+        """What these are together, by the names of the kind's class variables. Raises BadInput for what cannot stand together."""
+        return {}
 
     @property
-    def stages(self) -> list[Lens]:
-        """Each stage with its own settings, in order. Raises BadInput for a setting outside its range."""
-        found = []
+    def named_stages(self) -> dict[str, Any]:
+        """Each stage with its own settings by its name, in order. Raises BadInput for a setting outside its range."""
+        found = {}
         for name, part in self.parts.items():
             start = f"{name}{BETWEEN}"
             own = {key.removeprefix(start): value for key, value in vars(self).items() if key.startswith(start)}
             try:
-                found.append(part(**own))
+                found[name] = part(**own)
             except BadInput as error:
-                raise BadInput(str(error).replace("--lens.", f"--lens.{name}.")) from error
+                raise BadInput(str(error).replace(f"--{self.KIND}.", f"--{self.KIND}.{name}.")) from error
         return found
+
+    @property
+    def stages(self) -> list[Any]:
+        """The same without names."""
+        return list(self.named_stages.values())
 
     def __post_init__(self) -> None:
         """Raise BadInput for a setting of a stage that is outside its range."""
-        assert self.stages
+        assert self.named_stages
 
-    def apply(self, views: Tensor, draws: Draws) -> Tensor:
-        """Every stage, where none learns."""
-        for stage in self.stages:
-            views = stage.apply(views, draws)
-        return views
 
-    def unfinished(self, lensed: Tensor) -> Tensor:
-        """What the last stage says of it."""
-        return self.stages[-1].unfinished(lensed)
+def of_kind(kind: str) -> type[Composed] | None:
+    """What several plug-ins of a kind are together; None where one must do."""
+    return getattr(importlib.import_module(f"lens.protocols.{kind}"), "Composition", None)
 
 
 @functools.cache
-def compose(named: tuple[tuple[str, type[Lens]], ...]) -> type[Composition]:
+def compose(kind: str, named: tuple[tuple[str, type[Any]], ...]) -> type[Any]:
     """A plug-in of several, each with its name: of the same ones the same.
 
-    Raises BadInput where two of them learn, or one is a rival of the lens or no lens.
+    Raises BadInput where one cannot stand beside another (`Composed.traits`).
     """
-    parts = dict(named)
-    if learning := [name for name, part in parts.items() if part.learns][1:]:
-        raise BadInput(
-            f"--lens {'+'.join(parts)}: one of several lenses may learn, and {learning[0]} is the second: drop it"
-        )
-    for name, part in parts.items():
-        if not part.learns and not part.fixed:
-            raise BadInput(
-                f"--lens {'+'.join(parts)}: {name} is no lens that can stand beside another (a rival of it, or none): drop it"
-            )
+    composition, parts = of_kind(kind), dict(named)
+    assert composition is not None
+    traits = composition.traits(parts)
     fields: list[Any] = []
     lines = []
     for name, part in parts.items():
         docs = _docs(part)
-        for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        for field in dataclasses.fields(part):
             fields.append((f"{name}{BETWEEN}{field.name}", _type_of(part, field.name), _copy(field)))
             lines.append(f"    {name}{BETWEEN}{field.name}: {' '.join(docs.get(field.name, '').split())}")
-    learns, replaces = (any(getattr(part, of) for part in parts.values()) for of in ("learns", "replaces"))
+    told = "\n".join([f"Plug-ins of the kind {kind}, one after the other.", "", "Args:", *lines])
     return dataclasses.make_dataclass(
-        "Composed", fields, bases=(Composition,), frozen=True,
-        namespace={"parts": parts, "learns": learns, "fixed": not learns, "replaces": replaces, "__doc__": "\n".join(["Lenses one after the other.", "", "Args:", *lines])},
-    )  # fmt: skip
+        "Several", fields, bases=(composition,), frozen=True, namespace={"parts": parts, "__doc__": told} | traits
+    )
 
 
 def _type_of(part: type[Any], name: str) -> Any:

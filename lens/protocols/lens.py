@@ -5,8 +5,11 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
+from lens.base.errors import BadInput
+from lens.protocols.composition import Composed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -66,6 +69,41 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
         """Views (V, C, H, W) in [0, 1] and what is asked about them → δ of mean square 1 in each view, same shape."""
         raise NotImplementedError(f"{type(self).__name__} does not learn, so it needs a direction")
+
+
+class Composition(Composed, Lens):
+    """Lenses one after the other, of which one at most learns: the others are told what to do.
+
+    A stage before the one that learns is part of what it sees; one after it changes what it made, and its gradient passes.
+    """
+
+    KIND: ClassVar[str] = "lens"
+
+    @classmethod
+    def traits(cls, parts: Mapping[str, type[Lens]]) -> dict[str, Any]:
+        """As the one that learns. Raises BadInput where two of them learn, or one is a rival of the lens or no lens."""
+        if learning := [name for name, part in parts.items() if part.learns][1:]:
+            raise BadInput(
+                f"--lens {'+'.join(parts)}: one of several lenses may learn, and {learning[0]} is the second: drop it"
+            )
+        for name, part in parts.items():
+            if not part.learns and not part.fixed:
+                raise BadInput(
+                    f"--lens {'+'.join(parts)}: {name} is no lens that can stand beside another (a rival of it, or none): drop it"
+                )
+        learns, replaces = (any(getattr(part, of) for part in parts.values()) for of in ("learns", "replaces"))
+        return {"learns": learns, "fixed": not learns, "replaces": replaces}
+
+    def apply(self, views: Tensor, draws: Draws) -> Tensor:
+        """Every stage, where none learns."""
+        for stage in self.stages:
+            views = stage.apply(views, draws)
+        return views
+
+    def unfinished(self, lensed: Tensor) -> Tensor:
+        """What the last stage says of it."""
+        last: Lens = self.stages[-1]
+        return last.unfinished(lensed)
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ from lens.base.terminal import say
 
 PACKAGE = Path(__file__).parent.parent
 JOIN = "+"
-"""What stands between the lenses of a composition."""
+"""What stands between the plug-ins of a composition."""
 
 
 def folder_of(kind: str) -> Path:
@@ -80,13 +80,13 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def find(kind: str, key: str) -> type[Any]:
     """The one public dataclass of the plug-in file that `key` names: a built-in's name, or a path to a .py file.
 
-    Of several lenses (`jpeg+full_res`) it is one that applies them in their order (`composition`).
+    Of several lenses, or shortcuts (`jpeg+full_res`), it is one that applies them in their order (`composition`).
 
     Raises BadInput for an unknown name (with the nearest one), a missing file, or a file without that dataclass or one that
     lacks what its kind needs.
     """
-    if kind == "lens" and len(keys_of(key)) > 1:
-        return _composed(key)
+    if len(keys_of(key)) > 1 and (several := _composed(kind, key)):
+        return several
     if is_file_key(key):
         path = Path(key)
         if not path.is_file():
@@ -128,16 +128,18 @@ def _executed(path: Path, content: bytes) -> types.ModuleType:
     return module
 
 
-def _composed(key: str) -> type[Any]:
-    """The plug-in of several lenses. Raises BadInput where one is unknown, stands twice, or cannot stand beside another."""
-    from lens.protocols.composition import compose
+def _composed(kind: str, key: str) -> type[Any] | None:
+    """The plug-in of several, None of a kind of which there is one. Raises BadInput where one is unknown, stands twice, or cannot stand beside another."""
+    from lens.protocols.composition import compose, of_kind
 
+    if of_kind(kind) is None:
+        return None
     parts: dict[str, type[Any]] = {}
     for one in keys_of(key):
         if key_name(one) in parts:
-            raise BadInput(f"--lens {key}: {key_name(one)} stands twice, and its settings have one name: drop one")
-        parts[key_name(one)] = find("lens", one)
-    return compose(tuple(parts.items()))
+            raise BadInput(f"--{kind} {key}: {key_name(one)} stands twice, and its settings have one name: drop one")
+        parts[key_name(one)] = find(kind, one)
+    return compose(kind, tuple(parts.items()))
 
 
 def _missing(plugin: type[Any], interface: type[Any]) -> list[str]:

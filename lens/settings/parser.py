@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,19 +92,20 @@ def inside(word: str) -> str:
     return re.sub(rf"^--({'|'.join(PLUGINS)})\.", lambda found: f"--{SECTION.format(found[1])}.", word)
 
 
-def in_stages(word: str, lens: str) -> str:
-    """A setting of a stage of several lenses as a name of Python's: `--lens.jpeg.quality=3` → `--lens.jpeg__of__quality=3`."""
-    stages = [key_name(key) for key in keys_of(lens)]
-    if len(stages) == 1:
-        return word
-    return re.sub(rf"^--lens\.({'|'.join(map(re.escape, stages))})\.", rf"--lens.\1{BETWEEN}", word)
+def in_stages(word: str, chosen: Mapping[str, str]) -> str:
+    """A setting of one of several plug-ins as a name of Python's: `--lens.jpeg.quality=3` → `--lens.jpeg__of__quality=3`."""
+    for kind, key in chosen.items():
+        stages = [key_name(one) for one in keys_of(key)]
+        if len(stages) > 1:
+            word = re.sub(rf"^--{kind}\.({'|'.join(map(re.escape, stages))})\.", rf"--{kind}.\1{BETWEEN}", word)
+    return word
 
 
 def outside(text: str) -> str:
     """Names of the parser's as a person knows them; the flag of a whole section, which nobody may give, is left out."""
     whole = "|".join(map(SECTION.format, PLUGINS))
     text = re.sub(rf"\s\[--({whole}) CONFIG\]|^ +--({whole}) CONFIG\n( {{10,}}.*\n)?", "", text, flags=re.MULTILINE)
-    text = re.sub(rf"\b{SECTION.format('lens')}\.(\w+?){BETWEEN}", rf"{SECTION.format('lens')}.\1.", text)
+    text = re.sub(rf"\b({whole})\.(\w+?){BETWEEN}", r"\1.\2.", text)
     text = re.sub(rf"\b[A-Z\d_]+?{BETWEEN.upper()}", "", text)  # what stands for the value in --help
     return re.sub(rf"\b{SECTION.format('(' + '|'.join(PLUGINS) + ')')}\.", r"\1.", text)
 

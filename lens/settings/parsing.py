@@ -103,7 +103,7 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     for kind, plugin in plugins.items():
         refuse_times(told, plugin, f"{kind}.")
     parsed = outcome(
-        parser, words.gathered([inside(in_stages(word, chosen["lens"])) for word in told], opened), _parser.cache_clear
+        parser, words.gathered([inside(in_stages(word, chosen)) for word in told], opened), _parser.cache_clear
     )
     plain = _flat({key: value for key, value in parsed.as_dict().items() if key not in ("config", "out", "resume")})
     instances = parser.instantiate(parsed)
