@@ -68,12 +68,12 @@ def _db(value: float | None) -> str:
 
 def asked_beside(found: Removal) -> dict[str, Judged]:
     """What judges were asked beside the source, by what a table calls it."""
-    cue, question = found.cue or Cue(), found.question or Answered()
-    every = {
-        "the cue's presence": cue.presence,
-        f"which of {cue.classes} cues": cue.theta,
-        f"the run's own question, {question.asked}": question,
-    }
+    planted, question = (found.cue or Cue()).planted, found.question or Answered()
+    every: dict[str, Answered | None] = {}
+    for name, cue in planted.items():
+        of = "" if len(planted) == 1 else f", {name}"
+        every |= {f"the cue's presence{of}": cue.presence, f"which of {cue.classes} cues{of}": cue.theta}
+    every[f"the run's own question, {question.asked}"] = question
     return {name: part for name, part in every.items() if part is not None and part.raw is not None}
 
 
@@ -167,7 +167,7 @@ def _cost_rows(found: Removal) -> list[tuple[str, ...]]:
             f"a lens after which {line.sides} are alike has {_db(line.psnr)} at most (values that clip are not counted)"
         )
         rows.append((f"PSNR, mean of {line.sides}", "", _db(line.found), note))
-    elif line and found.cue and found.cue.presence:
+    elif line and found.cue and found.cue.planted:
         rows.append(("PSNR, best possible", "", "", line.none or ""))
     rows.append(("SSIM", "", "" if found.ssim is None else f"{found.ssim:.3f}", ""))
     return rows

@@ -92,10 +92,13 @@ def measured(summary: Summary) -> Row:
                 if one.each and len(found) > 1:
                     take(one, f"{one.column}_{source}", getattr(part, one.key, None))
         for name, several in level.by_key():
-            for _, part in found:
+            for at, (source, part) in enumerate(found):
                 for key, value in getattr(part, name, {}).items():
                     one = several.of(key)
-                    take(one, one.column, value)
+                    if at == 0:
+                        take(one, one.column, value)
+                    if one.each and len(found) > 1:
+                        take(one, f"{one.column}_{source}", value)
     if row["psnr_planted"] is None and summary.removal:  # of a run of an older version: over the proof's images
         row["psnr_planted"] = summary.removal.psnr_planted
     return row

@@ -60,16 +60,18 @@ def of_run(players: Players, asked: Cue | None, test: LensedSet) -> BestPossible
         thetas = [k / (sources - 1) for k in range(sources - 1)]
         changed = float(means_by_class(test.error, test.source).mean())
         return _line(players, thetas, [1 / sources] * sources, "the sources", changed)
-    if asked is None or asked.change is None:
-        return BestPossible(none=f"not known: {asked.none if asked else 'nobody was asked for the cue'}")
-    kinds = cue.parameters_of(players)
+    if asked is None or len(asked.planted) != 1:
+        several = "several cues are planted" if asked and asked.planted else asked and asked.none
+        return BestPossible(none=f"not known: {several or 'nobody was asked for the cue'}")
+    ((_, one),) = asked.planted.items()
+    kinds = cue.parameters_of(players, players.shortcut)
     if not kinds.native:
         return BestPossible(none="not known: the cue has too many values")
     ends = (0.0, *kinds.edges, 1.0)
     widths = [0.5 * (high - low) for low, high in itertools.pairwise(ends)]
     thetas = [low if kinds.exact else (low + high) / 2 for low, high in itertools.pairwise(ends)]
     weights = [0.5, *widths]
-    changed = sum(asked.change.values()) / 2
+    changed = sum(one.change.values()) / 2
     return _line(players, thetas, weights, "images without and with the cue", changed)
 
 

@@ -39,9 +39,9 @@ class Parameters:
         """K; 1 where θ changes nothing."""
         return len(self.edges) + 1
 
-    def drawn(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """θ (V,) float32 and its class (V,) int64, as the key `random` draws them."""
-        theta = draws.uniform("shortcut")
+    def drawn(self, draws: Draws, name: str = "shortcut") -> tuple[Tensor, Tensor]:
+        """θ (V,) float32 and its class (V,) int64, as the key `random` draws them; of another `name` independent ones."""
+        theta = draws.uniform(name)
         edges = torch.tensor(self.edges, device=theta.device)
         kind = torch.bucketize(theta, edges, right=True)
         return (kind / self.classes if self.exact else theta), kind

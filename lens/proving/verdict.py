@@ -61,7 +61,8 @@ def of(found: Judged, changed: bool) -> str:
     - `too few groups`: an interval that would decide is none.
     - `nothing to remove`: on raw and on lensed images every interval holds chance, and lies close to it.
     - `undecided`: every interval holds chance, and too much besides.
-    - `not removed`: no significant fall from raw to lensed images.
+    - `risen`: a significant rise from raw to lensed images: more can be read than before.
+    - `not removed`: no significant fall.
     - `removed`: every interval on lensed images holds chance, and lies close to it.
     - `reduced`: half of what could be read is gone.
     - `not halved`: it is not, or that is not shown.
@@ -84,7 +85,7 @@ def of(found: Judged, changed: bool) -> str:
     if gone and _holds(chance, raw):
         return "undecided" if any(too_wide(chance, ends) for ends in every) else "nothing to remove"
     if fell[0] <= 0:
-        return "not removed"
+        return "risen" if fell[1] < 0 else "not removed"
     if gone and not any(too_wide(chance, ends) for ends in lensed):
         return "removed"
     most = max(_distances(chance, ends)[1] for ends in lensed)

@@ -158,8 +158,13 @@ def _in_todays_names(found: dict[str, Any]) -> dict[str, Any]:
 
 def _check_whole(proof: dict[str, Any]) -> None:
     """Raise ValueError where a proof says half of what it was asked, or a judge that is named has no figure."""
-    cue = proof.get("cue") or {}
-    parts = {f"cue.{name}.": cue[name] for name in ("presence", "theta") if cue.get(name)}
+    planted = (proof.get("cue") or {}).get("planted", {})
+    parts = {
+        f"cue.planted.{cue}.{name}.": planted[cue][name]
+        for cue in planted
+        for name in ("presence", "theta")
+        if planted[cue].get(name)
+    }
     parts |= {"question.": proof["question"]} if proof.get("question") else {}
     asked = {place: part for place, part in parts.items() if part.get("none") is None}
     for place, part in (asked | ({} if "source" in proof else {"": proof})).items():

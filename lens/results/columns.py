@@ -46,21 +46,27 @@ class Level:
 
     def is_left_out(self, summary: Result) -> bool:
         """Whether a summary leaves it out: it has not been measured."""
-        one: Any = summary
+        found: list[tuple[str, Any]] = [("", summary)]
         for part in self.path:
-            if one is None or (part.optional and not getattr(one, part.name)):
+            there = [(name, one) for name, one in found if one is not None]
+            if not there or (part.optional and not any(getattr(one, part.name) for _, one in there)):
                 return part.optional
-            one = None if part.kind == "by name" else getattr(one, part.name)
+            found = _below(there, part)
         return False
 
     def found(self, summary: Result) -> list[tuple[str, Result | None]]:
         """What a summary has of it, each with its source's name ("" where there is one alone); nothing is one None."""
-        one: Any = summary
+        found: list[tuple[str, Any]] = [("", summary)]
         for part in self.path:
-            one = None if one is None else getattr(one, part.name)
-            if part.kind == "by name":
-                return list((one or {"": None}).items())
-        return [("", one)]
+            found = _below(found, part)
+        return found
+
+
+def _below(found: list[tuple[str, Any]], part: Part) -> list[tuple[str, Any]]:
+    """What results have in one of their fields: of several by name each with its name."""
+    if part.kind != "by name":
+        return [(name, None if one is None else getattr(one, part.name)) for name, one in found]
+    return [pair for _, one in found for pair in ((one and getattr(one, part.name)) or {"": None}).items()]
 
 
 def levels() -> tuple[Level, ...]:

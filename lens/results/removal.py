@@ -38,15 +38,17 @@ class Read(Result):
 class ReadRaw(Read):
     """What the best fresh judge reads on raw images."""
 
-    balanced_accuracy: Estimate = figure("{asked}_raw", interval="ci", required=True)
+    balanced_accuracy: Estimate = figure("{asked}_raw", interval="ci", required=True, each=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadLensed(Read):
     """The same on lensed images, and what further judges read there, by their keys."""
 
-    balanced_accuracy: Estimate = figure("{asked}_lensed", interval="ci", higher_is_better=False, required=True)
-    judges: Mapping[str, Estimate] = figure("{asked}", higher_is_better=False, several=True)
+    balanced_accuracy: Estimate = figure(
+        "{asked}_lensed", interval="ci", higher_is_better=False, required=True, each=True
+    )
+    judges: Mapping[str, Estimate] = figure("{asked}", higher_is_better=False, several=True, each=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,22 +98,29 @@ class Answered(Judged):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cue(Result):
-    """The planted cue itself, asked with a random `key`: its presence, and which of `classes` it is; or why there is `none`.
+class PlantedCue(Result):
+    """One cue: its `presence`, and which of `classes` it is (`theta`).
 
     `native` tells that the classes of θ are the shortcut's own, not bins. `by_theta` is what share of the images with a cue of each class
     the best fresh judge takes for such, on raw and on lensed ones; `change` the mean squared change of the images `without` and
     `with` a cue.
     """
 
-    none: str | None = optional()
-    classes: int | None = optional()
-    native: bool | None = optional()
-    key: str | None = optional()
-    by_theta: Mapping[str, list[Number]] | None = optional()
-    change: Mapping[str, float] | None = optional()
+    classes: int
+    native: bool
+    by_theta: Mapping[str, list[Number]]
+    change: Mapping[str, float]
     presence: Answered | None = optional(asked="presence")
     theta: Answered | None = optional(asked="theta")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cue(Result):
+    """The planted cue itself, or each of several by its name, asked with a random `key`; or why there is `none`."""
+
+    none: str | None = optional()
+    key: str | None = optional()
+    planted: Mapping[str, PlantedCue] = optional(dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from lens.protocols.lookup import find
 from lens.proving import best_possible, cue, parameters, proof
 from lens.proving import verdict as verdicts
 from lens.record import schemas
-from lens.results.removal import Cue, Removal
+from lens.results.removal import Cue, PlantedCue, Removal
 from lens.settings.parsing import parse
 
 SIDE = 16
@@ -98,7 +98,8 @@ class LastBit(Grey):
 
 
 def asked(players):
-    return cue.of_run(players, proof.judging_of(players)).to_json()
+    (found,) = cue.of_run(players, proof.judging_of(players)).to_json()["planted"].values()
+    return found
 
 
 def test_a_lens_that_changes_nothing_leaves_the_cue_readable_in_a_run_of_one_source(players):
@@ -106,6 +107,7 @@ def test_a_lens_that_changes_nothing_leaves_the_cue_readable_in_a_run_of_one_sou
     found = asked(players)
     presence, theta = found["presence"], found["theta"]
     assert (found["classes"], found["native"], theta["classes"]) == (6, True, 6)
+    assert (presence["asked"], theta["asked"]) == ("the cue's presence", "which cue it is")
     assert presence["raw"]["balanced_accuracy"] > 0.95
     assert theta["raw"]["balanced_accuracy"] > 0.9
     assert min(part["lensed"]["forensic"] for part in (presence, theta)) > 0.9
@@ -126,7 +128,10 @@ def test_a_lens_that_takes_the_cue_away_leaves_chance(players):
         assert abs(part["lensed"]["forensic"] - chance) < 0.15, name
         assert part["verdict"] in ("removed", "reduced"), name
     assert found["change"]["without"] < found["change"]["with"]
-    rows = {row[0]: row for row in figures_removal.table(Removal.of_json(costs() | {"cue": found}))}
+    rows = {
+        row[0]: row
+        for row in figures_removal.table(Removal.of_json(costs() | {"cue": {"planted": {"colour_cast": found}}}))
+    }
     assert rows["the cue's presence"][3].startswith(f"{found['presence']['verdict']}; balanced, chance 50.0 %")
     assert rows["which of 6 cues"][2].startswith(f"{100 * found['theta']['lensed']['balanced_accuracy']:.1f} % (")
 
@@ -156,9 +161,9 @@ def test_the_answer_is_the_cues_and_not_the_pictures_whatever_the_key(pictures, 
     folders = [str(pictures / name) for name in ("one", "two")]
     made = players_of(folders, "--task", "labels", *CAST, "--shortcut_key", key)
     made.lens = nn.Identity()
-    thetas = cue.parameters_of(made)
-    assert thetas.classes == (2 if key == "label" else 6)
-    test = cue._sets(made, thetas)["test"]
+    planted = cue.planted_by(made)
+    assert planted["colour_cast"][1].classes == (2 if key == "label" else 6)
+    test = cue._sets(made, planted, "colour_cast")["test"]
     index = made.of_each_source("test", None)
     source, (label, _) = made.images.source[index], cue.classes.pooled(made.images)
     assert test.carries.sum() == (len(index) + 1) // 2
@@ -180,7 +185,7 @@ def test_pairs_of_a_cue_share_the_lenss_noise(pictures):
     made = players_of(
         [str(pictures / "one")], "--task", "rotation", *CAST, "--lens", "full_res", "--lens_noise", "0.05", "--judge_images", "12"
     )  # fmt: skip
-    test = cue._sets(made, cue.parameters_of(made))["test"]
+    test = cue._sets(made, cue.planted_by(made), "colour_cast")["test"]
     assert np.array_equal(test.lensed[test.carries], test.half_lensed[test.carries])
     assert (test.lensed != test.raw).any()
 
@@ -233,6 +238,75 @@ def test_a_cue_that_theta_does_not_change_is_asked_for_its_presence_alone(pictur
     assert found["theta"] == {"none": "every θ plants the same"}
 
 
+TWO = ["--shortcut", "arrow+colour_cast", "--shortcut.colour_cast.strength", "0.2", "--shortcut.arrow.strength", "0.5"]
+
+
+def test_of_several_cues_each_is_there_or_not_whatever_the_others_do(pictures):
+    made = players_of([str(pictures / "one")], "--task", "rotation", *TWO)
+    planted = cue.planted_by(made)
+    assert list(planted) == ["arrow", "colour_cast"]
+    (batch,) = made.batches(made.of_each_source("test", None), 400)
+    draws, clean = batch.draws(0), cue.centre(batch.images, SIDE)
+    tinted, bare, _ = cue.with_and_without(planted, "colour_cast", clean, draws)
+    again, others, _ = cue.with_and_without(planted, "arrow", clean, draws)
+
+    def drawn_on(images):
+        return ((images - clean).mean(dim=1) < -0.15).flatten(1).any(dim=1)
+
+    def cast_of(images):  # far from the arrow: of each channel's mean in a corner, what is not common to all
+        corner = (images - clean)[:, :, :4, :4].mean(dim=(2, 3))
+        return (corner - corner.mean(dim=1, keepdim=True)).abs().amax(dim=1) > 0.1
+
+    assert torch.equal(drawn_on(tinted), drawn_on(bare))  # the other cue tells nothing of this one
+    assert cast_of(tinted).all()
+    assert not cast_of(bare).any()
+    assert drawn_on(again).all()
+    assert not drawn_on(others).any()
+    assert torch.equal(cast_of(again), cast_of(others))
+    for there in (drawn_on(bare), cast_of(others)):
+        assert 0.35 < there.float().mean() < 0.65
+    assert abs(torch.corrcoef(torch.stack([drawn_on(bare).float(), cast_of(others).float()]))[0, 1]) < 0.25
+    hues = (tinted - bare)[:, :, :4, :4].mean(dim=(2, 3))[cast_of(others)]
+    elsewhere = (others - clean)[:, :, :4, :4].mean(dim=(2, 3))[cast_of(others)]
+    assert (hues - elsewhere).abs().amax(dim=1).gt(0.1).float().mean() > 0.5  # its θ is another one there
+
+
+def test_a_lens_that_takes_one_cue_of_two_is_told_so(pictures, monkeypatch):
+    def told(judge, pictures, seed, what):
+        def rows(split):
+            means = pictures[split].images.mean(axis=(1, 2))
+            apart = np.abs(means - means.mean(axis=1, keepdims=True)) / 50
+            dark = pictures[split].images.mean(axis=3).reshape(len(means), -1).min(axis=1, keepdims=True) < 85
+            return np.concatenate([apart, dark], axis=1)
+
+        truth, train = pictures["train"].answer, rows("train")
+        centres = np.stack([train[truth == k].mean(axis=0) for k in np.unique(truth)])
+        read = {s: np.square(rows(s)[:, None] - centres).sum(axis=2).argmin(axis=1) for s in ("val", "test")}
+        return JudgeResult(read["test"], float((read["val"] == pictures["val"].answer).mean()), 0.5, 1, True)
+
+    monkeypatch.setattr(judges.Network, "read", told)
+    monkeypatch.setattr(Forensic, "read", told)
+    monkeypatch.setattr(verdicts, "CLOSE", 0.5)
+    made = players_of([str(pictures / "one")], "--task", "rotation", *TWO)
+
+    class Untint(nn.Module):
+        """Gives every channel the same mean: the cast goes, the arrow stays."""
+
+        def forward(self, images):
+            means = images.mean(dim=(2, 3), keepdim=True)
+            return images - means + means.mean(dim=1, keepdim=True)
+
+    made.lens = Untint()
+    found = proof.removal(made, [])
+    verdict = {name: one.presence.verdict for name, one in found.cue.planted.items()}
+    assert verdict["colour_cast"] in ("removed", "reduced")
+    assert verdict["arrow"] == "not removed"
+    assert found.best_possible.none == "not known: several cues are planted"
+    rows = {row[0]: row[3] for row in figures_removal.table(found)}
+    assert rows["the cue's presence, arrow"].startswith("not removed")
+    assert rows["which of 6 cues, colour_cast"].split(";")[0] in ("removed", "reduced")
+
+
 def test_the_best_possible_change_is_that_of_the_papers_formula():
     """W2²/4 of a cast of ±0.08 on two channels of three: 29.7 dB. Of a ramp from −s to s: a third of s², over four."""
     zero = torch.zeros(3, 32, 32)
@@ -272,14 +346,20 @@ def test_the_best_possible_line_stands_beside_the_mean_of_the_sides_and_a_half_w
     assert f"{found.psnr:.2f} dB at most" in row[3]
 
 
+def changed(without, with_it):
+    """What was asked of a cue, of which only the changes are known."""
+    one = PlantedCue(classes=2, native=True, by_theta={}, change={"without": without, "with": with_it})
+    return Cue(planted={"colour_cast": one})
+
+
 def test_of_a_cue_that_classes_set_the_line_is_that_of_their_values(pictures):
     """Two classes, θ = 0 and 1/2: red up, green down and the other way round. Half are clean, and their middle is where it was."""
     made = players_of([str(pictures / "one")], "--task", "labels", *CAST, "--shortcut_key", "label")
-    found = best_possible.of_run(made, Cue(change={"without": 0.01, "with": 0.03}), None)
+    found = best_possible.of_run(made, changed(0.01, 0.03), None)
     assert found.psnr == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 2))  # all of the planted half has to come back
     assert found.found == pytest.approx(-10 * np.log10(0.02))
     made = players_of([str(pictures / "one")], "--task", "labels", "--shortcut", "watermark")
-    assert "not known" in best_possible.of_run(made, Cue(change={"without": 0, "with": 0}), None).none
+    assert "not known" in best_possible.of_run(made, changed(0, 0), None).none
 
 
 @pytest.mark.usefixtures("players")
@@ -302,7 +382,7 @@ def test_a_run_of_one_source_is_proved_and_read_back(pictures, tmp_path, capsys)
     found = json.loads((out / "removal.json").read_text())
     assert "one source" in found["source"]["none"]
     assert not {"raw", "verdict", "bound"} & found.keys()
-    assert found["cue"]["theta"]["classes"] == 6
+    assert found["cue"]["planted"]["colour_cast"]["theta"]["classes"] == 6
     assert found["question"]["asked"] == "rotation"
     assert found["best_possible"]["sides"] == "images without and with the cue"
     assert (out / "figures" / "removal.png").stat().st_size > 10_000
@@ -316,7 +396,10 @@ def test_a_run_of_one_source_is_proved_and_read_back(pictures, tmp_path, capsys)
     ):
         assert words[:12] in told
     assert prove.main([str(out), "--judge_images", "12"]) == 0
-    assert json.loads((out / "removal.json").read_text())["cue"]["presence"]["images"]["test"] == 12
+    assert (
+        json.loads((out / "removal.json").read_text())["cue"]["planted"]["colour_cast"]["presence"]["images"]["test"]
+        == 12
+    )
 
 
 def test_where_nothing_can_be_asked_it_says_so_of_each_part(pictures):

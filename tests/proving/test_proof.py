@@ -474,7 +474,9 @@ def verdict(raw, lensed, fall, chance=0.5, **more):
 def test_where_nothing_can_be_told_apart_there_is_nothing_to_remove():
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01]) == "nothing to remove"
     assert verdict([0.49, 0.53], [0.48, 0.52], [-0.01, 0.01], trained_on_ci=[0.6, 0.7]) == "not removed"  # it is there
-    assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "not removed"
+    assert verdict([0.49, 0.53], [0.85, 0.9], [-0.4, -0.35]) == "risen"
+    assert verdict([0.7, 0.72], [0.71, 0.75], [-0.03, 0.0]) == "not removed"
+    assert verdict([0.7, 0.72], [0.73, 0.75], [-0.04, -0.01]) == "risen"  # taking one cue away can make another plainer
     assert verdict([0.95, 0.99], [0.94, 0.98], [-0.01, 0.01]) == "not removed"
     assert verdict([0.95, 0.99], [0.51, 0.55], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.6, 0.7]) == "reduced"
@@ -500,7 +502,7 @@ def test_a_judge_that_is_always_wrong_has_read_the_source():
     assert verdict([0.95, 0.99], [0.4, 0.45], [0.4, 0.5]) == "reduced"
     assert verdict([0.95, 0.99], [0.48, 0.52], [0.4, 0.5], trained_on_ci=[0.02, 0.05]) == "not halved"
     assert verdict([0.02, 0.05], [0.48, 0.52], [0.4, 0.5]) == "removed"  # and it was there to be removed
-    assert verdict([0.48, 0.52], [0.2, 0.3], [-0.3, -0.2]) == "not removed"
+    assert verdict([0.48, 0.52], [0.2, 0.3], [-0.3, -0.2]) == "risen"
 
 
 def test_the_fall_of_a_judge_that_is_always_wrong_is_that_of_what_it_reads():

@@ -128,10 +128,14 @@ ANSWERED = {
     "lensed": READ | {"forensic": 0.3, "forensic_ci": [0.2, 0.4], "val_forensic": 0.35},
 }  # fmt: skip
 """What a file says of a question beside the source."""
+CUE = {"classes": 2, "native": True, "by_theta": {}, "change": {"without": 0.1, "with": 0.1}}
 
 
 def test_what_is_asked_beside_the_source_has_columns_of_its_own():
-    asked = {"cue": {"presence": ANSWERED, "theta": {"none": "one cue"}}, "question": ANSWERED}
+    asked = {
+        "cue": {"planted": {"arrow": CUE | {"presence": ANSWERED, "theta": {"none": "one"}}}},
+        "question": ANSWERED,
+    }
     summary = schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | asked}))
     row = grid_table.measured(summary)
     for name in ("presence", "question"):
@@ -153,11 +157,22 @@ def test_what_is_asked_beside_the_source_has_columns_of_its_own():
     assert "question_raw" not in grid_table.measured(Summary.of_json(SUMMARY | {"removal": PROOF}))
 
 
-@pytest.mark.parametrize("place", ["question", "cue.presence", "cue.theta"])
+def test_of_several_cues_each_has_its_column():
+    """The plain column is the first's, as that of several probes is."""
+    second = ANSWERED | {"lensed": ANSWERED["lensed"] | {"balanced_accuracy": 0.6, "forensic": 0.7}}
+    planted = {"watermark": CUE | {"presence": ANSWERED}, "jpeg": CUE | {"presence": second}}
+    row = grid_table.measured(schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | {"cue": {"planted": planted}}})))
+    for column, first, other in (("presence_lensed", 0.9, 0.6), ("presence_forensic", 0.3, 0.7)):
+        assert (row[column], row[f"{column}_watermark"], row[f"{column}_jpeg"]) == (first, first, other)
+        assert grid_table.higher_is_better(f"{column}_jpeg", []) is False
+
+
+@pytest.mark.parametrize("place", ["question", "cue.planted.arrow.presence", "cue.planted.arrow.theta"])
 def test_a_question_beside_the_source_is_checked_as_the_source_is(place):
     def read(part):
-        outer, _, inner = place.partition(".")
-        return schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | {outer: {inner: part} if inner else part}}))
+        inner = place.rpartition(".")[2]
+        beside = {"question": part} if inner == place else {"cue": {"planted": {"arrow": CUE | {inner: part}}}}
+        return schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | beside}))
 
     assert read(ANSWERED).to_json()["removal"] != PROOF
     assert read({"none": "nobody was asked"}).removal.raw is not None
