@@ -162,7 +162,8 @@ def test_a_real_grid_resumes_fails_where_it_must_and_its_table_says_what_the_sum
         lines = map(json.loads, (out / row["directory"] / "metrics.jsonl").read_text().splitlines())
         last = [line for line in lines if line["kind"] == "val"][-1]
         assert last["step"] == 6
-        for name in ("raw", "clean", "lensed", "psnr"):
+        assert ("ssim" in last) == (summary["lens"] != "none")
+        for name in ("raw", "clean", "lensed", "psnr", "psnr_planted", "ssim"):
             assert row[f"val_{name}"] == ("" if last.get(name) is None else str(last[name])), name
         assert row["val_downstream"] == str(probe["fit"]["validation"])
         for name in ("knn", "untrained", "pixels"):

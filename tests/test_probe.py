@@ -359,6 +359,10 @@ def test_fusion_stands_beside_its_control(runs):
             low, high = part[f"{key}{suffix}_ci"]
             assert low <= part[key + suffix] <= high
         assert part[f"gain{suffix}"] == pytest.approx(part[f"fused{suffix}"] - part[f"control{suffix}"])
+        for key in ("fused", "control", "run", "other"):
+            assert part[f"val_{key}{suffix}"] == part[f"{key}_fit{suffix}"]["validation"]
+        gain = part[f"val_fused{suffix}"] - part[f"val_control{suffix}"]
+        assert part[f"val_gain{suffix}"] == pytest.approx(gain)
     assert part["other"] == downstream_of(runs / "plain")["photos"]["linear"]
     rows = {row[0]: row for row in summary_table.table(finished.Run.open(runs / "lens").summary())}
     assert rows["photos: linear, control"][3] == "plain with control, 192 features"
@@ -377,7 +381,7 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     part = fusion.measured(
         fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"
     ).fusion["plain"]
-    assert part.gain == Estimate(0, [0, 0])
+    assert part.gain == Estimate(0, [0, 0], 0)
     assert part.fused == part.control
 
 

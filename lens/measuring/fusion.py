@@ -112,7 +112,7 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
         for method, (right, fit) in linear.fit(found, labels, settings.optimisation.seed, recipe).items():
             correct[what, method] = right.astype(float)
             accuracies[linear.keyed(what, method)] = Estimate(
-                *proportions.proportion(correct[what, method], ones, group)
+                *proportions.proportion(correct[what, method], ones, group), fit.validation
             )
             fits[linear.keyed(f"{what}_fit", method)] = fit
 
@@ -125,7 +125,9 @@ def measured(trio: Trio, probe: Probe, recipe: linear.ProbeRecipe, name: str, co
     for method in linear.METHODS[recipe.method]:
         gain = correct["fused", method] - correct["control", method]
         interval = resampling.bootstrap(gain, ones, group, settings.optimisation.seed)
-        accuracies[linear.keyed("gain", method)] = Estimate(float(gain.mean()), interval)
+        seen = [fits[linear.keyed(f"{what}_fit", method)].validation for what in ("fused", "control")]
+        chosen_by = None if None in seen else seen[0] - seen[1]
+        accuracies[linear.keyed("gain", method)] = Estimate(float(gain.mean()), interval, chosen_by)
     part = Fusion(control_run=control, features=widths, **sizes, **accuracies, **fits)
     chance = proportions.chance(labels["test"])
     return Downstream(source=probe.key, chance=chance, **sizes, fusion={name: part})

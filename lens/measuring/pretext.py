@@ -216,12 +216,14 @@ def validation(players: Players, metrics: Sequence[dict[str, Any]], step: int | 
     """What the task was asked about validation images at a step, to choose by: a line of metrics.jsonl, of its weights.
 
     It is of as many images as --val_images allows (`images` of `of_images`); None where there is no such line. Accuracies
-    in [0, 1] or losses, as in `summary`; `psnr` in dB at 8 bits over every view. Nothing is measured here.
+    in [0, 1] or losses, as in `summary`; `psnr` in dB and `ssim` at 8 bits over every view. Nothing is measured here.
     """
     line = next((line for line in reversed(metrics) if line["kind"] == "val" and line["step"] == step), None)
     if line is None:
         return None
-    found: dict[str, Any] = {name: line.get(name) for name in ("raw", "lensed", "clean", "psnr")}
+    found: dict[str, Any] = {
+        name: line.get(name) for name in ("raw", "lensed", "clean", "psnr", "psnr_planted", "ssim")
+    }
     found["gap"] = None if found["lensed"] is None else found["raw"] - found["lensed"]
     images, of_images = len(players.held_out("val")), len(players.images.indices("val"))
     return Validation(**found, images=images, of_images=of_images)

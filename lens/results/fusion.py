@@ -14,7 +14,7 @@ from lens.results.result import Result, optional
 class Fusion(Result):
     """Linear accuracies of a run, of another, of both together, and of the other with a control of as many features.
 
-    `gain` is together minus control, paired. `control_run` is the control's directory, `features` their numbers (of run,
+    `gain` is together minus control, paired; of validation images, which chose the penalties, the same. `control_run` is the control's directory, `features` their numbers (of run,
     other, fused); each accuracy is also that of SGD (`_sgd`), where it was asked, and has its fit beside it.
     """
 
@@ -22,16 +22,16 @@ class Fusion(Result):
     features: Mapping[str, int]
     n_train: int
     n_test: int
-    run: Estimate | None = beside()
-    run_sgd: Estimate | None = beside()
-    other: Estimate | None = beside()
-    other_sgd: Estimate | None = beside()
-    fused: Estimate | None = beside()
-    fused_sgd: Estimate | None = beside()
-    control: Estimate | None = beside()
-    control_sgd: Estimate | None = beside()
-    gain: Estimate | None = beside()
-    gain_sgd: Estimate | None = beside()
+    run: Estimate | None = beside(validated=True)
+    run_sgd: Estimate | None = beside(validated=True)
+    other: Estimate | None = beside(validated=True)
+    other_sgd: Estimate | None = beside(validated=True)
+    fused: Estimate | None = beside(validated=True)
+    fused_sgd: Estimate | None = beside(validated=True)
+    control: Estimate | None = beside(validated=True)
+    control_sgd: Estimate | None = beside(validated=True)
+    gain: Estimate | None = beside(validated=True)
+    gain_sgd: Estimate | None = beside(validated=True)
     run_fit: Fit | None = optional()
     run_fit_sgd: Fit | None = optional()
     other_fit: Fit | None = optional()

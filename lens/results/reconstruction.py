@@ -16,7 +16,7 @@ class Reconstruction(Result):
     """
 
     psnr: Estimate | None = figure(unit="dB", validation_part=True, of_images="val_images")
-    psnr_planted: Estimate | None = figure(unit="dB", validated=False)
-    ssim: Estimate | None = figure(unit="", validated=False)
+    psnr_planted: Estimate | None = figure(unit="dB", validation_part=True, of_images="val_images")
+    ssim: Estimate | None = figure(unit="", validation_part=True, of_images="val_images")
     mse: Estimate | None = figure(unit="", digits=5, validated=False)
     mse_planted: Estimate | None = figure(unit="", digits=5, validated=False)

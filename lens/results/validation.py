@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from lens.results.figure import Number, figure
-from lens.results.result import Result
+from lens.results.result import Result, optional
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class Validation(Result):
     lensed: Number = None
     clean: Number = None
     psnr: Number = None
+    psnr_planted: Number = optional()
+    ssim: Number = optional()
     gap: Number = None
     images: int | None = figure("val_images", unit="count", interval=False, validated=False)
     of_images: int | None = None

@@ -207,18 +207,25 @@ class Trainer:
         """Ask the task about held-out validation images; keep the weights that do best on clean ones.
 
         The line's `psnr` is over every view at 8 bits, as in summary.json; its `mse` over every view before rounding, as
-        in training: what a rival is held to (`rival_target.target_mse`).
+        in training: what a rival is held to (`rival_target.target_mse`). The last one of all says `psnr_planted` and `ssim` too.
         """
         self.players.share_statistics()
         if self.players.lensed_statistics_only:
             self.players.reestimate_statistics(self.players.extractor)
         index = self.players.held_out("val")
-        result = pretext.measured(self.players, index, with_ssim=False)
+        last = self.step == self.total
+        result = pretext.measured(self.players, index, with_ssim=last)
         line: dict[str, Any] = {"kind": "val", "step": self.step}
         line |= {kind: result.mean(score, result.count) for kind, score in result.score.items()}
         if self.players.lens is not None:
-            line["psnr"] = quality.psnr(float(result.squared_error.sum() / (len(index) * result.views)))
-            line["mse"] = float(result.change.sum() / (len(index) * result.views))
+            views = len(index) * result.views
+            line["psnr"] = quality.psnr(float(result.squared_error.sum() / views))
+            line["mse"] = float(result.change.sum() / views)
+            if last:
+                line["ssim"] = float(result.ssim.sum() / views)
+            if last and result.planted_views.any():
+                planted = float(result.planted_squared_error.sum() / result.planted_views.sum())
+                line["psnr_planted"] = quality.psnr(planted)
         run.log(line)
         better = line["clean"] if result.chance is not None else -line["clean"]
         if self.best is None or better > self.best["score"]:

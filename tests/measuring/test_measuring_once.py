@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from lens.players.fabric import make_fabric
 from lens.results.figure import Estimate
 from lens.results.summary import Summary
 from lens.settings.parsing import parse
+from lens.training.trainer import Trainer
 
 
 def built(photos, *words):
@@ -126,6 +128,24 @@ def test_the_psnr_is_over_every_view_and_the_planted_one_over_those_with_the_cue
     none = reconstruction.summary(pretext.measured(plain, plain.held_out("test")), 0)
     assert none.psnr.value > 0
     assert none.psnr_planted == none.mse_planted == Estimate(None)
+
+
+def test_the_last_validation_says_what_the_lens_changed_as_the_test_does(tmp_path):
+    """Every figure of a lens has its twin to choose by; of steps before the last one the costly ones are left out."""
+    many = write_folder(tmp_path / "photos", 120)
+    players = painted(built(many, "--shortcut", "arrow", "--pseudo_sources", "2", "--shortcut_key", "source"))
+    lines = []
+    run = SimpleNamespace(log=lines.append, folder=lambda name: tmp_path)
+    trainer = Trainer(players, 2)
+    for trainer.step in (1, 2):
+        trainer.evaluate(run)
+    assert not {"ssim", "psnr_planted"} & lines[0].keys()
+    index = players.held_out("val")
+    wanted = reconstruction.summary(pretext.measured(players, index), 0)
+    found = pretext.validation(players, lines, 2)
+    for name in ("psnr", "psnr_planted", "ssim"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name).value), name
+    assert found.psnr != pytest.approx(found.psnr_planted, abs=1e-3)
 
 
 def test_a_table_shows_the_planted_psnr_where_it_is_another():
