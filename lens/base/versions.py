@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "segmentation-models-pytorch",
+    "kornia",
+    "lightning-fabric",
+    "scikit-learn",
+)
+
+
 def versions() -> dict[str, str]:
     """The versions of Python, of this package and of the libraries that results depend on."""
     from lens import __version__
 
-    found = {"python": sys.version.split()[0], "lens": __version__}
-    for package in (
-        "torch",
-        "torchvision",
-        "timm",
-        "segmentation-models-pytorch",
-        "kornia",
-        "lightning-fabric",
-        "scikit-learn",
-    ):
-        found[package] = metadata.version(package)
-    return found
+    return {"python": sys.version.split()[0], "lens": __version__} | {name: _version(name) for name in LIBRARIES}
 
 
+_version = functools.cache(metadata.version)
+
+
+@functools.cache
 def git_commit() -> str | None:
-    """The commit of the package's checkout, "-dirty" where files differ from it, None outside a checkout."""
+    """The commit of the package's checkout, "-dirty" where files differ from it, None outside a checkout.
+
+    As it is when it is first asked: what is imported stays, whatever is checked out meanwhile.
+    """
     root = Path(__file__).resolve().parent.parent.parent
     if not (root / ".git").exists():
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     asked_about = {key: stored[key] for key in ("data", "pseudo_sources") if key in stored}  # a task may need several
     both = f"{directory} was written by lens {writer} and this is lens {__version__}"
     try:
-        defaults = parse([], "lens.train", chosen | asked_about).plain
+        defaults = _defaults(json.dumps(chosen | asked_about, default=str))
     except BadInput as error:
         raise BadInput(f"{both}: {error}") from error
     theirs, ours = set(stored), set(defaults)
@@ -52,6 +54,12 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     if agreement.numbers(writer) > agreement.numbers(__version__):
         raise BadInput(f"{both}, which is older and may read its settings otherwise: use lens {writer}")
     return defaults | without | stored
+
+
+@functools.lru_cache(maxsize=16)
+def _defaults(asked: str) -> dict[str, Any]:
+    """The settings, as JSON, of a run that says no more than is `asked`; runs that are compared mostly ask the same."""
+    return parse([], "lens.train", json.loads(asked)).plain
 
 
 def refuse_foreign_code(plain: dict[str, Any], argv: list[str], directory: Path) -> None:
