@@ -8,7 +8,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-
 LIBRARIES = (
     "torch",
     "torchvision",
