@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # `python -m lens.VERB` puts the working directory first among the places that modules are imported from. In a run's
 # directory of a stranger a wandb.py or a torch/ would be imported instead of the library (and every run has a wandb/).
