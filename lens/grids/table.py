@@ -158,9 +158,9 @@ def files(table: Sequence[Row], axes: Sequence[str]) -> dict[str, str | bytes]:
     import pyarrow
     import pyarrow.parquet
 
-    words = {*axes, "status", "directory", *(one.column for one in columns.every() if one.unit == "word")}
-    whole = {"seed", *(one.column for one in columns.every() if one.unit == "count")}
-    types = {name: "string" if name in words else "int64" if name in whole else "float64" for name in table[0]}
+    known: dict[str, str] = {name: one.unit for name in table[0] if (one := columns.described(name))}
+    known |= dict.fromkeys((*axes, "status", "directory"), "word") | {"seed": "count"}
+    types = {name: {"word": "string", "count": "int64"}.get(known.get(name, ""), "float64") for name in table[0]}
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()

@@ -68,7 +68,9 @@ class Judged(Result):
     fall: Estimate | None = beside()
     left: Estimate | None = beside()
     left_to: str | None = optional()
-    verdict: str | None = optional()
+    verdict: str | None = figure(
+        "{asked}_verdict", unit="word", interval=False, validated=False, optional=True, each=True
+    )
     close: Number = optional()
     wide: bool | None = optional()
     judges: Mapping[str, str] = optional(dict)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import pyarrow.parquet
 import pytest
 from tiny import SUMMARY
 
@@ -139,7 +140,7 @@ def test_what_is_asked_beside_the_source_has_columns_of_its_own():
     summary = schemas.summary(json.dumps(SUMMARY | {"removal": PROOF | asked}))
     row = grid_table.measured(summary)
     for name in ("presence", "question"):
-        found = {column: value for column, value in row.items() if name in column and "source" not in column}
+        found = {column: value for column, value in row.items() if name in column and "verdict" not in column}
         ends = {"raw": (0.9, 0.8, 0.95, 0.91), "lensed": (0.9, 0.8, 0.95, 0.91), "forensic": (0.3, 0.2, 0.4, 0.35)}
         assert found == {
             key: value
@@ -151,7 +152,7 @@ def test_what_is_asked_beside_the_source_has_columns_of_its_own():
             )
         }
     assert "theta_raw" not in row
-    assert row["source_raw"] == 0.9
+    assert (row["source_raw"], row["source_verdict"], row["question_verdict"]) == (0.9, "removed", "not removed")
     assert grid_table.higher_is_better("question_lensed", []) is False
     assert grid_table.higher_is_better("presence_forensic", []) is False
     assert "question_raw" not in grid_table.measured(Summary.of_json(SUMMARY | {"removal": PROOF}))
@@ -165,6 +166,11 @@ def test_of_several_cues_each_has_its_column():
     for column, first, other in (("presence_lensed", 0.9, 0.6), ("presence_forensic", 0.3, 0.7)):
         assert (row[column], row[f"{column}_watermark"], row[f"{column}_jpeg"]) == (first, first, other)
         assert grid_table.higher_is_better(f"{column}_jpeg", []) is False
+    assert row["presence_verdict_jpeg"] == "not removed"
+    written = grid_table.files([row], [])["table.parquet"]
+    kinds = pyarrow.parquet.read_schema(pyarrow.BufferReader(written))
+    for column, kind in (("presence_verdict_jpeg", "string"), ("presence_lensed_jpeg", "double"), ("val_images", "int64")):
+        assert str(kinds.field(column).type) == kind
 
 
 @pytest.mark.parametrize("place", ["question", "cue.planted.arrow.presence", "cue.planted.arrow.theta"])
