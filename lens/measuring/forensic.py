@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lens.base.bar import Bar
 from lens.base.errors import BadInput
-from lens.measuring import dct_statistics, trace_statistics
+from lens.measuring import dct_statistics
 from lens.measuring.judge import JudgeResult, Pictures
 from lens.measuring.proportions import means_by_class
+from lens.operations import trace_statistics
 
 Array = np.ndarray[Any, Any]
 PIXELS = 1 << 19
