@@ -36,11 +36,6 @@ class Edges(ViewCue):
 
     def view(self, squares: Tensor, draws: Draws) -> Tensor:
         """1 on edges, 0 elsewhere: (B, 1, S, S)."""
-        from kornia.filters import canny
+        from lens.operations import outlines, shrinking
 
-        from lens.operations import shrinking
-
-        found: Tensor = canny(shrinking.luminance(squares), self.low, self.high, kernel_size=(3, 3), sigma=(1.0, 1.0))[
-            1
-        ]
-        return found
+        return outlines.canny(shrinking.luminance(squares), self.low, self.high)
