@@ -110,7 +110,7 @@ def _jpeg(found: dict[str, float | str], data: bytes) -> None:
     if told.density is not None:
         unit, across, down = told.density
         _density(found, (across, down), _UNITS.get(unit, "none"))
-    found["segments"] = " ".join(told.apps) or "none"
+    found["segments"] = _word(" ".join(told.apps))
     found["has_xmp"] = float(b"http://ns.adobe.com/xap/1.0/" in data[: 1 << 17])
     _comments(found, told.comments)
     _profile(found, told.profile)
@@ -150,8 +150,8 @@ def _png(found: dict[str, float | str], data: bytes) -> None:
             found["trailing_bytes"] = float(len(data) - end)
         if kind not in kinds:
             kinds.append(kind)
-    found["segments"] = " ".join(kinds)[:LONGEST]
-    found["text_keys"] = " ".join(dict.fromkeys(keys))[:LONGEST] or "none"
+    found["segments"] = _word(" ".join(kinds))
+    found["text_keys"] = _word(" ".join(dict.fromkeys(keys)))
     found["has_xmp"] = float("XML:com.adobe.xmp" in keys)
     _comments(found, comments)
     _exif(found, exif)
@@ -169,7 +169,7 @@ def _webp(found: dict[str, float | str], data: bytes) -> None:
             exif = body if body.startswith(b"Exif\0\0") else b"Exif\0\0" + body
         if kind not in kinds:
             kinds.append(kind)
-    found["segments"] = " ".join(map(str.strip, kinds))[:LONGEST]
+    found["segments"] = _word(" ".join(kinds))
     found["has_xmp"] = float("XMP " in kinds)
     if len(data) >= end:
         found["trailing_bytes"] = float(len(data) - end)
@@ -204,10 +204,8 @@ def _exif(found: dict[str, float | str], block: bytes) -> None:
         found["has_thumbnail"] = float(0x0201 in exif.get_ifd(PIL.ExifTags.IFD.IFD1))
     except Exception:  # whatever a camera, or an editor, has written
         return
-    if camera := " ".join(dict.fromkeys(_word(tags[tag]) for tag in (_MAKE, _MODEL) if tags[tag])):
-        found["camera"] = camera[:LONGEST]
-    if tags[_SOFTWARE]:
-        found["software"] = _word(tags[_SOFTWARE])
+    found["camera"] = _word(" ".join(str(tags[tag]) for tag in (_MAKE, _MODEL) if tags[tag]))
+    found["software"] = _word(tags[_SOFTWARE] or "")
     if isinstance(orientation := tags[_ORIENTATION], int):
         found["orientation"] = float(orientation)
 

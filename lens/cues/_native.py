@@ -20,8 +20,8 @@ GRID = 16
 """The crop begins at a multiple of this: of JPEG's blocks, and of those of chroma that is stored at every other pixel."""
 LEAST = 16
 """Rows and columns below which a picture is not described: its numbers are NaN."""
-TOGETHER = 8
-"""Pictures of one size that are described at a time: they stay in the processor's cache."""
+PIXELS = 8 * SIDE * SIDE
+"""Pixels of pictures of one size that are described at a time: they stay in the processor's cache."""
 
 
 def crop(native: Array) -> Array:
@@ -37,7 +37,7 @@ def by_crop(pictures: Sequence[Picture], statistics: Callable[[Tensor], Mapping[
     """
     import torch
 
-    groups: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[int, int, int], list[int]] = {}
     crops = [crop(picture.native) for picture in pictures]
     for place, one in enumerate(crops):
         if min(one.shape[:2]) >= LEAST:
@@ -46,9 +46,10 @@ def by_crop(pictures: Sequence[Picture], statistics: Callable[[Tensor], Mapping[
     if not groups:
         shapes = statistics(torch.zeros(1, 3, LEAST, LEAST))
         found = {name: np.full((len(pictures), *row.shape[1:]), np.nan, np.float32) for name, row in shapes.items()}
-    for places in groups.values():
-        for start in range(0, len(places), TOGETHER):
-            part = places[start : start + TOGETHER]
+    for (high, wide, _), places in groups.items():
+        together = PIXELS // (high * wide)
+        for start in range(0, len(places), together):
+            part = places[start : start + together]
             stacked = torch.from_numpy(np.stack([crops[place] for place in part]))
             rows = statistics(stacked.permute(0, 3, 1, 2).float().contiguous())
             for name, values in rows.items():

@@ -100,13 +100,15 @@ def step_evidence(steps: Tensor, levels: int = LEVELS, width: float = 1.0) -> Te
     fit every larger step, say nothing. 0 for nothing, about log(1.14 q) where it is a multiple of q.
     """
     size = torch.arange(levels, device=steps.device, dtype=torch.float64) * width
-    spread = math.hypot(NOISE, width / math.sqrt(12))  # the histogram rounds, too
     q = steps.double()[..., None]
     rest = size - q * (size / q).round()
-    density = sum(
-        torch.exp(-0.5 * ((rest + turn * q) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
-        for turn in (-2, -1, 0, 1, 2)
+    scale = NOISE * math.sqrt(2)
+    # The mean over a bin, not the value in its middle: of bins as wide as the step all say the same, which is nothing.
+    mass = sum(
+        torch.erf((rest + turn * q + width / 2) / scale) - torch.erf((rest + turn * q - width / 2) / scale)
+        for turn in range(-3, 4)
     )
+    density = mass / (2 * width)
     ratio = ((1 - OUTLIERS) * q * density + OUTLIERS).log()
     return torch.where(size >= q / 2, ratio, 0).to(torch.float32)
 

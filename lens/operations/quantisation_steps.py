@@ -6,6 +6,7 @@ Letters: F = 64 frequencies in rows of eight, N sizes of coefficients.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,7 @@ def recovered_of(images: Iterable[Array]) -> Steps:
 
 def _told(counts: Tensor, chroma: bool) -> tuple[Array, int | None, float]:
     """Histograms (F, N) → each frequency's step (F,), 0 where none is told; the quality; the evidence for the steps in nats."""
-    weights = dct_histograms.step_evidence(torch.arange(1, 256), LEVELS, WIDTH)
-    nats = counts @ weights.T  # (F, 255)
+    nats = counts @ _evidence_of_steps().T  # (F, 255)
     best, place = nats.max(dim=1)
     told = best > SURE
     evidence = float(best[told].sum())
@@ -107,3 +107,9 @@ def _told(counts: Tensor, chroma: bool) -> tuple[Array, int | None, float]:
     likely = int(of_tables.sum(dim=0).argmax())
     fits = bool(told.any()) and float(of_tables[told, likely].sum()) >= MOSTLY * evidence
     return torch.where(told, place + 1, 0).numpy(), likely + 1 if fits else None, evidence
+
+
+@functools.cache
+def _evidence_of_steps() -> Tensor:
+    """What a coefficient of each size says of each step from 1 to 255: (255, N)."""
+    return dct_histograms.step_evidence(torch.arange(1, 256), LEVELS, WIDTH)
