@@ -33,8 +33,8 @@ def audit(argv: list[str]) -> int:
     from lens.figures import audit as figures
 
     folder = keeping.planned(asked)
-    found = story.audited(asked, keeping.Finished(folder, asked) if asked.budget == "full" else None)
-    keeping.write(folder, found, figures.files(found.audit, found.arrays))
+    found = story.audited(asked, keeping.Finished(folder if asked.budget == "full" else None, asked))
+    keeping.write(folder, found.audit, found.arrays, figures.files(found.audit, found.arrays))
     figures.print_audit(found.audit, folder / "audit.json")
     say(f"written: {', '.join(str(folder / name) for name in ('audit.json', 'audit.md', 'audit.png'))}")
     return ABOVE if figures.is_above(found.audit, asked.fail_above) else 0

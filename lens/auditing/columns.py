@@ -89,7 +89,9 @@ def joined(chunks: Sequence[Mapping[str, Array]]) -> Columns:
     return Columns(
         np.concatenate([_beside(part, size, np.float32) for part, size in zip(numbers, sizes, strict=True)]),
         [column for name in as_numbers for column in _columns(name, shapes[name])],
-        np.concatenate([_beside([w[:, None] for w in part], size, object) for part, size in zip(words, sizes, strict=True)]),
+        np.concatenate(
+            [_beside([w[:, None] for w in part], size, object) for part, size in zip(words, sizes, strict=True)]
+        ),
         as_words,
     )
 

@@ -27,7 +27,9 @@ def split(images: Images, seed: int) -> Array:
     owner = images.source[first]
     for source in range(len(images.keys)):
         groups = images.group[first[owner == source]]
-        order = groups[np.argsort([unit(f"{seed}/audit/{images.group_names[g]}") for g in groups.tolist()], kind="stable")]
+        order = groups[
+            np.argsort([unit(f"{seed}/audit/{images.group_names[g]}") for g in groups.tolist()], kind="stable")
+        ]
         sizes = np.bincount(images.group, minlength=len(images.group_names))[order]
         middle = (np.cumsum(sizes) - sizes / 2) / max(1, sizes.sum())
         for group, place in zip(order.tolist(), middle.tolist(), strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lens.auditing import telling
 from lens.auditing.answers import Answers, of_trees
+from lens.auditing.keeping import Finished
 from lens.auditing.permutation import holm, permutation_p
 from lens.auditing.scores import scores
 from lens.auditing.seen import Seen
@@ -18,12 +19,16 @@ LEVEL = 0.05
 """The chance, of all rows together, that one of them is called significant and is not."""
 
 
-def by_trees(seen: Seen, seed: int) -> list[Answers]:
-    """Every cue's answers by boosted trees on its descriptors, in the ladder's order, with a live bar."""
+def by_trees(seen: Seen, seed: int, finished: Finished) -> list[Answers]:
+    """Every cue's answers by boosted trees on its descriptors, in the ladder's order, with a live bar; not those that are finished."""
     found = []
     with Bar("boosted trees", len(seen.columns), "cues") as bar:
         for name in seen.columns:
-            found.append(of_trees(seen, name, seed))
+            if finished.has(name):
+                found.append(finished.read(name)[0])
+            else:
+                found.append(of_trees(seen, name, seed))
+                finished.keep(found[-1])
             bar.add()
     return found
 
@@ -35,9 +40,7 @@ def rows_of(seen: Seen, answers: Sequence[Answers], seed: int) -> list[Row]:
     told = [one.odds.argmax(axis=1) for one in answers]
     p = permutation_p(told, source, group, step_seed(seed, 0, "permutations"))
     corrected = holm(p)
-    return [
-        _row(seen, one, own, adjusted) for one, own, adjusted in zip(answers, p, corrected, strict=True)
-    ]
+    return [_row(seen, one, own, adjusted) for one, own, adjusted in zip(answers, p, corrected, strict=True)]
 
 
 def _row(seen: Seen, one: Answers, p: float, corrected: float) -> Row:
@@ -53,5 +56,5 @@ def _row(seen: Seen, one: Answers, p: float, corrected: float) -> Row:
         name=one.name, kind=cue.kind, judge=one.judge, about=summary_line("cue", one.name), points_to=cue.points_to,
         acquisition=cue.acquisition, balanced_accuracy=found.accuracy, auc=found.auc,
         excess=(found.accuracy.value - chance) / (1 - chance), null=one.null, p=p, p_holm=corrected, significant=significant,
-        confusion=found.confusion, says=says, seconds=round(one.seconds, 2),
+        confusion=found.confusion, says=says, extremes=[], seconds=round(one.seconds, 2),
     )  # fmt: skip

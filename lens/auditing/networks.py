@@ -17,16 +17,17 @@ from lens.auditing.reading import draws_of
 from lens.auditing.seen import Seen
 from lens.base.bar import Bar
 from lens.base.errors import BadInput
+from lens.base.terminal import say
 from lens.images.splits import SPLITS
 from lens.measuring.judge import Pictures
-from lens.measuring.judges import Recipe, build, inputs_of, stem_of, trained
+from lens.measuring.judges import Recipe, build, inputs_of, trained
 from lens.players.fabric import make_fabric
 from lens.settings.groups.machine import MachineSettings
 
 Array = np.ndarray[Any, Any]
 QUICK = Recipe(steps=300, least=200, every=50, patience=2, batch=64, sure=20)
 """The one network of the quick budget."""
-FULL = Recipe(steps=1500, least=600, every=100, sure=20)
+FULL = Recipe(steps=1500, least=600, sure=20)
 ARCHITECTURE = "resnet10t_narrow"
 PART = 512
 """Images that are seen at a time."""
@@ -47,9 +48,7 @@ class Networks:
         models: list[nn.Module] = []
 
         def asked(source: Array) -> Array:
-            pictures = {
-                split: Pictures(images[seen.rows(split)], source[seen.rows(split)]) for split in SPLITS
-            }
+            pictures = {split: Pictures(images[seen.rows(split)], source[seen.rows(split)]) for split in SPLITS}
             what = f"{name}: network" + ", pseudo-sources" * len(models)
             models.append(self.trained(pictures, len(seen.images.keys), seed, what))
             return odds(models[-1], pictures["test"].images, self.device)
@@ -61,19 +60,42 @@ class Networks:
         size = pictures["train"].images.shape[1]
 
         def make() -> nn.Module:
-            return build(self.architecture, classes, size, stem_of(self.architecture, size))
+            return build(self.architecture, classes, size, "default")
 
         with Bar(what, self.recipe.steps, "steps") as bar:
-            found = trained(
-                make, pictures, seed, self.recipe, self.device, contextlib.nullcontext, tell=bar.advance
-            )
+            found = trained(make, pictures, seed, self.recipe, self.device, contextlib.nullcontext, tell=bar.advance)
         return found[0].eval()
+
+    def seconds(self, seen: Seen) -> float:
+        """About how long one network is trained, at most: a few of its steps are timed."""
+        size = seen.images.arrays[0].shape[1]
+        model = build(self.architecture, len(seen.images.keys), size, "default").to(self.device)
+        images = inputs_of(seen.fetch(np.arange(self.recipe.batch) % len(seen.images)), self.device)
+        begin, steps = 0.0, 3
+        for step in range(steps + 1):
+            if step == 1:  # the first one is slower
+                begin = time.monotonic()
+            loss = model(images).float().square().mean()
+            loss.backward()
+            float(loss)
+        # Beside each training step, validation is asked now and then.
+        return 1.2 * self.recipe.steps * (time.monotonic() - begin) / steps
 
 
 def networks(budget: str, device: str, threads: int | None) -> Networks:
     """Networks for a budget, on a device. Raises BadInput for a device that is not there."""
     fabric = make_fabric(MachineSettings(device=device, threads=threads))
     return Networks(QUICK if budget == "quick" else FULL, fabric.device)
+
+
+def announce(nets: Networks, seen: Seen, rows: int, left: int) -> None:
+    """Say how many rows networks are still to be trained for, and how long that may take, by the time of a few steps."""
+    if left:
+        minutes = 2 * left * nets.seconds(seen) / 60
+        say(
+            f"networks: {left} of {rows} rows to do, two networks each (sources, pseudo-sources): about {minutes:.0f} minutes at most; "
+            "if it is stopped, the same command goes on where it was"
+        )
 
 
 @torch.no_grad()

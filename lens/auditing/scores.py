@@ -25,9 +25,7 @@ class Scores:
 def scores(odds: Array, source: Array, group: Array) -> Scores:
     """Probabilities (T, K) of the sources of test images, the true ones (T,) and the images' groups (T,) → what they are worth."""
     told = odds.argmax(axis=1)
-    value, interval = proportions.balanced_accuracy(
-        (told == source).astype(float), np.ones(len(source)), source, group
-    )
+    value, interval = proportions.balanced_accuracy((told == source).astype(float), np.ones(len(source)), source, group)
     count = odds.shape[1]
     confusion = [[float((told[source == k] == j).mean()) for j in range(count)] for k in range(count)]
     return Scores(Estimate(value, interval), auc(odds, source), confusion)

@@ -61,7 +61,9 @@ def seen(asked: AuditSettings) -> Seen:
         for note in one.whole.notes:
             say(f"{one.key}: {note}")
         if len(one.chosen) < len(one.whole.records):
-            say(f"{one.key}: a random sample of {len(one.chosen):,} of {len(one.whole.records):,} images is looked at (--images)")
+            say(
+                f"{one.key}: a random sample of {len(one.chosen):,} of {len(one.whole.records):,} images is looked at (--images)"
+            )
     cues = reading.every_cue()
     found: list[reading.Source] = []
     first = 0

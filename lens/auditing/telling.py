@@ -18,17 +18,16 @@ APART = 0.3
 FEW = 6
 """Different values of a number up to which their shares are told."""
 WIDEST = 40
-"""Columns of a cue up to which they have names that a person can read."""
+"""Columns of a cue up to which each of them can be named."""
 
 
 def words(columns: Columns, images: Images) -> list[str]:
     """The most telling fields of a cue, each as a line: "subsampling: 100 % of a 4:4:4; 98 % of b 4:2:0".
 
     How far two sources are apart in a field is the Kolmogorov-Smirnov distance of its numbers, the total variation of its words.
-    A cue of many columns has no line: they mean little one by one.
+    Of a cue of many columns only those have a line that are no part of a list: the others mean little one by one.
     """
-    if len(columns.number_names) + len(columns.word_names) > WIDEST:
-        return []
+    is_wide = len(columns.number_names) + len(columns.word_names) > WIDEST
     names = short_names(images.keys)
     parts = [np.flatnonzero(images.source == k) for k in range(len(names))]
     found: list[tuple[float, str]] = []
@@ -36,6 +35,8 @@ def words(columns: Columns, images: Images) -> list[str]:
         values = columns.words[:, place].astype(str)
         found.append((_variation(values, parts), _shares(field, values, parts, names)))
     for place, field in enumerate(columns.number_names):
+        if is_wide and "[" in field:
+            continue
         numbers = columns.numbers[:, place]
         values = np.where(np.isnan(numbers), UNSAID, np.char.mod("%.6g", numbers))
         if len(np.unique(values)) <= FEW:

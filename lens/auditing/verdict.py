@@ -62,7 +62,9 @@ def _history(telling: Sequence[Row]) -> list[str]:
     lines = []
     if found := [row for row in telling if row.kind == "history"]:
         points = "; ".join(dict.fromkeys(row.points_to for row in sorted(found, key=lambda row: -row.excess)[:3]))
-        lines.append(f"How pictures were processed or stored has left its mark in the pixels: {_listed(found)}. This points to {points}.")
+        lines.append(
+            f"How pictures were processed or stored has left its mark in the pixels: {_listed(found)}. This points to {points}."
+        )
     if found := [row for row in telling if row.kind == "control"]:
         lines.append(
             f"The control without any content tells ({_listed(found)}): the pictures' native size, by resizing them, is enough to know "
@@ -74,11 +76,17 @@ def _history(telling: Sequence[Row]) -> list[str]:
 def _pixels(rows: Sequence[Row], telling: Sequence[Row]) -> list[str]:
     found = [row for row in telling if row.kind == "pixels"]
     if not found:
-        return ["No view of the pixels as a network is given them tells."] if any(row.kind == "pixels" for row in rows) else []
+        return (
+            ["No view of the pixels as a network is given them tells."]
+            if any(row.kind == "pixels" for row in rows)
+            else []
+        )
     best = max(found, key=lambda row: row.excess)
     simplest = next(row for row in found if row.excess >= NEARLY * best.excess)
     if simplest is best or simplest.name == best.name:
-        return [f"In the pixels {_called(best)} reads most ({_percent(best.accuracy)}), and nothing simpler nearly as much: {best.points_to}."]
+        return [
+            f"In the pixels {_called(best)} reads most ({_percent(best.accuracy)}), and nothing simpler nearly as much: {best.points_to}."
+        ]
     return [
         f"In the pixels {_called(best)} reads most ({_percent(best.accuracy)}), but {_called(simplest)} alone reads nearly as much "
         f"({_percent(simplest.accuracy)}): this points to {simplest.points_to}."

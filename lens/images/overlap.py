@@ -16,7 +16,9 @@ from lens.images.uncached import Uncached
 from lens.protocols.source import Listing
 
 
-def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = None, naming: str = "--data names") -> None:
+def refuse_overlap(
+    keys: Sequence[str], listings: Sequence[Listing] | None = None, naming: str = "--data names"
+) -> None:
     """Raise BadInput for a source that is named twice or lies in another, links followed; `naming` says where it was named.
 
     With the `listings`, folders that are reached by a link within a source are looked at too.

@@ -17,7 +17,8 @@ class Row(Result):
     sources of the area under the ROC curve of one against the rest, `excess` (accuracy − chance) / (1 − chance). `null`: the
     accuracy of the same row about random pseudo-sources. `p` is a permutation's, `p_holm` corrected over the rows of trees, or
     of networks; `significant`: it is at most 0.05. `confusion` (K, K): shares of test images of each source by what they
-    are taken for. `says`: what its descriptors say of the sources, in words.
+    are taken for. `says`: what its descriptors say of the sources, in words. `extremes`: the names
+    of each source's test images that are most surely taken for it, of a significant row.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Row(Result):
     significant: bool
     confusion: list[list[float]]
     says: list[str]
+    extremes: list[list[str]]
     seconds: float
     within_classes: dict[str, Any] | None = optional()
 
