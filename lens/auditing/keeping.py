@@ -46,8 +46,7 @@ class Finished:
         digest.update(repr((settings, seen.images.keys)).encode())
         for name, split in zip(seen.images.names, seen.images.split.tolist(), strict=True):
             digest.update(f"{name}\0{split}\0".encode("utf-8", "surrogateescape"))
-        for array in seen.images.arrays:
-            digest.update(np.ascontiguousarray(array[np.arange(len(array))]).tobytes())
+        digest.update(seen.squares.tobytes())
         self.fingerprint = digest.hexdigest()
 
     def has(self, key: str) -> bool:
@@ -119,7 +118,7 @@ def write(folder: Path, audit: Audit, arrays: Mapping[str, Array], pictures: Map
     Raises BadInput where the folder cannot be written to.
     """
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files: dict[Path, str | bytes] = {folder / name: picture for name, picture in pictures.items()}

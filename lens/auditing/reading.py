@@ -125,10 +125,8 @@ def _picture(source: Sampled, position: int, size: int, ranges: intensity.Ranges
             inverted = intensity.white_is_zero(image)
             image.load()
             square, way = squared(image, size, ranges)
-            if intensity.kind_of(image) is not None:
-                native = intensity.shown(image, ranges, inverted)[0]
-            else:
-                native = image
+            deep = intensity.kind_of(image) is not None
+            native = intensity.shown(image, ranges, inverted)[0] if deep else image
             return Picture(header, np.asarray(native.convert("RGB")), square), way
     except Exception as error:
         if fault := system_fault(error):

@@ -51,14 +51,14 @@ def shared_classes(seen: Seen) -> Shared:
             raise BadInput(
                 f"--labels: {key} has no classes: give a folder whose subfolders are classes, or drop --labels"
             )
-    counts = {
+    counts: dict[str, Array] = {
         split: np.stack([
             np.bincount(label[index][label[index] >= 0], minlength=len(names))
             for index in (images.indices(split, source) for source in range(len(images.keys)))
         ])
         for split in LEAST
     }  # fmt: skip
-    everywhere = (sum(counts.values()) > 0).all(axis=0)
+    everywhere = (np.sum(list(counts.values()), axis=0) > 0).all(axis=0)
     enough = np.all([(counts[split] >= least).all(axis=0) for split, least in LEAST.items()], axis=0)
     kept = [names[k] for k in np.flatnonzero(enough)]
     if len(kept) < 2:

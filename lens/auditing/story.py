@@ -75,7 +75,9 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
         seconds["labels"] = time.monotonic() - begin
     else:
         notes += shared.differing_classes(data)
-    rows, arrays = _with_extremes(data, rows, answers)
+    rows, arrays = _with_extremes(data, rows, answers, asked.seed)
+    if not any(row.significant for row in rows if (row.name, row.judge) == (NETWORK, "network")):
+        map_ = None  # where a network looks that knows nothing is nowhere
     audit = Audit(
         sources=asked.source,
         images=np.bincount(data.images.source).tolist(),
@@ -115,7 +117,9 @@ def _network(
     return finished.read(key)
 
 
-def _with_extremes(data: Seen, rows: list[Row], answers: list[Answers]) -> tuple[list[Row], dict[str, Array]]:
+def _with_extremes(
+    data: Seen, rows: list[Row], answers: list[Answers], seed: int
+) -> tuple[list[Row], dict[str, Array]]:
     """The rows with the names of the most extreme test images of each source, and those images (K, SHOWN, S, S, 3) by row."""
     test = data.rows("test")
     source = data.images.source[test]
@@ -125,9 +129,11 @@ def _with_extremes(data: Seen, rows: list[Row], answers: list[Answers]) -> tuple
             found.append(row)
             continue
         chosen = []
+        # Trees give many images one probability: of these it is drawn, for each row anew.
+        lot = np.random.default_rng(step_seed(seed, 0, f"extremes {one.key}")).random(len(test))
         for k in range(len(data.images.keys)):
             mine = np.flatnonzero(source == k)
-            chosen.append(test[mine[np.argsort(-one.odds[mine, k], kind="stable")[:SHOWN]]])
+            chosen.append(test[mine[np.lexsort((lot[mine], -one.odds[mine, k].round(3)))[:SHOWN]]])
         arrays[f"extreme/{one.key}"] = np.stack([data.fetch(index) for index in chosen])
         found.append(dataclasses.replace(row, extremes=[[data.images.names[i] for i in index] for index in chosen]))
     return found, arrays

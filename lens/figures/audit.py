@@ -198,13 +198,15 @@ def ladder_picture(audit: Audit) -> bytes:
 
 
 def _shown(audit: Audit, arrays: Mapping[str, Array]) -> list[tuple[Row, str]]:
-    """The telling rows whose extremes are shown, the strongest first, and the arrays' names."""
+    """The telling rows whose extremes are shown, and the arrays' names: the strongest of each kind, then of the pixels."""
     found = []
     for row in sorted(audit.rows, key=lambda row: -row.excess):
         key = f"extreme/{row.name}" + (" (network)" if row.judge == "network" else "")
         if row.significant and key in arrays:
             found.append((row, key))
-    return found[:MOST_ROWS]
+    first = [entry for n, entry in enumerate(found) if entry[0].kind not in [other.kind for other, _ in found[:n]]]
+    pixels = [entry for entry in found if entry[0].kind == "pixels" and entry not in first]
+    return [*first, *pixels][:MOST_ROWS]
 
 
 def extremes_picture(audit: Audit, telling: list[tuple[Row, str]], arrays: Mapping[str, Array]) -> bytes:
@@ -212,7 +214,7 @@ def extremes_picture(audit: Audit, telling: list[tuple[Row, str]], arrays: Mappi
     plt = pyplot()
     names = short_names(audit.sources)
     figure, axes = plt.subplots(
-        len(telling), len(names), figsize=(2.9 * len(names) + 1.2, 0.95 * len(telling) + 0.5), squeeze=False
+        len(telling), len(names), figsize=(2.9 * len(names) + 1.2, 0.85 * len(telling) + 0.4), squeeze=False
     )
     for axis_row, (row, key) in zip(axes, telling, strict=True):
         for k, axis in enumerate(axis_row):
@@ -221,12 +223,12 @@ def extremes_picture(audit: Audit, telling: list[tuple[Row, str]], arrays: Mappi
             axis.set_yticks([])
             for side in axis.spines.values():
                 side.set_visible(False)
-            if axis_row is axes[0]:
+            if row is telling[0][0]:
                 axis.set_title(drawable(names[k]), fontsize=8)
         axis_row[0].set_ylabel(
             f"{called(row)}\n{percent(row.accuracy)}", fontsize=7, rotation=0, ha="right", va="center"
         )
-    figure.tight_layout()
+    figure.tight_layout(h_pad=0.2)
     return png(plt, figure)
 
 

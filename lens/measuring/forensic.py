@@ -14,7 +14,7 @@ from lens.base.bar import Bar
 from lens.base.errors import BadInput
 from lens.measuring import dct_statistics
 from lens.measuring.judge import JudgeResult, Pictures
-from lens.measuring.trees import Trees, edges_of, grow, levels_of
+from lens.measuring.trees import USUAL, Trees, edges_of, grow, levels_of
 from lens.operations import trace_statistics
 
 Array = np.ndarray[Any, Any]
@@ -27,7 +27,7 @@ class Forensic:
     """The judge that trees on descriptors are (`judge.Judge`); images are described on `device`."""
 
     device: torch.device | str = "cpu"
-    trees: Trees = Trees()
+    trees: Trees = USUAL
 
     @property
     def name(self) -> str:
@@ -87,7 +87,7 @@ def _names(key: str, shape: tuple[int, ...]) -> list[str]:
 
 
 def judge(
-    pictures: dict[str, Pictures], seed: int, trees: Trees = Trees(), device: torch.device | str = "cpu"
+    pictures: dict[str, Pictures], seed: int, trees: Trees = USUAL, device: torch.device | str = "cpu"
 ) -> JudgeResult:
     """Grow trees on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
@@ -99,7 +99,7 @@ def judge(
     return judge_rows(rows, {split: shown.answer for split, shown in pictures.items()}, seed, trees)
 
 
-def judge_rows(rows: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = Trees()) -> JudgeResult:
+def judge_rows(rows: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = USUAL) -> JudgeResult:
     """The same of descriptors (n, D) and answers (n,) of the three splits: several questions about images described once."""
     edges = edges_of(rows["train"])
     levels = {split: levels_of(values, edges) for split, values in rows.items()}

@@ -29,6 +29,9 @@ class Trees:
     rate: float = 0.1
 
 
+USUAL = Trees()
+
+
 @dataclasses.dataclass(frozen=True)
 class Grown:
     """What trees make of the test rows: the probability (n, K) of each of `classes` (K,), and how they grew.
@@ -47,11 +50,12 @@ class Grown:
     @property
     def answers(self) -> Array:
         """The likeliest class of each row (n,) int64."""
-        return self.classes[self.odds.argmax(axis=1)].astype(np.int64)
+        told: Array = self.classes[self.odds.argmax(axis=1)].astype(np.int64)
+        return told
 
 
 def grow(
-    levels: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = Trees(), words: Sequence[int] = ()
+    levels: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = USUAL, words: Sequence[int] = ()
 ) -> Grown:
     """Grow trees on the rows of `train` (n, D) uint8, stop on those of `val`, answer about those of `test`.
 
