@@ -45,7 +45,7 @@ class Columns:
         """
         found = np.empty((len(self), self.numbers.shape[1] + self.words.shape[1]), np.uint8)
         missing = np.isnan(self.numbers)
-        whole: Array = ~missing.any(axis=0)
+        whole = ~np.any(missing, axis=0)
         edges = np.zeros((BINS - 1, self.numbers.shape[1]))
         if whole.any():
             edges[:, whole] = edges_of(self.numbers[train][:, whole])

@@ -77,7 +77,7 @@ class Networks:
                 begin = time.monotonic()
             loss = model(images).float().square().mean()
             loss.backward()
-            float(loss)
+            loss.item()
         # Beside each training step, validation is asked now and then.
         return 1.2 * self.recipe.steps * (time.monotonic() - begin) / steps
 

@@ -13,6 +13,7 @@ from lens.auditing import across, ladder, networks, shared, where
 from lens.auditing.answers import Answers
 from lens.auditing.asked import AuditSettings
 from lens.auditing.keeping import Finished
+from lens.auditing.permutation import permutation_p
 from lens.auditing.seen import Seen, seen
 from lens.auditing.verdict import verdict
 from lens.auditing.within import within
@@ -76,8 +77,6 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
     else:
         notes += shared.differing_classes(data)
     rows, arrays = _with_extremes(data, rows, answers, asked.seed)
-    if not any(row.significant for row in rows if (row.name, row.judge) == (NETWORK, "network")):
-        map_ = None  # where a network looks that knows nothing is nowhere
     audit = Audit(
         sources=asked.source,
         images=np.bincount(data.images.source).tolist(),
@@ -107,14 +106,24 @@ def settings_of(asked: AuditSettings) -> dict[str, Any]:
 def _network(
     data: Seen, nets: networks.Networks, name: str, seed: int, finished: Finished
 ) -> tuple[Answers, Where | None]:
-    """One network's row, and, of the whole image's, where it looks."""
+    """One network's row, and, of the whole image's, where it looks: where one looks that knows nothing is nowhere."""
     key = f"{name} (network)"
     if not finished.has(key):
         answers, model = nets.of_cue(data, name, seed)
-        own = where.where(model, data, nets.device, step_seed(seed, 0, "where")) if name == NETWORK else None
+        own = None
+        if name == NETWORK and _knows(data, answers, seed):
+            own = where.where(model, data, nets.device, step_seed(seed, 0, "where"))
         finished.keep(answers, own)
         return answers, own
     return finished.read(key)
+
+
+def _knows(data: Seen, answers: Answers, seed: int) -> bool:
+    """Whether a row, taken alone, reads more than luck allows."""
+    test = data.rows("test")
+    told = answers.odds.argmax(axis=1)
+    p = permutation_p([told], data.images.source[test], data.images.group[test], step_seed(seed, 0, "does it know"))
+    return p[0] <= ladder.LEVEL
 
 
 def _with_extremes(
