@@ -50,7 +50,7 @@ SHRUNK = 0.9
 """Large pictures are resized by this, in both halves: what they were compressed with is gone."""
 FAMILIES = {
     "file": ("header",),
-    "size": ("content_null",),
+    "size": ("content_null", "file_size"),
     "compression": ("quantisation", "block_grid", "double_compression"),
     "resampling": ("resampling", "power_spectrum"),
     "noise": ("noise", "noise_residual"),
