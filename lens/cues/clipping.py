@@ -28,6 +28,7 @@ class Clipping(Cue):
     kind: ClassVar[Kind] = "history"
     order: ClassVar[float] = 15
     points_to: ClassVar[str] = "exposure, colour casts, contrast stretching or a change of bit depth"
+    acquisition: ClassVar[bool | None] = None
 
     def describe(self, pictures: Sequence[Picture], draws: Draws) -> Mapping[str, Array]:
         """By channel: `least`, `greatest`, the shares `at_least`, `at_greatest`; `low` and `high`, the shares of the eight outermost levels

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SIZE = ("width", "height")
-"""Left to the cue that asks about nothing else."""
+SIZE = ("width", "height", "file_bytes", "bytes_per_pixel")
+"""Left to cues that ask about nothing else: sizes of files depend on what pictures show, too."""
 UNSAID = "none"
 
 
 @dataclasses.dataclass(frozen=True)
 class Header(Cue):
-    """Every field of the pictures' headers but width and height: numbers as they are, words as categories."""
+    """Every field of the pictures' headers but sizes: numbers as they are, words as categories."""
 
     kind: ClassVar[Kind] = "file"
     order: ClassVar[float] = 2

@@ -31,6 +31,7 @@ class Noise(Cue):
     kind: ClassVar[Kind] = "history"
     order: ClassVar[float] = 14
     points_to: ClassVar[str] = "the camera's noise, denoising, sharpening or compression; fine texture too"
+    acquisition: ClassVar[bool | None] = None
 
     def describe(self, pictures: Sequence[Picture], draws: Draws) -> Mapping[str, Array]:
         """By channel: `level` (B, 3, 5), the log of the noise of blocks at five shares of all from the quietest on, `none`, the share

@@ -24,7 +24,7 @@ class NoiseResidual(Cue):
 
     order: ClassVar[float] = 53
     points_to: ClassVar[str] = "noise, sharpening, compression or demosaicing; fine texture too"
-    acquisition: ClassVar[bool | None] = True
+    acquisition: ClassVar[bool | None] = None
 
     def view(self, squares: Tensor, draws: Draws) -> Tensor:
         """0.5 and four times the difference to the mean of 3×3 pixels, clipped: same shape."""

@@ -62,6 +62,8 @@ def untouched(images: Tensor, high: int, wide: int) -> Tensor:
 
     Clipping moves coefficients off their multiples.
     """
+    if images.shape[2] < high or images.shape[3] < wide:
+        return images.new_zeros(len(images), images.shape[2] // high, images.shape[3] // wide, dtype=torch.bool)
     clipped = ((images <= 0) | (images >= 255)).any(dim=1).to(images.dtype)
     return nn_functional.max_pool2d(clipped, (high, wide)) == 0
 
@@ -122,12 +124,24 @@ def quality_evidence(chroma: bool, levels: int = LEVELS, width: float = 1.0) -> 
     return evidence
 
 
-def by_quality(histogram: Tensor, chroma: bool) -> tuple[Tensor, Tensor]:
-    """Histograms (B, F, N) of `width` 1 → how much each quality 1 to 100 is spoken for, in nats: (B, 100) a coefficient of
-    size 1 or more, and their number (B,)."""
-    evidence = quality_evidence(chroma).to(histogram.device)
-    count = histogram[:, 1:, 1:].sum(dim=(1, 2))
-    return histogram.flatten(1) @ evidence.flatten(1).T / count.clamp(min=1)[:, None], count
+def off_grid(images: Tensor, sampling: str = "4:4:4") -> Tensor:
+    """Images (B, 3, H, W) less half a block above and on the left: their blocks are none that a compression has used."""
+    shift = 8 if sampling == "4:2:0" else 4
+    return images[:, :, shift:, shift:]
+
+
+def by_quality(histogram: Tensor, shifted: Tensor, chroma: bool) -> Tensor:
+    """How far coefficients speak more for each quality 1 to 100 than the same picture's `off_grid`: (B, 100), in deviations.
+
+    Histograms (B, F, N) of `width` 1. Off JPEG's grid there are no combs, but all else that a picture shows is alike (Fridrich's
+    calibration, 2004): of a picture without a history it is about 0 ± 1, whatever it shows.
+    """
+    evidence = quality_evidence(chroma).to(histogram.device).flatten(1)
+    # A shifted grid has fewer whole blocks.
+    share = histogram.sum(dim=(1, 2)) / shifted.sum(dim=(1, 2)).clamp(min=1)
+    own, other = histogram.flatten(1), shifted.flatten(1) * share[:, None]
+    variance = (own + other * share[:, None]) @ evidence.square().T
+    return (own - other) @ evidence.T / (variance + 1).sqrt()
 
 
 @functools.cache

@@ -31,16 +31,26 @@ def test_the_quality_of_a_single_png_copy_is_read_from_its_pixels(quality, subsa
     found = history("quantisation", lambda native: jpeg(native, quality, subsampling))
     assert (np.abs(found["luminance_quality"] - quality) <= 1).all()
     clean = history("quantisation", lambda native: native)
-    assert clean["luminance_fit"].max() < 0.02
-    assert found["luminance_fit"].min() > 0.2
+    assert np.isnan(clean["luminance_quality"]).all()
+    assert clean["luminance_fit"].max() < found["luminance_fit"].min() == 6
 
 
-@pytest.mark.parametrize(("subsampling", "sampling"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
-def test_chroma_fits_best_as_it_was_stored(subsampling, sampling):
+@pytest.mark.parametrize(("subsampling", "sampling"), [(0, "4:4:4"), (2, "4:2:0")])
+def test_chroma_fits_as_it_was_stored_alone(subsampling, sampling):
     found = history("quantisation", lambda native: jpeg(native, 80, subsampling))
-    fits = {name: found[f"chroma_{name}_fit"].mean() for name in ("4:4:4", "4:2:2", "4:2:0")}
-    assert max(fits, key=fits.get) == sampling
-    assert np.median(np.abs(found[f"chroma_{sampling}_quality"] - 80)) <= 1
+    assert np.nanmedian(np.abs(found[f"chroma_{sampling}_quality"] - 80)) <= 2
+    other = {"4:4:4": "4:2:0", "4:2:0": "4:4:4"}[sampling]
+    assert found[f"chroma_{sampling}_fit"].mean() > found[f"chroma_{other}_fit"].mean() + 1
+
+
+@pytest.mark.parametrize("grain", [2.0, 25.0])
+def test_without_a_history_fits_are_about_0_whatever_a_picture_shows(grain):
+    """Faint grain and strong: a tree on the fits cannot tell what is shown."""
+    chance = np.random.default_rng(0)
+    made = [np.clip(128 + chance.normal(0, grain, (200, 220, 3)), 1, 254).round().astype(np.uint8) for _ in range(12)]
+    fits = described("quantisation", [picture(native) for native in made])["luminance_fits"]
+    assert np.abs(fits.mean()) < 0.6
+    assert 0.5 < fits.std() < 1.5
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (3, 6)])
@@ -73,17 +83,18 @@ def test_a_ghost_shows_the_first_of_two_qualities():
     assert gain[6] > 0.5
 
 
+@pytest.mark.parametrize("grain", [2.0, 25.0])
+def test_without_a_history_there_is_no_ghost_whatever_a_picture_shows(grain):
+    chance = np.random.default_rng(0)
+    made = [np.clip(128 + chance.normal(0, grain, (200, 220, 3)), 1, 254).round().astype(np.uint8) for _ in range(8)]
+    ghost = described("double_compression", [picture(native) for native in made])["ghost"]
+    assert np.abs(ghost).mean() < 0.05
+
+
 def test_levels_have_gaps_after_two_compressions_and_none_after_one():
     twice = history("double_compression", lambda native: jpeg(jpeg(native, 45), 85), count=8)["gaps"]
     once = history("double_compression", lambda native: jpeg(native, 85), count=8)["gaps"]
     assert np.abs(twice.mean(axis=0)).mean() > 2 * np.abs(once.mean(axis=0)).mean()
-
-
-def test_digits_are_shares_of_levels():
-    digits = history("double_compression", lambda native: jpeg(native, 60))["digits"]
-    assert (digits >= 0).all()
-    assert (digits.sum(axis=2) <= 1 + 1e-5).all()
-    assert (digits[:, 2, 0] > digits[:, 2, 4]).all()
 
 
 # --- resampling, noise, levels ----------------------------------------------------------------------------------------
@@ -99,17 +110,24 @@ def test_an_enlarged_picture_repeats_itself_at_its_own_rate():
         "resampling", [picture(np.random.default_rng(9).integers(90, 166, (120, 180, 3), dtype=np.uint8))]
     )
     assert found["height_down"].min() > plain["height_down"].max() + 0.5
-    assert found["rings"][:, 23].max() < plain["rings"][0, 23] - 1
+
+
+def test_blocks_of_compression_are_not_called_resizing():
+    found = history("resampling", lambda native: jpeg(native, 20), size=(256, 256))
+    for way in ("down", "across"):
+        off = np.abs(found[f"peak_{way}"] * 16 - np.round(found[f"peak_{way}"] * 16)) / 16
+        assert (off >= 0.008).all()
+        assert found[f"height_{way}"].max() < 2.5
 
 
 def test_noise_is_told_to_its_level_by_channel():
     chance = np.random.default_rng(0)
     levels = np.array([2.0, 5.0, 9.0])
-    native = np.clip(128 + chance.normal(0, levels, (200, 200, 3)), 0, 255).round().astype(np.uint8)
+    native = np.clip(144 + chance.normal(0, levels, (200, 200, 3)), 0, 255).round().astype(np.uint8)
     found = described("noise", [picture(native)])
     np.testing.assert_allclose(np.exp(found["level"][0, :, 2]), np.hypot(levels, 12**-0.5), rtol=0.1)
     assert np.abs(found["together"]).max() < 0.05
-    assert np.isnan(found["by_brightness"][0, [0, 1, 2, 5, 6, 7]]).all()
+    assert np.isfinite(found["by_brightness"][0]).tolist() == [place == 4 for place in range(8)]  # 128 to 159
     grey = np.repeat(native[..., :1], 3, axis=2)
     assert described("noise", [picture(grey)])["together"].min() > 0.95
 
@@ -181,7 +199,7 @@ def test_content_null_tells_two_sizes_apart_by_their_noise():
 def test_the_header_cue_gives_every_field_but_the_size():
     native = photo(0)
     shown = [
-        Picture({"width": 160.0, "quality": 75.0, "mode": "RGB"}, native, native),
+        Picture({"width": 160.0, "file_bytes": 9.0, "quality": 75.0, "mode": "RGB"}, native, native),
         Picture({"width": 160.0, "mode": "L"}, native, native),
         Picture({"width": 160.0, "quality": 30.0}, native, native),
     ]
@@ -189,6 +207,15 @@ def test_the_header_cue_gives_every_field_but_the_size():
     assert found.keys() == {"quality", "mode"}
     np.testing.assert_array_equal(found["quality"], np.array([75, np.nan, 30], np.float32))
     assert list(found["mode"]) == ["RGB", "L", "none"]
+
+
+def test_the_size_of_the_file_is_a_cue_of_its_own():
+    native = photo(0)
+    found = described(
+        "file_size", [Picture({"file_bytes": 9.0, "bytes_per_pixel": 0.5}, native, native), picture(native)]
+    )
+    np.testing.assert_array_equal(found["file_bytes"], np.array([9, np.nan], np.float32))
+    np.testing.assert_array_equal(found["bytes_per_pixel"], np.array([0.5, np.nan], np.float32))
 
 
 def test_no_history_cue_reads_the_file_or_the_square():

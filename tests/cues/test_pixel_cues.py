@@ -39,6 +39,8 @@ def test_the_random_shuffle_is_each_images_own_and_the_fixed_one_is_shared():
     own, shared = view("pixel_shuffle", places), view("pixel_shuffle_fixed", places)
     assert not torch.equal(own[0], own[1])
     assert torch.equal(shared[0], shared[1])
+    later = find("cue", "pixel_shuffle")().view(places, Draws(0, 7, torch.arange(3), torch.ones(3).long()))
+    assert torch.equal(later, own)  # an image's order is its own in every epoch and view
     other = find("cue", "pixel_shuffle_fixed")().view(places, Draws(1, -1, torch.arange(3), torch.zeros(3).long()))
     assert not torch.equal(other[0], shared[0])
 
@@ -55,6 +57,8 @@ def test_patches_stay_whole(patch):
     blocks = shuffled[:, 0].unfold(1, patch, patch).unfold(2, patch, patch).flatten(3)
     assert torch.equal(blocks.amin(dim=3), blocks.amax(dim=3))
     assert not torch.equal(shuffled, images)
+    alike = torch.rand(2, 3, patch, patch, generator=generator(0, 0, "patch")).tile(1, 1, side, side)
+    assert torch.equal(view("patch_shuffle", alike, patch=patch), alike)
 
 
 def test_the_low_and_the_high_frequencies_together_are_the_image():

@@ -98,3 +98,12 @@ def test_evidence_speaks_for_the_step_whose_multiples_are_there():
     assert int(evidence.argmax()) + 1 == 12
     assert evidence[5] > 0  # 6 fits too, less well
     assert evidence[6] < 0  # 7 does not
+
+
+def test_the_mean_of_a_block_says_nothing_of_a_quality():
+    levels = torch.arange(120, 136).float().view(1, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    images = levels.expand(1, 3, 32, 32).contiguous()
+    histogram = dct_histograms.of_luminance(images)
+    assert histogram[0, 0, 8:].sum() > 0
+    fits = dct_histograms.by_quality(histogram, torch.zeros_like(histogram), chroma=False)
+    assert fits.abs().max() < 1e-3
