@@ -11,7 +11,7 @@ from lens.base.errors import BadInput, nearest
 from lens.base.terminal import print_lines
 from lens.protocols.lookup import first_docstring_line
 
-VERBS = ("train", "probe", "prove", "compare", "ablate", "doctor")
+VERBS = ("train", "probe", "prove", "compare", "ablate", "audit", "doctor")
 
 
 def main(argv: list[str] | None = None) -> int:

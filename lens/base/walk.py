@@ -19,6 +19,7 @@ OWN = {
     "grid directory": ("grid.yaml", {"lock", "runs", "logs", "failed.json", "table.csv"}),
     "comparison": ("maps.json", {"maps.npz"}),
     "transfer table": ("transfer.json", {"transfer.md"}),
+    "audit": ("audit.json", {"audit.npz"}),
     "image cache": ("images.npy", {"meta.json", "verified.json"}),
 }  # fmt: skip
 """Our own folders, which hold pictures too: what they are called, and the file and one of several by which they are known."""

@@ -16,8 +16,10 @@ from lens.images.uncached import Uncached
 from lens.protocols.source import Listing
 
 
-def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = None) -> None:
-    """Raise BadInput for a source that is named twice or lies in another, links followed.
+def refuse_overlap(
+    keys: Sequence[str], listings: Sequence[Listing] | None = None, naming: str = "--data names"
+) -> None:
+    """Raise BadInput for a source that is named twice or lies in another, links followed; `naming` says where it was named.
 
     With the `listings`, folders that are reached by a link within a source are looked at too.
     """
@@ -26,7 +28,7 @@ def refuse_overlap(keys: Sequence[str], listings: Sequence[Listing] | None = Non
         for other, theirs in zip(keys[:number], real[:number], strict=True):
             if place == theirs:
                 same = "" if key == other else f" (it is {other})"
-                raise BadInput(f"--data names {key} twice{same}: an image cannot come from two sources; name it once")
+                raise BadInput(f"{naming} {key} twice{same}: an image cannot come from two sources; name it once")
             for inner, outer, a, b in ((key, other, place, theirs), (other, key, theirs, place)):
                 if a.startswith(b.rstrip(os.sep) + os.sep):
                     raise BadInput(f"{inner} lies in {outer}: an image cannot come from two sources; move one away")

@@ -12,29 +12,14 @@ from torch import Tensor
 
 from lens.base.bar import Bar
 from lens.base.errors import BadInput
-from lens.measuring import dct_statistics, trace_statistics
+from lens.measuring import dct_statistics
 from lens.measuring.judge import JudgeResult, Pictures
-from lens.measuring.proportions import means_by_class
+from lens.measuring.trees import USUAL, Trees, edges_of, grow, levels_of
+from lens.operations import trace_statistics
 
 Array = np.ndarray[Any, Any]
 PIXELS = 1 << 19
 """Pixels that are described at a time: what bounds the memory, whatever the number of images."""
-
-BINS = 64
-"""Levels that a tree sees of a descriptor, quantiles of training."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Trees:
-    """How the trees are grown (Ke et al. 2017, "LightGBM"): `more` at a time, until validation's loss has not fallen
-    `patience` times, or is at most `enough`, or there are `most`."""
-
-    most: int = 300
-    more: int = 20
-    patience: int = 3
-    enough: float = 0.01
-    leaves: int = 15
-    rate: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +27,7 @@ class Forensic:
     """The judge that trees on descriptors are (`judge.Judge`); images are described on `device`."""
 
     device: torch.device | str = "cpu"
-    trees: Trees = Trees()
+    trees: Trees = USUAL
 
     @property
     def name(self) -> str:
@@ -102,7 +87,7 @@ def _names(key: str, shape: tuple[int, ...]) -> list[str]:
 
 
 def judge(
-    pictures: dict[str, Pictures], seed: int, trees: Trees = Trees(), device: torch.device | str = "cpu"
+    pictures: dict[str, Pictures], seed: int, trees: Trees = USUAL, device: torch.device | str = "cpu"
 ) -> JudgeResult:
     """Grow trees on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
@@ -114,49 +99,9 @@ def judge(
     return judge_rows(rows, {split: shown.answer for split, shown in pictures.items()}, seed, trees)
 
 
-def judge_rows(rows: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = Trees()) -> JudgeResult:
+def judge_rows(rows: dict[str, Array], answer: dict[str, Array], seed: int, trees: Trees = USUAL) -> JudgeResult:
     """The same of descriptors (n, D) and answers (n,) of the three splits: several questions about images described once."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    classes = np.unique(answer["train"])
-    if len(classes) < 2:
-        raise BadInput(f"all {len(answer['train'])} training images have one answer: a judge needs two or more")
-    model = HistGradientBoostingClassifier(
-        max_iter=trees.more, learning_rate=trees.rate, max_leaf_nodes=trees.leaves, max_features=0.5, l2_regularization=1.0,
-        early_stopping=False, warm_start=True, class_weight="balanced", random_state=seed,
-    )  # fmt: skip
-    # scikit-learn looks for weighted quantiles one by one, minutes for hundreds of columns: of few levels it needs none.
-    edges = np.quantile(rows["train"], np.arange(1, BINS) / BINS, axis=0, method="inverted_cdf")
-    levels = {split: _levels(values, edges) for split, values in rows.items()}
-    best = (float("inf"), 0.0, 0, np.zeros(0, np.int64))
-    waited = 0
-    while waited < trees.patience and best[0] > trees.enough and best[2] + waited * trees.more < trees.most:
-        model.fit(levels["train"], answer["train"])
-        odds = model.predict_proba(levels["val"])
-        loss, accuracy = _balanced(odds, classes, answer["val"])
-        if loss < best[0]:
-            told = classes[model.predict_proba(levels["test"]).argmax(axis=1)]
-            best, waited = (loss, accuracy, model.n_iter_, told), 0
-        else:
-            waited += 1
-        model.set_params(max_iter=model.n_iter_ + trees.more)
-    loss, accuracy, steps, told = best
-    return JudgeResult(
-        told.astype(np.int64), accuracy, loss, int(steps), waited >= trees.patience or loss <= trees.enough
-    )
-
-
-def _levels(rows: Array, edges: Array) -> Array:
-    """Descriptors (n, D) as the number of edges (BINS − 1, D) that lie below each: (n, D) uint8."""
-    columns = [np.searchsorted(edge, values) for edge, values in zip(edges.T, rows.T, strict=True)]
-    return np.stack(columns, axis=1).astype(np.uint8)
-
-
-def _balanced(odds: Array, classes: Array, answer: Array) -> tuple[float, float]:
-    """The mean over the classes of the log loss, and of the accuracy, of probabilities (n, K)."""
-    place = np.searchsorted(classes, answer).clip(max=len(classes) - 1)
-    known = classes[place] == answer
-    right = np.where(known, odds[np.arange(len(odds)), place], 0)
-    loss = -np.log(right.clip(min=1e-7))
-    told = classes[odds.argmax(axis=1)] == answer
-    return float(means_by_class(loss, answer).mean()), float(means_by_class(told, answer).mean())
+    edges = edges_of(rows["train"])
+    levels = {split: levels_of(values, edges) for split, values in rows.items()}
+    grown = grow(levels, answer, seed, trees)
+    return JudgeResult(grown.answers, grown.validation, grown.loss, grown.steps, grown.plateau)

@@ -1,0 +1,1 @@
+"""The audit: which cue tells sources apart."""

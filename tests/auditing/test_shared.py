@@ -1,0 +1,85 @@
+"""What images of one source are worth for another, what fields say in words, and the words of a verdict."""
+
+import numpy as np
+import pytest
+
+from lens.auditing import telling
+from lens.auditing.across import worth_of
+from lens.auditing.columns import joined
+from lens.auditing.verdict import verdict
+from lens.images.data import Images
+from lens.results.audit import Row
+from lens.results.figure import Estimate
+
+
+def test_an_image_is_worth_the_shift_between_two_learning_curves():
+    sizes = np.array([100.0, 200.0, 400.0, 800.0])
+    home = 0.3 + 0.1 * np.log2(sizes / 100)
+    away = 0.3 + 0.1 * np.log2(0.5 * sizes / 100)  # what half as many images at home do
+    assert worth_of(away, home, list(sizes)) == pytest.approx(0.5)
+    assert worth_of(home, home, list(sizes)) == pytest.approx(1)
+    assert worth_of(home - 0.5, home, list(sizes)) is None
+
+
+def images(sizes, keys=("./a", "./b")):
+    source = np.repeat(np.arange(len(sizes)), sizes)
+    count = len(source)
+    return Images(
+        keys=list(keys), arrays=[], offsets=[], names=[""] * count, label=source, group=np.arange(count), source=source,
+        split=source.astype(str), classes=[[], []], skipped=[], store=source, stores=list(keys), group_names=[], gives_splits=[],
+    )  # fmt: skip
+
+
+def test_the_fields_that_differ_most_are_told_and_the_others_not():
+    columns = joined([{
+        "subsampling": np.array(["4:4:4"] * 100 + ["4:2:0"] * 98 + ["4:4:4"] * 2, object),
+        "same": np.array(["x"] * 200, object),
+        "quality": np.concatenate([np.arange(100.0), np.arange(100.0) + 60]),
+        "noise": np.tile(np.arange(100.0), 2),
+    }])  # fmt: skip
+    assert telling.words(columns, images([100, 100])) == [
+        "subsampling: all of a 4:4:4; 98 % of b 4:2:0",
+        "quality, median: 49.5 in a; 110 in b",
+    ]
+
+
+def row(name, accuracy, significant, kind="pixels", acquisition=None, points_to="what it shows", inner=None):
+    return Row(
+        name=name, kind=kind, judge="trees", about="", points_to=points_to, acquisition=acquisition,
+        balanced_accuracy=Estimate(accuracy, [accuracy - 0.05, accuracy + 0.05]), auc=accuracy, excess=2 * accuracy - 1, null=0.5,
+        p=0.0001 if significant else 0.5, p_holm=0.001 if significant else 1.0, significant=significant,
+        confusion=[[accuracy, 1 - accuracy], [1 - accuracy, accuracy]], says=[], extremes=[], seconds=1.0, within_classes=inner,
+    )  # fmt: skip
+
+
+def said(*rows, within=False):
+    return " ".join(verdict(rows, ["./a", "./b"], within))
+
+
+def test_a_verdict_of_nothing_names_the_best_row_and_its_bound():
+    words = said(row("size", 0.52, False), row("grey", 0.54, False))
+    assert "Nothing that was asked tells a, b apart: the best row, grey, names the source of 54 %" in words
+    assert "at most 59 %" in words
+
+
+def test_the_simplest_view_that_reads_nearly_all_is_named():
+    words = said(
+        row("mean_colour", 0.9, True, points_to="colour and exposure"),
+        row("grey", 0.6, False),
+        row("whole_image", 0.95, True),
+    )
+    assert "mean colour alone reads nearly as much (90 %): this points to colour and exposure" in words
+    assert "no rung that is free of content tells" in words
+
+
+def test_files_alone_are_acquisition_and_no_view_tells():
+    words = said(row("header", 1.0, True, "file", True, "how the files were written"), row("whole_image", 0.51, False))
+    assert "No view of the pixels as a network is given them tells." in words
+    assert "Acquisition: only rungs that hold nothing of what the pictures show" in words
+
+
+def test_content_is_told_within_classes_alone():
+    inner = {"significant": False}
+    assert "Content: within one class" in said(row("whole_image", 0.9, True, inner=inner), within=True)
+    kept = said(row("whole_image", 0.9, True, inner={"significant": True}), within=True)
+    assert "Acquisition: within one class" in kept
