@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lens.auditing import telling
+from lens.auditing import combs, telling
 from lens.auditing.answers import Answers, of_trees
 from lens.auditing.keeping import Finished
 from lens.auditing.permutation import holm, permutation_p
@@ -12,11 +12,13 @@ from lens.auditing.scores import scores
 from lens.auditing.seen import Seen
 from lens.base.bar import Bar
 from lens.base.draws import step_seed
-from lens.protocols.lookup import summary_line
+from lens.protocols.lookup import short_names, summary_line
 from lens.results.audit import Row
 
 LEVEL = 0.05
 """The chance, of all rows together, that one of them is called significant and is not."""
+COMBS = "quantisation"
+"""The cue that reads what the combs tell in words."""
 
 
 def by_trees(seen: Seen, seed: int, finished: Finished) -> list[Answers]:
@@ -49,9 +51,12 @@ def _row(seen: Seen, one: Answers, p: float, corrected: float) -> Row:
     found = scores(one.odds, seen.images.source[test], seen.images.group[test])
     chance = 1 / len(seen.images.keys)
     assert found.accuracy.value is not None
-    columns = seen.columns.get(one.name)
     significant = corrected <= LEVEL
-    says = telling.words(columns, seen.images) if columns is not None and significant and one.judge == "trees" else []
+    says = []
+    if significant and one.judge == "trees":
+        says = telling.words(seen.columns[one.name], seen.images)
+        if one.name == COMBS:
+            says = [*combs.words(seen.combs, short_names(seen.images.keys)), *says]
     return Row(
         name=one.name, kind=cue.kind, judge=one.judge, about=summary_line("cue", one.name), points_to=cue.points_to,
         acquisition=cue.acquisition, balanced_accuracy=found.accuracy, auc=found.auc,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from lens.auditing import columns
+from lens.auditing import columns, combs
 from lens.auditing.header import header_of
 from lens.auditing.sampling import Sampled
 from lens.base.bar import Bar
@@ -34,12 +34,14 @@ AHEAD = 50_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What was read of one source: the `kept` of its sampled images, their squares (n, S, S, 3) uint8, columns by cue."""
+    """What was read of one source: the `kept` of its sampled images, their squares (n, S, S, 3) uint8, columns by cue;
+    `crops` of some pictures at their own size, for their combs."""
 
     squares: Array
     kept: list[int]
     skipped: list[Skipped]
     columns: Mapping[str, columns.Columns]
+    crops: list[Array]
     notes: list[str]
 
 
@@ -58,7 +60,8 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
     with without_warnings():
         extents = intensity.survey(source, len(source.chosen), lambda done, total, title="": None)
         ranges = intensity.decided(extents.values())
-        squares, kept, skipped, how = [], [], [], []
+        squares, kept, skipped, how, crops = [], [], [], [], []
+        every = max(1, len(source.chosen) // combs.PICTURES)
         described: dict[str, list[Mapping[str, Array]]] = {name: [] for name in cues}
         for chunk in _chunks(source, size, ranges, bar):
             pictures = []
@@ -70,6 +73,8 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
                 pictures.append(picture)
                 kept.append(position)
                 how.append(way)
+                if position % every == 0:
+                    crops.append(combs.middle(picture.native))
             if not pictures:
                 continue
             squares.append(np.stack([picture.square for picture in pictures]))
@@ -77,9 +82,9 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
             for name, cue in cues.items():
                 described[name].append(cue.describe(pictures, draws))
     if not kept:
-        return Source(np.empty((0, size, size, 3), np.uint8), [], skipped, {}, [])
+        return Source(np.empty((0, size, size, 3), np.uint8), [], skipped, {}, [], [])
     found = {name: columns.joined(chunks) for name, chunks in described.items()}
-    return Source(np.concatenate(squares), kept, skipped, found, told(source.key, how))
+    return Source(np.concatenate(squares), kept, skipped, found, crops, told(source.key, how))
 
 
 def draws_of(index: Array, seed: int) -> Draws:

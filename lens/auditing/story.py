@@ -68,14 +68,14 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
     seconds["networks"] = time.monotonic() - begin
     rows = ladder.rows_of(data, answers, asked.seed)
     notes = list(data.leaks) + list(data.images.reading())
-    crossed = None
+    crossed, mixed = None, shared.differing_classes(data)
     if common is not None:
         begin = time.monotonic()
         rows = within(data, common, rows, asked.seed, ladder.LEVEL)
         crossed = across.crossed(data, common, asked.seed)
         seconds["labels"] = time.monotonic() - begin
     else:
-        notes += shared.differing_classes(data)
+        notes += mixed
     rows, arrays = _with_extremes(data, rows, answers, asked.seed)
     audit = Audit(
         sources=asked.source,
@@ -83,7 +83,7 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
         listed=data.listed,
         test_images=np.bincount(data.images.source[data.rows("test")]).tolist(),
         chance=1 / len(asked.source),
-        verdict=verdict(rows, asked.source, asked.labels),
+        verdict=verdict(rows, asked.source, asked.labels, mixed),
         rows=rows,
         duplicates=data.images.duplicates or [],
         skipped=[dataclasses.asdict(one) for one in data.images.skipped],
@@ -91,6 +91,7 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
         settings=settings_of(asked),
         seconds={name: round(value, 1) for name, value in seconds.items()},
         peak_memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        combs=data.combs,
         across=crossed,
         where=map_,
     )

@@ -14,11 +14,12 @@ NEARLY = 0.8
 """Share of the strongest view's excess at which a simpler view reads nearly all of it."""
 
 
-def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool) -> list[str]:
+def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool, mixed: Sequence[str] = ()) -> list[str]:
     """Sentences, the most important first: whether the sources are told apart, by what, and what that points to.
 
     One thing that differs moves several rungs: a colour cast is seen by every view that keeps colours. So the simplest
-    rungs are named that explain the others. `within`: rows were asked within classes too.
+    rungs are named that explain the others. `within`: rows were asked within classes too; `mixed`: lines that say
+    that the sources hold different mixes of classes.
     """
     names = ", ".join(short_names(sources))
     telling = [row for row in rows if row.significant]
@@ -41,7 +42,11 @@ def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool) -> list[s
     lines += _files(telling)
     lines += _history(telling)
     lines += _pixels(rows, telling)
-    lines.append(_acquisition_or_content(rows, telling, within))
+    lines.append(_acquisition_or_content(telling, within))
+    if mixed and not within:
+        lines.append(
+            "Content, surely: the sources hold different mixes of classes, so that what they show differs, whatever else does."
+        )
     return lines
 
 
@@ -60,15 +65,17 @@ def _files(telling: Sequence[Row]) -> list[str]:
 
 def _history(telling: Sequence[Row]) -> list[str]:
     lines = []
-    if found := [row for row in telling if row.kind == "history"]:
-        points = "; ".join(dict.fromkeys(row.points_to for row in sorted(found, key=lambda row: -row.excess)[:3]))
+    if found := sorted((row for row in telling if row.kind == "history"), key=lambda row: -row.excess):
+        points = "; ".join(dict.fromkeys(row.points_to for row in found[:3]))
+        said = [line for row in found for line in row.says][:3]
+        fields = f" ({' | '.join(said)})" if said else ""
         lines.append(
-            f"How pictures were processed or stored has left its mark in the pixels: {_listed(found)}. This points to {points}."
+            f"How pictures were processed or stored has left its mark in the pixels: {_listed(found)}. This points to {points}{fields}."
         )
     if found := [row for row in telling if row.kind == "control"]:
         lines.append(
-            f"The control without any content tells ({_listed(found)}): the pictures' native size, by resizing them, is enough to know "
-            "their source. Rows of pixels may read no more than that."
+            f"The control without any content tells ({_listed(found)}): the pictures' native size leaves a mark when they are resized. Rows "
+            "of pixels may read no more than that."
         )
     return lines
 
@@ -93,7 +100,7 @@ def _pixels(rows: Sequence[Row], telling: Sequence[Row]) -> list[str]:
     ]
 
 
-def _acquisition_or_content(rows: Sequence[Row], telling: Sequence[Row], within: bool) -> str:
+def _acquisition_or_content(telling: Sequence[Row], within: bool) -> str:
     """Acquisition is shown by rungs that hold no content; content can only be suspected, or refuted within classes."""
     certain = [row for row in telling if row.acquisition]
     open_ = [row for row in telling if not row.acquisition]

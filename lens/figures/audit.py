@@ -124,6 +124,8 @@ def files(audit: Audit, arrays: Mapping[str, Array]) -> dict[str, str | bytes]:
     if telling := _shown(audit, arrays):
         found["extremes.png"] = extremes_picture(audit, telling, arrays)
     found["confusion.png"] = confusion_picture(audit)
+    if _combs_speak(audit):
+        found["combs.png"] = combs_picture(audit)
     if audit.where is not None:
         found["where.png"] = where_picture(audit)
     found["audit.md"] = page(audit, list(found))
@@ -255,6 +257,33 @@ def confusion_picture(audit: Audit) -> bytes:
     axis.set_xlabel("taken for", fontsize=8)
     axis.set_ylabel("is of", fontsize=8)
     axis.set_title(f"by {called(row)}", fontsize=8)
+    figure.tight_layout()
+    return png(plt, figure)
+
+
+def _combs_speak(audit: Audit) -> bool:
+    """Whether the rows of how pixels were stored tell, and the pictures of a source have steps in common."""
+    return any(row.significant and row.kind == "history" for row in audit.rows) and any(
+        np.any(one.steps) for one in audit.combs
+    )
+
+
+def combs_picture(audit: Audit) -> bytes:
+    """How often one DCT coefficient of luminance has each size, for each source: a comb where it was quantised."""
+    plt = pyplot()
+    names = short_names(audit.sources)
+    figure, axes = plt.subplots(len(names), 1, figsize=(7, 1.5 * len(names) + 0.7), squeeze=False, sharex=True)
+    for axis, one, name in zip(axes[:, 0], audit.combs, names, strict=True):
+        size = (np.arange(len(one.counts)) + 0.5) * one.width
+        axis.fill_between(size, np.maximum(one.counts, 0.5), 0.5, step="mid", color=COLOURS["history"], linewidth=0)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
+        step = one.steps[1][1]
+        told = "no step told" if not step else f"step {step}"
+        quality = f", JPEG quality {one.quality}" if one.quality is not None else ""
+        axis.set_title(drawable(f"{name}: {told}{quality}"), fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[-1, 0].set_xlabel("size of the DCT coefficient in row 1, column 1, in levels", fontsize=8)
     figure.tight_layout()
     return png(plt, figure)
 

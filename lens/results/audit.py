@@ -67,6 +67,22 @@ class Across(Result):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Comb(Result):
+    """The steps of quantisation that one source's pictures have in common: `steps` of luminance (8, 8), 0 where none is told.
+
+    `quality` and `chroma_quality` are libjpeg's, None where its tables do not fit; `sampling` how chroma was stored. `counts` are how
+    often one coefficient (row and column 1) has each size, in bins of `width` levels.
+    """
+
+    quality: int | None
+    chroma_quality: int | None
+    sampling: str | None
+    steps: list[list[int]]
+    width: float
+    counts: list[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Where(Result):
     """Where a network looks: the mean fall of its score as each cell is covered, (cells, cells), for each source.
 
@@ -97,5 +113,6 @@ class Audit(Result):
     settings: dict[str, Any]
     seconds: dict[str, float]
     peak_memory: float
+    combs: list[Comb]
     across: Across | None = optional()
     where: Where | None = optional()
