@@ -40,6 +40,8 @@ class ProveSettings:
     """Images of each split that the proof looks at, at most; default as the run (all)."""
     raised_judges: bool | None = None
     """Ask raised judges too, which learn raw images and are led to lensed ones; default as the run (false)."""
+    judge_cues: bool | None = None
+    """Ask the audit's ladder of cues before and after the lens; default as the run (true)."""
     probe: list[str] | str = setting([], path=True)
     """Labelled sources on which frozen features are probed before and after the lens; default none."""
     image_column: str | None = None

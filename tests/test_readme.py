@@ -172,7 +172,7 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
             argv += ["--probe_images", "100"]
         argv = fit(argv)
     if "--prove" in argv or verb == "prove":
-        argv += ["--judge_steps", "2", "--judge_seeds", "1", "--judge_images", "24"]
+        argv += ["--judge_steps", "2", "--judge_seeds", "1", "--judge_images", "24", "--judge_cues", "false"]
         argv = [{"resnet10t": "test_resnet", "resnet18": "all_conv:{width: 4}"}.get(word, word) for word in argv]
         monkeypatch.setattr(judges, "Recipe", functools.partial(judges.Recipe, batch=8))
     if verb == "ablate":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lens.base.table import show
 from lens.figures.drawing import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols.lookup import short_names
 from lens.results.figure import Estimate
-from lens.results.removal import Answered, Bound, Cue, Frozen, Judged, OnProbe, ReadLensed, ReadRaw, Removal
+from lens.results.removal import Answered, Bound, Cue, Frozen, Judged, OnProbe, ReadLensed, ReadRaw, Removal, Rung
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
@@ -137,6 +137,7 @@ def _source_rows(found: Removal) -> list[tuple[str, ...]]:
         rows.append((f"  {name}", "", _share(lensed.judges[key]), note))
     if found.bound:
         rows.append(("any classifier at all", "", *_bound(found.bound)))
+    rows += _rung_rows(found.rungs)
     sources, images, groups = short_names(found.sources or []), found.images or {}, found.groups or {}
     for k, name in enumerate(sources if len(sources) <= 6 else []):
         count, of = images["test"][k], groups["test"][k]
@@ -144,6 +145,24 @@ def _source_rows(found: Removal) -> list[tuple[str, ...]]:
         note = f"{count:,} test images{f' in {of:,} groups' * (of < count)}, PSNR {_db(psnr)}"
         rows.append((f"  {name} recognised", *(_share((part.by_source or [])[k]) for part in (raw, lensed)), note))
     return rows
+
+
+def _rung_rows(rungs: Mapping[str, Rung]) -> list[tuple[str, ...]]:
+    """The strongest of the audit's cues before and after the lens, and each that has risen."""
+    if not rungs:
+        return []
+    cells = []
+    for kind in ("raw", "lensed"):
+        name, most = max(
+            ((name, getattr(one, kind)) for name, one in rungs.items()), key=lambda pair: pair[1].value or 0
+        )
+        cells.append(f"{_share(most)}, {name.replace('_', ' ')}")
+    risen = [name for name, one in rungs.items() if one.risen]
+    note = f"{len(risen)} of {len(rungs)} have risen" if risen else f"none of {len(rungs)} has risen"
+    rows: list[tuple[str, ...]] = [("the most telling view, by trees", *cells, note)]
+    return rows + [
+        (f"  {name.replace('_', ' ')}", _share(rungs[name].raw), _share(rungs[name].lensed), "risen") for name in risen
+    ]
 
 
 def _cost_rows(found: Removal) -> list[tuple[str, ...]]:

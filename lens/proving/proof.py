@@ -22,6 +22,7 @@ from lens.proving.lensing import lens_probe, lens_splits, splits_of
 from lens.proving.removal import check as check_sets
 from lens.proving.removal import removal as removal_of
 from lens.proving.removal import unasked
+from lens.proving.rungs import rungs
 from lens.proving.whole import whole
 from lens.results.removal import TRAINED_ON, Cue, Removal
 from lens.results.summary import Summary
@@ -41,6 +42,8 @@ def removal(players: Players, probes: list[Probe]) -> Removal:
         further["forensic"] = Forensic(players.fabric.device)
         found = removal_of(sets, judging, further, frozen, probed)
         bound = bounds.of_run(shown, splits_of(players)["test"])
+        if players.settings.proof.judge_cues:
+            found = dataclasses.replace(found, rungs=rungs(sets, judging.seed))
     why = why_no_cue(players)
     asked = Cue(none=why) if why else cue.of_run(players, judging)
     return dataclasses.replace(

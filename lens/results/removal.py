@@ -195,6 +195,19 @@ class Bound(Result):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Rung(Result):
+    """What boosted trees read of the source in one view of images, before and after a lens (`lens.cues`).
+
+    `p` is that of a rise by luck, corrected over all rungs; `risen`: it is at most 0.05.
+    """
+
+    raw: Estimate = beside(required=True)
+    lensed: Estimate = beside(required=True)
+    p: float
+    risen: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Removal(Judged):
     """The proof of removal: what judges answer when they are asked for the source, and all that stands beside it.
 
@@ -218,3 +231,4 @@ class Removal(Judged):
     cue: Cue | None = optional()
     question: Answered | None = optional(asked="question")
     best_possible: BestPossible | None = optional()
+    rungs: Mapping[str, Rung] = optional(dict)

@@ -31,6 +31,7 @@ SIDE = 16
 WORDS = [
     *TINY, "--image_size", "16", "--cache_image_size", "16", "--augment", "none", "--extractor", "all_conv",
     "--extractor_args", "{width: 8}", "--judge_fraction", "0.6", "--prove", "--judges", "all_conv:{width: 8}", "--judge_seeds", "1",
+    "--judge_cues", "false",
 ]  # fmt: skip
 CAST = ["--shortcut", "colour_cast", "--shortcut.strength", "0.2"]
 

@@ -41,7 +41,7 @@ WORDS = [
     "--judge_fraction", "0.7",
     "--probe_images", "40", "--probe_test_images", "20",
 ]  # fmt: skip
-JUDGES = ["--prove", "--judges", "all_conv:{width: 8}", "--judge_seeds", "1"]
+JUDGES = ["--prove", "--judges", "all_conv:{width: 8}", "--judge_seeds", "1", "--judge_cues", "false"]
 QUICK = judges.Recipe(steps=90, least=60, every=30, patience=2, batch=32)
 
 
@@ -343,7 +343,7 @@ def test_the_best_in_validation_counts_not_the_best_on_test(players, monkeypatch
 
 
 def test_of_classifiers_equal_in_validation_that_of_the_lowest_loss_counts(sources, monkeypatch):
-    players = built("--data", *sources, "--prove", "--judge_seeds", "3")
+    players = built("--data", *sources, "--prove", "--judge_seeds", "3", "--judge_cues", "false")
     truth = players.images.source[players.images.indices("test")]
     answers = iter([(1 - truth, 0.7), (truth, 0.3), (1 - truth, 0.5)])
 
@@ -365,9 +365,7 @@ def test_runs_of_two_seeds_have_no_fresh_classifier_in_common(sources, monkeypat
 
     monkeypatch.setattr(judges.Network, "read", told)
     for run in met:
-        found = proof.removal(
-            built("--data", *sources, "--prove", "--judge_seeds", "2", "--seed", str(run)), []
-        ).to_json()
+        found = proof.removal(built("--data", *sources, "--judge_seeds", "2", "--seed", str(run)), []).to_json()
         assert found["recipe"]["seeds"] == [2 * run, 2 * run + 1]
     assert not met[0] & met[1]
     assert (

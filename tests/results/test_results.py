@@ -169,7 +169,11 @@ def test_of_several_cues_each_has_its_column():
     assert row["presence_verdict_jpeg"] == "not removed"
     written = grid_table.files([row], [])["table.parquet"]
     kinds = pyarrow.parquet.read_schema(pyarrow.BufferReader(written))
-    for column, kind in (("presence_verdict_jpeg", "string"), ("presence_lensed_jpeg", "double"), ("val_images", "int64")):
+    for column, kind in (
+        ("presence_verdict_jpeg", "string"),
+        ("presence_lensed_jpeg", "double"),
+        ("val_images", "int64"),
+    ):
         assert str(kinds.field(column).type) == kind
 
 

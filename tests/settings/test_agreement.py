@@ -14,7 +14,7 @@ from lens.settings import agreement
 from lens.settings.run_settings import FIELDS
 
 TRACKING = ("wandb", "wandb_project", "wandb_group", "wandb_tags")
-PROOF = ("prove", "judges", "judge_seeds", "judge_steps", "judge_images", "raised_judges")
+PROOF = ("prove", "judges", "judge_seeds", "judge_steps", "judge_images", "raised_judges", "judge_cues")
 IMAGES = ("data", "image_column", "label_column", "image_size", "cache_image_size", "intensity_range")
 
 

@@ -30,7 +30,7 @@ ROWS = [
     ([], "shortcut_key", "image", "no --shortcut is planted"),
     (["--shortcut", "arrow"], "shortcut_share", 0.5, "no --shortcut is planted with --shortcut_key label"),
     *(([], name, value, "it belongs to --prove") for name, value in {
-        "judges": "resnet18", "judge_seeds": 2, "judge_steps": 5, "judge_images": 9, "raised_judges": True,
+        "judges": "resnet18", "judge_seeds": 2, "judge_steps": 5, "judge_images": 9, "raised_judges": True, "judge_cues": False,
     }.items()),
     *(([], name, value, "it belongs to --wandb") for name, value in {"wandb_group": "a", "wandb_tags": "b", "wandb_project": "c"}.items()),
     (["--cache", "none"], "max_bad_fraction", 0.5, "ends the run"),

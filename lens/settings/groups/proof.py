@@ -32,6 +32,9 @@ class ProofSettings:
     raised_judges: bool = setting(False, role="proof", since="0.4.0", resume=True, needs="removal")
     """Ask raised judges too: of the first architecture, they learn raw images and are led to lensed ones (twice a fresh one's time)."""
 
+    judge_cues: bool = setting(True, role="proof", since="0.4.0", resume=True, needs="removal")
+    """Ask the audit's ladder of cues before and after the lens: has one of them risen? Half a minute for small images."""
+
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
         for flag in ("judge_seeds", "judge_steps", "judge_images"):
