@@ -78,10 +78,11 @@ def seen(asked: AuditSettings) -> Seen:
         _refuse_unread(one, got)
     images = _images(asked, sources, found)
     given = images.split
-    images = without_twins(images)
+    images = without_twins(images, "audit.json")
     images = dataclasses.replace(images, split=division.split(images, asked.seed))
     pseudo = division.pseudo_sources(images, images.split, asked.seed)
-    together = {name: columns.together([got.columns[name] for got in found]) for name in cues}
+    # Cue by cue: what is put together of one is let go before the next.
+    together = {name: columns.together([got.columns.pop(name) for got in found]) for name in cues}
     told = {name: one for name, one in together.items() if one.numbers.shape[1] + one.words.shape[1]}
     listed = [len(one.whole.records) for one in sources]
     steps = [combs.comb_of(got.crops) for got in found]
