@@ -53,8 +53,8 @@ class Seen:
         return self.images.indices(split)
 
 
-def seen(asked: AuditSettings) -> Seen:
-    """Open, list, sample and read the sources, with a live bar; find near-duplicates; divide.
+def seen(asked: AuditSettings, more: Mapping[str, Cue]) -> Seen:
+    """Open, list, sample and read the sources, with a live bar, by all cues and `more`; find near-duplicates; divide.
 
     Raises BadInput for sources that cannot be told apart by anybody: see `sampled`, `without_twins`, `division.split`.
     """
@@ -66,7 +66,7 @@ def seen(asked: AuditSettings) -> Seen:
             say(
                 f"{one.key}: a random sample of {len(one.chosen):,} of {len(one.whole.records):,} images is looked at (--images)"
             )
-    cues = reading.every_cue()
+    cues = reading.every_cue() | dict(more)
     found: list[reading.Source] = []
     first = 0
     with Bar("reading", sum(len(one.chosen) for one in sources), "images") as bar:
