@@ -20,6 +20,8 @@ from pictures import write_folder, write_parquet
 from tiny import LAYERED, ROOT, TINY, fit
 
 from lens import ablate, cli, train
+from lens.auditing import networks, reading
+from lens.auditing.asked import AuditSettings
 from lens.compare import CompareSettings
 from lens.measuring import judges
 from lens.probe import ProbeSettings
@@ -30,7 +32,7 @@ from lens.settings.small_verbs import parse_simple
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 OVERRIDES = [word for word in TINY if word not in ("--extractor", "all_conv")]
 COMMAND = re.compile(
-    r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|prove|compare|ablate|doctor)( .*|$)"
+    r"(?:python|torchrun .*?) -m (lens|benchmarks)\.(\w+) +(.*)|(lens) (train|probe|prove|compare|ablate|audit|doctor)( .*|$)"
 )
 BLOCK = re.compile(r"^```(\w*)(?: parsed: ([^\n]+))?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -83,7 +85,7 @@ def place(tmp_path_factory):
     """A folder that holds what the pages' examples name: ./photos/, ./cifar10/, configs/, my_task.py, runs/first."""
     folder = tmp_path_factory.mktemp("readme")
     write_folder(folder / "photos", 60)
-    write_folder(folder / "more_photos", 20, seed=3)
+    write_folder(folder / "more_photos", 30, seed=3)
     write_folder(folder / "labelled_photos", 20, seed=5)
     (folder / "cifar10").mkdir()
     write_parquet(folder / "cifar10" / "train-0.parquet", 80)
@@ -115,6 +117,7 @@ def test_commands_are_found_and_only_those_that_say_why_are_not_run():
         "lens.prove",
         "lens.compare",
         "lens.ablate",
+        "lens.audit",
         "lens.doctor",
     }
     assert {command[0] for command in PARSED} >= {"lens.train", "lens.probe", "lens.ablate", "benchmarks.step"}
@@ -179,6 +182,11 @@ def test_a_command_of_a_page_runs(place, command, monkeypatch, tmp_path):
         # Every run's settings are read; a real grid is run in test_ablate.
         argv += ["--out", str(tmp_path / "grid")]
         monkeypatch.setattr(ablate, "run_all", lambda asked, out, grid, runs, argv: 0 if len(runs) in (8, 9) else 1)
+    if verb == "audit":
+        argv += ["--image_size", "16", "--threads", "1", "--device", "cpu", "--out", str(tmp_path / "audit")]
+        every = reading.every_cue()
+        monkeypatch.setattr(reading, "every_cue", lambda: {name: every[name] for name in ("size", "whole_image")})
+        monkeypatch.setattr(networks, "QUICK", judges.Recipe(steps=2, least=1, every=1, batch=8))
     if verb == "train" and "--resume" in argv:
         argv = [*argv[: argv.index("--steps")], "--steps", "3"] if "--steps" in argv else argv
     assert cli.main([verb, *argv]) == 0
@@ -200,6 +208,8 @@ def taken(module: str, *argv: str) -> None:
         parse_simple(list(argv), module, ProveSettings, "run", "")
     elif module == "lens.compare":
         parse_simple(list(argv), module, CompareSettings, "run", "")
+    elif module == "lens.audit":
+        parse_simple(list(argv), module, AuditSettings, "source", "")
     elif module == "lens.ablate":
         own, more = ablate.split_words(list(argv))
         asked = parse_simple(own, module, ablate.AblateSettings, "grid", "")

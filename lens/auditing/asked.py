@@ -31,6 +31,8 @@ class AuditSettings:
     """Side of the squares in pixels that pixel cues and networks are given, 16 or more."""
     budget: Literal["quick", "full"] = setting("quick")
     """quick: boosted trees for every cue, one small network; full: networks for every cue that is an image, resumable."""
+    features: str | None = setting(None)
+    """A timm network whose frozen features are one cue more (vit_small_patch14_dinov2, …); its weights are fetched."""
     fail_above: float | None = setting(None)
     """Exit code 3 where a significant row's balanced accuracy is above this, 0 to 1."""
     out: str | None = setting(None, path=True)

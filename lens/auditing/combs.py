@@ -23,7 +23,7 @@ REACH = 40.0
 def middle(native: Array) -> Array:
     """The part of a picture (H, W, 3) that is counted, on JPEG's grid."""
     first = [max(0, (length - SIDE) // 2) // 16 * 16 for length in native.shape[:2]]
-    return np.ascontiguousarray(native[first[0] : first[0] + SIDE, first[1] : first[1] + SIDE])
+    return native[first[0] : first[0] + SIDE, first[1] : first[1] + SIDE].copy()
 
 
 def comb_of(crops: Sequence[Array]) -> Comb:

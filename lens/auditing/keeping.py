@@ -42,7 +42,7 @@ class Finished:
     def begin(self, seen: Seen) -> None:
         """Know which images the audit is about."""
         digest = hashlib.blake2b(digest_size=16)
-        settings = (self.asked.seed, self.asked.budget, self.asked.image_size, sorted(seen.cues))
+        settings = (self.asked.seed, self.asked.budget, self.asked.image_size, self.asked.features, sorted(seen.cues))
         digest.update(repr((settings, seen.images.keys)).encode())
         for name, split in zip(seen.images.names, seen.images.split.tolist(), strict=True):
             digest.update(f"{name}\0{split}\0".encode("utf-8", "surrogateescape"))

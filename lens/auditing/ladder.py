@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 from lens.auditing import combs, telling
@@ -12,7 +13,7 @@ from lens.auditing.scores import scores
 from lens.auditing.seen import Seen
 from lens.base.bar import Bar
 from lens.base.draws import step_seed
-from lens.protocols.lookup import short_names, summary_line
+from lens.protocols.lookup import short_names
 from lens.results.audit import Row
 
 LEVEL = 0.05
@@ -58,7 +59,7 @@ def _row(seen: Seen, one: Answers, p: float, corrected: float) -> Row:
         if one.name == COMBS:
             says = [*combs.words(seen.combs, short_names(seen.images.keys)), *says]
     return Row(
-        name=one.name, kind=cue.kind, judge=one.judge, about=summary_line("cue", one.name), points_to=cue.points_to,
+        name=one.name, kind=cue.kind, judge=one.judge, about=(inspect.getmodule(type(cue)).__doc__ or "").split("\n")[0], points_to=cue.points_to,
         acquisition=cue.acquisition, balanced_accuracy=found.accuracy, auc=found.auc,
         excess=(found.accuracy.value - chance) / (1 - chance), null=one.null, p=p, p_holm=corrected, significant=significant,
         confusion=found.confusion, says=says, extremes=[], seconds=round(one.seconds, 2),

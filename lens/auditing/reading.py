@@ -40,7 +40,7 @@ class Source:
     squares: Array
     kept: list[int]
     skipped: list[Skipped]
-    columns: Mapping[str, columns.Columns]
+    columns: dict[str, columns.Columns]
     crops: list[Array]
     notes: list[str]
 
@@ -83,7 +83,7 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
                 described[name].append(cue.describe(pictures, draws))
     if not kept:
         return Source(np.empty((0, size, size, 3), np.uint8), [], skipped, {}, [], [])
-    found = {name: columns.joined(chunks) for name, chunks in described.items()}
+    found = {name: columns.joined(described.pop(name)) for name in cues}
     return Source(np.concatenate(squares), kept, skipped, found, crops, told(source.key, how))
 
 

@@ -53,8 +53,8 @@ class Seen:
         return self.images.indices(split)
 
 
-def seen(asked: AuditSettings) -> Seen:
-    """Open, list, sample and read the sources, with a live bar; find near-duplicates; divide.
+def seen(asked: AuditSettings, more: Mapping[str, Cue]) -> Seen:
+    """Open, list, sample and read the sources, with a live bar, by all cues and `more`; find near-duplicates; divide.
 
     Raises BadInput for sources that cannot be told apart by anybody: see `sampled`, `without_twins`, `division.split`.
     """
@@ -66,7 +66,7 @@ def seen(asked: AuditSettings) -> Seen:
             say(
                 f"{one.key}: a random sample of {len(one.chosen):,} of {len(one.whole.records):,} images is looked at (--images)"
             )
-    cues = reading.every_cue()
+    cues = reading.every_cue() | dict(more)
     found: list[reading.Source] = []
     first = 0
     with Bar("reading", sum(len(one.chosen) for one in sources), "images") as bar:
@@ -78,10 +78,11 @@ def seen(asked: AuditSettings) -> Seen:
         _refuse_unread(one, got)
     images = _images(asked, sources, found)
     given = images.split
-    images = without_twins(images)
+    images = without_twins(images, "audit.json")
     images = dataclasses.replace(images, split=division.split(images, asked.seed))
     pseudo = division.pseudo_sources(images, images.split, asked.seed)
-    together = {name: columns.together([got.columns[name] for got in found]) for name in cues}
+    # Cue by cue: what is put together of one is let go before the next.
+    together = {name: columns.together([got.columns.pop(name) for got in found]) for name in cues}
     told = {name: one for name, one in together.items() if one.numbers.shape[1] + one.words.shape[1]}
     listed = [len(one.whole.records) for one in sources]
     steps = [combs.comb_of(got.crops) for got in found]

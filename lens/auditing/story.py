@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.auditing import across, ladder, networks, shared, where
+from lens.auditing import across, features, ladder, networks, shared, where
 from lens.auditing.answers import Answers
 from lens.auditing.asked import AuditSettings
 from lens.auditing.keeping import Finished
@@ -46,7 +46,7 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
     nets = networks.networks(asked.budget, asked.device, asked.threads)
     seconds: dict[str, float] = {}
     begin = time.monotonic()
-    data = seen(asked)
+    data = seen(asked, {} if asked.features is None else {features.NAME: features.cue_of(asked.features, nets.device)})
     common = shared.shared_classes(data) if asked.labels else None
     seconds["reading"] = time.monotonic() - begin
     say_lines(data.images.describe())
@@ -76,6 +76,9 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
         seconds["labels"] = time.monotonic() - begin
     else:
         notes += mixed
+    if asked.features is not None:
+        told = data.columns[features.NAME].numbers
+        notes.append(features.mix(told, data.images.source, data.pseudo, asked.features, asked.seed))
     rows, arrays = _with_extremes(data, rows, answers, asked.seed)
     audit = Audit(
         sources=asked.source,

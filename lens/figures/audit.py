@@ -57,8 +57,15 @@ def notes(audit: Audit) -> list[str]:
         "Null: the same row about random parts of the pooled images. A row tells where its p, corrected for the number of rows, is "
         "at most 0.05.",
         *audit.notes,
+        _cost(audit),
         *intervals.note(rows),
     ]
+
+
+def _cost(audit: Audit) -> str:
+    """What the audit took, in seconds and memory."""
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in audit.seconds.items())
+    return f"Looked at {sum(audit.images):,} of {sum(audit.listed):,} images. It took {parts}, and at most {audit.peak_memory:.1f} GiB of memory."
 
 
 def _by_source(audit: Audit) -> str:

@@ -65,10 +65,10 @@ def copies_together(images: Images) -> Images:
     return dataclasses.replace(images, group=group, group_names=names, split=split, notes=(*images.notes, note))
 
 
-def without_twins(images: Images) -> Images:
+def without_twins(images: Images, listed_in: str = "duplicates.json") -> Images:
     """The images with near-duplicates in one group, and so in one split; each pair across sources is listed.
 
-    Within a source too: one that is learnt with its source and asked about again, as a frame of one film or a picture of
+    A note says that they are `listed_in` a file. Within a source too: one that is learnt with its source and asked about again, as a frame of one film or a picture of
     one patient, is recognised and not told by a cue.
 
     Raises BadInput where half or more of a source occurs in another one.
@@ -91,9 +91,7 @@ def without_twins(images: Images) -> Images:
     if listed:
         first = "; ".join(" = ".join(f"{e['name']!r} of {e['source']}" for e in (pair["first"], pair["second"])) for pair in listed[:3])  # fmt: skip
         count = f"{len(listed):,} pair{'s' * (len(listed) > 1)}"
-        note = (
-            f"{count} of near-duplicates across sources ({first}), listed in duplicates.json; each pair is in one split"
-        )
+        note = f"{count} of near-duplicates across sources ({first}), listed in {listed_in}; each pair is in one split"
     for number, key in enumerate(images.keys):
         mine = found.index[~across & (images.source[found.index[:, 0]] == number)]
         if len(mine):
