@@ -251,11 +251,16 @@ def split_words(argv: list[str]) -> tuple[list[str], list[str]]:
         before, after = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     own: list[str] = []
     rest: list[str] = []
-    words = iter(before)
-    for word in words:
+    words = list(before)
+    while words:
+        word = words.pop(0)
         flag, equals, _ = word.partition("=")
-        if flag in ("--out", "--jobs", "--trust"):
-            own += [word] if equals else [word, *[value for value in [next(words, None)] if value is not None]]
+        if flag in ("--out", "--jobs"):
+            own += [word] if equals or not words else [word, words.pop(0)]
+        elif flag == "--trust":  # it takes several
+            own.append(word)
+            while not equals and words and not words[0].startswith("-"):
+                own.append(words.pop(0))
         elif flag in ("--table", "-h", "--help"):
             own.append(word)
         else:

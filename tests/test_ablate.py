@@ -6,6 +6,8 @@ import itertools
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,6 +33,7 @@ from lens.grids import table as grid_table
 from lens.grids.compare_arms import holm, mean_sem, paired
 from lens.grids.file import read
 from lens.results.summary import Summary
+from lens.settings.small_verbs import parse_simple
 
 # Stands for lens.train: its figures follow from its words, it fails where lr is 9, and waits where lr is 8.
 STUB = """
@@ -695,6 +698,15 @@ def test_a_sweeps_commands_run(tmp_path, name, monkeypatch):
             assert str(settings[key]) == asked[key]
 
 
+def test_several_files_are_trusted_at_once_and_one_with_its_flag():
+    words = ["g.yaml", "--trust", "a.py", "b.py", "--jobs", "2", "--seed", "1", "--", "--x"]
+    assert ablate.split_words(words) == (["g.yaml", "--trust", "a.py", "b.py", "--jobs", "2"], ["--seed", "1", "--x"])
+    assert ablate.split_words(["g.yaml", "--trust=a.py", "--seed", "1"]) == (
+        ["g.yaml", "--trust=a.py"],
+        ["--seed", "1"],
+    )
+
+
 @pytest.mark.parametrize(
     "file",
     sorted(file for kind in ("ablations", "removal") for file in (ROOT / "configs" / kind).glob("*.yaml")),
@@ -704,7 +716,11 @@ def test_shipped_grids_are_valid(file, monkeypatch):
     monkeypatch.chdir(ROOT)  # plug-ins of their own are named from here
     grid = read(file)
     grid_table.check_measures(grid)
-    assert grid.runs(trusted={str(own.relative_to(ROOT)) for own in file.with_suffix("").glob("*.py")})
     head = file.read_text()
+    (command,) = re.findall(r"# Run: +python -m lens\.ablate (.*)", head)
+    own, rest = ablate.split_words(shlex.split(command))
+    asked = parse_simple(own, "lens.ablate", ablate.AblateSettings, "grid", "")
+    assert grid.runs(trusted=asked.trust)
+    assert not [word for word in rest if word.endswith(".py")]
     for word in ("# Shows:", "# Costs:", "# Run:", "# Needs:"):
         assert word in head
