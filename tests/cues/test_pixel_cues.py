@@ -45,6 +45,20 @@ def test_the_random_shuffle_is_each_images_own_and_the_fixed_one_is_shared():
     assert not torch.equal(other[0], shared[0])
 
 
+def test_one_black_pixel_in_a_fixed_place_is_seen_in_the_cell_of_its_place():
+    plain = photos_of(6)
+    marked = []
+    for one in plain:
+        square = one.square.copy()
+        square[20, 11] = 0
+        marked.append(Picture({}, one.native, square))
+    first, second = (described("pixel_shuffle_fixed", shown)["least"] for shown in (plain, marked))
+    moved = (first != second).all(axis=1)  # of all channels
+    assert (moved.sum(axis=(1, 2)) >= 1).all()
+    assert (moved == moved[0]).all()
+    assert (second[moved.nonzero()[0], :, moved.nonzero()[1], moved.nonzero()[2]] == 0).all()
+
+
 @pytest.mark.parametrize("patch", [2, 4, 5, 16])
 def test_patches_stay_whole(patch):
     side = 32 // patch
