@@ -188,6 +188,13 @@ def test_gradients_are_told_by_direction_whatever_the_contrast():
     assert hog.oriented(torch.ones(1, 1, 32, 32), cells=2).abs().max() == 0
 
 
+def test_a_gradient_just_below_across_votes_for_the_first_and_the_last_direction():
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    turned = hog.oriented(((x - 0.1 * y) / 40)[None, None], cells=4)[0, :, 1, 1]
+    assert set(turned.topk(2).indices.tolist()) == {0, 8}
+    assert turned[1:8].max() < 1e-4
+
+
 def test_the_power_spectrum_does_not_ask_where_but_how_fine():
     cue = find("cue", "power_spectrum")()
     place = torch.arange(64)
