@@ -286,6 +286,15 @@ def test_python_users_get_a_data_frame_and_nothing_is_written(folders, tmp_path,
         api.audit(folders / "plain", folders / "red", image=3)
 
 
+def test_help_lists_the_cues_and_no_task(capsys):
+    with pytest.raises(SystemExit):
+        audit.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "mean_colour (The mean colour of an image: three numbers.)" in told
+    assert "rotation (" not in told
+    assert "--fail_above" in told
+
+
 def test_every_cue_of_the_ladder_is_in_its_order_and_the_settings_are_told_of():
     names = list(reading.every_cue())
     assert names[0] == "size"

@@ -28,16 +28,12 @@ def middle(native: Array) -> Array:
 
 def comb_of(crops: Sequence[Array]) -> Comb:
     """What the pictures' coefficients tell together; those below 16 px are not counted."""
-    import torch
+    from lens.operations.jpeg_planes import LUMINANCE
+    from lens.operations.quantisation_steps import WIDTH, pooled, recovered
 
-    from lens.operations.quantisation_steps import WIDTH, Pooled, recovered
-
-    pooled = Pooled.empty()
-    for crop in crops:
-        if min(crop.shape[:2]) >= 16:
-            pooled.add(torch.from_numpy(crop).permute(2, 0, 1)[None].float())
-    steps = recovered(pooled)
-    sizes = pooled.luminance[8 * SHOWN[0] + SHOWN[1]][: int(REACH / WIDTH)]
+    histograms = pooled(crops)
+    steps = recovered(histograms)
+    sizes = histograms[LUMINANCE][8 * SHOWN[0] + SHOWN[1]][: int(REACH / WIDTH)]
     return Comb(
         quality=steps.quality,
         chroma_quality=steps.chroma_quality,

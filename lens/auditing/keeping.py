@@ -25,6 +25,8 @@ Array = np.ndarray[Any, Any]
 MOST = 1 << 28
 """Bytes of a file of an audit, at most."""
 ROWS = "rows"
+PART = 4096
+"""Images that are hashed at a time."""
 ADVICE = "delete it, or choose another --out"
 
 
@@ -40,13 +42,16 @@ class Finished:
     fingerprint: str = ""
 
     def begin(self, seen: Seen) -> None:
-        """Know which images the audit is about."""
+        """Know which images the audit is about, where anything is kept."""
+        if self.folder is None:
+            return
         digest = hashlib.blake2b(digest_size=16)
         settings = (self.asked.seed, self.asked.budget, self.asked.image_size, self.asked.features, sorted(seen.cues))
         digest.update(repr((settings, seen.images.keys)).encode())
         for name, split in zip(seen.images.names, seen.images.split.tolist(), strict=True):
             digest.update(f"{name}\0{split}\0".encode("utf-8", "surrogateescape"))
-        digest.update(seen.squares.tobytes())
+        for start in range(0, len(seen.images), PART):
+            digest.update(seen.fetch(np.arange(start, min(start + PART, len(seen.images)))).tobytes())
         self.fingerprint = digest.hexdigest()
 
     def has(self, key: str) -> bool:

@@ -39,11 +39,6 @@ class Seen:
     listed: list[int]
     leaks: list[str]
 
-    @property
-    def squares(self) -> Array:
-        """All squares (n, S, S, 3) uint8."""
-        return self.fetch(np.arange(len(self.images)))
-
     def fetch(self, index: Array) -> Array:
         """The squares (B, S, S, 3) uint8 of some images."""
         return self.images.fetch(index).permute(0, 2, 3, 1).numpy()

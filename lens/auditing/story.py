@@ -68,7 +68,7 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
     seconds["networks"] = time.monotonic() - begin
     rows = ladder.rows_of(data, answers, asked.seed)
     notes = list(data.leaks) + list(data.images.reading())
-    crossed, mixed = None, shared.differing_classes(data)
+    crossed, mixed = None, shared.differing_classes(data, asked.seed)
     if common is not None:
         begin = time.monotonic()
         rows = within(data, common, rows, asked.seed, ladder.LEVEL)

@@ -17,7 +17,7 @@ APART = 0.3
 """The least distance of two sources' values that is worth a word: the share of images that would have to change."""
 FEW = 6
 """Different values of a number up to which their shares are told."""
-WIDEST = 40
+WIDEST = 12
 """Columns of a cue up to which each of them can be named."""
 
 

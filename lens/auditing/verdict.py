@@ -45,7 +45,7 @@ def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool, mixed: Se
     lines.append(_acquisition_or_content(telling, within))
     if mixed and not within:
         lines.append(
-            "Content, surely: the sources hold different mixes of classes, so that what they show differs, whatever else does."
+            "Content: by the names of their classes the sources show different things, or the same in other shares, whatever else differs."
         )
     return lines
 

@@ -41,13 +41,12 @@ class BlockGrid(Cue):
 
 def _statistics(images: Tensor) -> Mapping[str, Tensor]:
     """Crops (b, 3, h, w), levels 0 to 255 → the numbers of `describe`."""
-    from lens.operations import dct_histograms
+    from lens.operations.jpeg_planes import LUMINANCE, planes
 
     found = {}
-    for name, period, planes in zip(
-        ("luminance", "chroma"), (8, 16), dct_histograms.luminance_and_chroma(images), strict=True
-    ):
-        for way, turned in (("down", planes), ("across", planes.mT)):
+    stored = planes(images, [LUMINANCE, "4:4:4"])
+    for (name, period), plane in zip((("luminance", 8), ("chroma", 16)), stored.values(), strict=True):
+        for way, turned in (("down", plane.samples), ("across", plane.samples.mT)):
             lines = _lines(turned, period)
             found[f"{name}_strength_{way}"], begins = lines.max(dim=1)
             found[f"{name}_grid_{way}"] = lines

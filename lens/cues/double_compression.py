@@ -43,18 +43,17 @@ class DoubleCompression(Cue):
 def _statistics(images: Tensor) -> Mapping[str, Tensor]:
     """Crops (b, 3, h, w), levels 0 to 255 → the numbers of `describe`."""
 
-    from lens.operations import dct_histograms
+    from lens.operations.dct_histograms import by_quality, ghost_errors, histogram
     from lens.operations.jpeg import tables
+    from lens.operations.jpeg_planes import LUMINANCE, planes
 
-    histogram = dct_histograms.of_luminance(images)
-    shifted = dct_histograms.of_luminance(dct_histograms.off_grid(images))
-    weights = dct_histograms.ghost_errors(QUALITIES).flatten(1).T
+    plane = planes(images, [LUMINANCE])[LUMINANCE]
+    own, shifted = histogram(plane), histogram(plane.off_grid())
+    weights = ghost_errors(QUALITIES).flatten(1).T
     # A block's worth of rounding on both sides: of flat pictures nothing would be compared with nothing.
-    ghost = [
-        (part.flatten(1) @ weights + 64) / (part[:, 1:].sum(dim=(1, 2)) + 64)[:, None] for part in (histogram, shifted)
-    ]
-    best = dct_histograms.by_quality(histogram, shifted, chroma=False).argmax(dim=1) + 1
-    levels = _levels(histogram, tables(best)[:, 0].flatten(1))  # (b, group, LEVELS)
+    ghost = [(part.flatten(1) @ weights + 64) / (part[:, 1:].sum(dim=(1, 2)) + 64)[:, None] for part in (own, shifted)]
+    best = by_quality(own, shifted, chroma=False).argmax(dim=1) + 1
+    levels = _levels(own, tables(best)[:, 0].flatten(1))  # (b, group, LEVELS)
     # Between levels that fall off by a factor each, a count is the geometric mean of its neighbours.
     between = (levels[:, :, :-2] * levels[:, :, 2:]).sqrt()
     spread = (levels[:, :, 1:-1] + (levels[:, :, :-2] + levels[:, :, 2:]) / 4 + 1).sqrt()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 QUALITIES = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 88, 90, 92, 95, 97, 99)
 """Qualities of libjpeg whose fits are told one by one."""
-PLANES = ("luminance", "chroma_4:4:4", "chroma_4:2:0")
+PLANES = ("luminance", "4:4:4", "4:2:0")
 MOST = 6.0
 """Deviations beyond which a fit is no surer: how many coefficients a picture has is no history."""
 LEAST = 4.0
@@ -45,17 +45,14 @@ def _statistics(images: Tensor) -> Mapping[str, Tensor]:
     """Crops (b, 3, h, w), levels 0 to 255 → the numbers of `describe`."""
     import torch
 
-    from lens.operations import dct_histograms
+    from lens.operations.dct_histograms import by_quality, histogram
+    from lens.operations.jpeg_planes import LUMINANCE, planes
 
     found = {}
-    for name in PLANES:
-        if name == "luminance":
-            pair = [dct_histograms.of_luminance(part) for part in (images, dct_histograms.off_grid(images))]
-        else:
-            sampling = name.removeprefix("chroma_")
-            shifted = dct_histograms.off_grid(images, sampling)
-            pair = [dct_histograms.of_chroma(part, sampling) for part in (images, shifted)]
-        fits = dct_histograms.by_quality(pair[0], pair[1], chroma=name != "luminance")
+    for plane_name, plane in planes(images, PLANES).items():
+        is_chroma = plane_name != LUMINANCE
+        name = f"chroma_{plane_name}" if is_chroma else plane_name
+        fits = by_quality(histogram(plane), histogram(plane.off_grid()), is_chroma)
         best, place = fits.max(dim=1)
         found[f"{name}_fit"] = best.clamp(max=MOST)
         found[f"{name}_quality"] = torch.where(best > LEAST, place.float() + 1, torch.nan)

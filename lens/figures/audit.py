@@ -11,7 +11,6 @@ import numpy as np
 from lens.base import intervals
 from lens.base.markdown import markdown_table
 from lens.base.table import show
-from lens.figures.comparison import interval_words
 from lens.figures.drawing import drawable, mosaic, png, pyplot
 from lens.protocols.lookup import short_names
 from lens.results.audit import Across, Audit, Row
@@ -27,15 +26,15 @@ COLUMNS = ["cue", "accuracy", "95 %", "AUC", "null", "p (Holm)", ""]
 def table(audit: Audit) -> list[list[str]]:
     """A line for each row of the ladder; the last column marks the significant ones."""
     within = any(row.within_classes for row in audit.rows)
-    lines = [[*COLUMNS[:-1], *(["in classes"] if within else []), COLUMNS[-1]]]
+    lines = [[*COLUMNS[:-1], *(["within"] if within else []), COLUMNS[-1]]]
     for row in audit.rows:
         line = [
-            called(row), percent(row.accuracy), intervals.words(row.balanced_accuracy.interval, lambda end: f"{100 * end:.0f}"),
-            f"{row.auc:.3f}", "" if row.null is None else percent(row.null), f"{row.p_holm:.4f}",
+            called(row), percent(row.accuracy), ends(row.balanced_accuracy.interval), f"{row.auc:.2f}",
+            "" if row.null is None else f"{100 * row.null:.0f} %", f"{row.p_holm:.4f}",
         ]  # fmt: skip
         if within:
             inner = row.within_classes
-            line.append("" if not inner else percent(inner["balanced_accuracy"]) + " *" * inner["significant"])
+            line.append("" if not inner else f"{100 * inner['balanced_accuracy']:.0f} %" + " *" * inner["significant"])
         lines.append([*line, "tells" if row.significant else ""])
     return lines
 
@@ -43,6 +42,11 @@ def table(audit: Audit) -> list[list[str]]:
 def called(row: Row) -> str:
     """A row's name in words."""
     return row.name.replace("_", " ") + " (network)" * (row.judge == "network")
+
+
+def ends(interval: Any) -> str:
+    """The ends of an interval in whole percents: 97–100."""
+    return intervals.words(interval, lambda end: f"{100 * end:.0f}").replace(" – ", "–")
 
 
 def percent(share: float) -> str:
@@ -55,7 +59,9 @@ def notes(audit: Audit) -> list[str]:
     return [
         f"Balanced accuracy on {sum(audit.test_images):,} test images ({_by_source(audit)}); chance is {percent(audit.chance)}. "
         "Null: the same row about random parts of the pooled images. A row tells where its p, corrected for the number of rows, is "
-        "at most 0.05.",
+        "at most 0.05."
+        + " Within: accuracy among pictures of one class, with * where that tells."
+        * any(row.within_classes for row in audit.rows),
         *audit.notes,
         _cost(audit),
         *intervals.note(rows),
@@ -79,8 +85,8 @@ def cross_table(audit: Audit, across: Across) -> list[list[str]]:
     lines = [["trained on", *(f"tested on {name}" for name in names), "drop", "worth", "basket"]]
     for i, name in enumerate(names):
         cells = [
-            f"{percent(value)} ({interval_words(ends, True)})"
-            for value, ends in zip(across.accuracy[i], across.ci[i], strict=True)
+            f"{100 * value:.0f} % ({ends(interval)})"
+            for value, interval in zip(across.accuracy[i], across.ci[i], strict=True)
         ]
         worth = ", ".join(_number(value) for j, value in enumerate(across.worth[i]) if j != i)
         lines.append([name, *cells, percent(across.drop[i]), worth, _number(across.basket[i])])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def canny(grey: Tensor, low: float, high: float) -> Tensor:
@@ -13,12 +13,13 @@ def canny(grey: Tensor, low: float, high: float) -> Tensor:
     An edge begins where the gradient is above `high` and goes on while it is above `low`.
     """
     from kornia.filters import canny as thresholded
+    from scipy.ndimage import label
 
-    # kornia's own following takes ten times as long as the rest: it asks eight directions by convolution.
-    kept = thresholded(grey, low, high, kernel_size=(3, 3), sigma=(1.0, 1.0), hysteresis=False)[1]
-    weak, edge = kept > 0, (kept == 1).to(grey.dtype)
-    while True:
-        wider = functional.max_pool2d(edge, 3, stride=1, padding=1) * weak
-        if torch.equal(wider, edge):
-            return edge
-        edge = wider
+    # kornia's own following asks eight directions by convolution until nothing changes: thirty times the rest.
+    kept = thresholded(grey, low, high, kernel_size=(3, 3), sigma=(1.0, 1.0), hysteresis=False)[1][:, 0].cpu().numpy()
+    around = np.zeros((3, 3, 3), bool)
+    around[1] = True  # eight neighbours in the same image
+    piece, count = label(kept > 0, around)
+    begun = np.zeros(count + 1, bool)
+    begun[piece[kept == 1]] = True
+    return torch.from_numpy(begun[piece])[:, None].to(grey)

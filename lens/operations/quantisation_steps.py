@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from lens.operations import dct_histograms
 from lens.operations.jpeg import tables
+from lens.operations.jpeg_planes import LUMINANCE, SAMPLINGS, planes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,33 +49,14 @@ class Steps:
     """For the steps of luminance against none, in nats a counted coefficient."""
 
 
-@dataclasses.dataclass
-class Pooled:
-    """The histograms of a set of images together: of luminance, and of chroma by sampling, (F, N) each."""
-
-    luminance: Tensor
-    chroma: dict[str, Tensor]
-
-    @classmethod
-    def empty(cls) -> Pooled:
-        """Of no image."""
-        nothing = torch.zeros(64, LEVELS)
-        return cls(nothing.clone(), {name: nothing.clone() for name in dct_histograms.SAMPLINGS})
-
-    def add(self, images: Tensor) -> None:
-        """Count images (B, 3, H, W), levels 0 to 255, that begin on the grid of 16 px."""
-        self.luminance += dct_histograms.of_luminance(images, LEVELS, WIDTH).sum(dim=0)
-        for name, counts in self.chroma.items():
-            counts += dct_histograms.of_chroma(images, name, LEVELS, WIDTH).sum(dim=0)
-
-
-def recovered(pooled: Pooled) -> Steps:
+def recovered(histograms: Mapping[str, Tensor]) -> Steps:
     """The steps that all images of a set were quantised to, by the combs of their histograms (after Fridrich & Goljan 2003).
 
-    Images of several qualities, or resized or turned after compression, give no steps, or those of most of them.
+    `histograms`, (F, N) by plane, are `pooled` over the set. Images of several qualities, or resized or turned after compression,
+    give no steps, or those of most of them.
     """
-    luminance, quality, evidence = _told(pooled.luminance, chroma=False)
-    by_sampling = {name: _told(counts, chroma=True) for name, counts in pooled.chroma.items()}
+    luminance, quality, evidence = _told(histograms[LUMINANCE], chroma=False)
+    by_sampling = {name: _told(histograms[name], chroma=True) for name in SAMPLINGS}
     best = max(by_sampling, key=lambda name: by_sampling[name][2])
     chroma, chroma_quality, chroma_evidence = by_sampling[best]
     return Steps(
@@ -83,17 +65,27 @@ def recovered(pooled: Pooled) -> Steps:
         quality=quality,
         chroma_quality=chroma_quality,
         sampling=best if chroma_evidence > 0 else None,
-        evidence=evidence / max(float(pooled.luminance[:, 1:].sum()), 1.0),
+        evidence=evidence / max(float(histograms[LUMINANCE][:, 1:].sum()), 1.0),
     )
 
 
-def recovered_of(images: Iterable[Array]) -> Steps:
-    """The same of pictures (H, W, 3) uint8 of any sizes, as they are stored; the whole of each is counted."""
-    pooled = Pooled.empty()
+def pooled(images: Iterable[Array]) -> dict[str, Tensor]:
+    """Pictures (H, W, 3) uint8 of any sizes, as they are stored → the histograms (F, N) of each plane, of all together.
+
+    The whole of each picture is counted; one below 16 px is not.
+    """
+    found = {name: torch.zeros(64, LEVELS) for name in (LUMINANCE, *SAMPLINGS)}
     for image in images:
         if min(image.shape[:2]) >= 16:
-            pooled.add(torch.tensor(image).permute(2, 0, 1)[None].float())
-    return recovered(pooled)
+            levels = torch.tensor(image).permute(2, 0, 1)[None].float()
+            for name, plane in planes(levels, list(found)).items():
+                found[name] += dct_histograms.histogram(plane, LEVELS, WIDTH)[0]
+    return found
+
+
+def recovered_of(images: Iterable[Array]) -> Steps:
+    """`recovered` of pictures (H, W, 3) uint8 of any sizes, as they are stored."""
+    return recovered(pooled(images))
 
 
 def _told(counts: Tensor, chroma: bool) -> tuple[Array, int | None, float]:

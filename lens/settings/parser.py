@@ -92,6 +92,10 @@ def inside(word: str) -> str:
     return re.sub(rf"^--({'|'.join(PLUGINS)})\.", lambda found: f"--{SECTION.format(found[1])}.", word)
 
 
+TOLD = {"audit": ("cue", "source")}
+"""The kinds of plug-ins that the help of a verb lists, where it is not about runs."""
+
+
 def in_stages(word: str, chosen: Mapping[str, str]) -> str:
     """A setting of one of several plug-ins as a name of Python's: `--lens.jpeg.quality=3` → `--lens.jpeg__of__quality=3`."""
     for kind, key in chosen.items():
@@ -143,8 +147,9 @@ def add_settings(parser: Parser, settings: type[Any], section: str | None) -> li
 
 
 def description(prog: str) -> str:
-    lines = [first_docstring_line(Path(__file__).parent.parent / f"{prog.split('.')[-1].split()[-1]}.py")]
-    for kind in ("task", "shortcut", "lens", "source"):
+    verb = prog.split(".")[-1].split()[-1]
+    lines = [first_docstring_line(Path(__file__).parent.parent / f"{verb}.py")]
+    for kind in TOLD.get(verb, ("task", "shortcut", "lens", "source")):
         lines.append(
             f"{folder_of(kind).name}: " + "; ".join(f"{name} ({summary_line(kind, name)})" for name in names(kind))
         )

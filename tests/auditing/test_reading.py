@@ -8,7 +8,8 @@ import PIL.Image
 from cue_pictures import photo, saved
 
 from lens.auditing import reading
-from lens.auditing.sampling import Sampled
+from lens.auditing.asked import AuditSettings
+from lens.auditing.sampling import Sampled, sampled
 from lens.base.bar import Bar
 from lens.protocols.source import Listing, Record
 
@@ -85,6 +86,23 @@ def test_deep_images_share_one_range_and_are_shown_in_8_bits():
     assert abs(mean[0] - 2000 / 4095 * 255).max() < 1
     assert abs(mean[1] - 1000 / 4095 * 255).max() < 1
     assert "0 to 4095 is shown as 0 to 255" in found.notes[0]
+
+
+def test_a_sample_is_random_seeded_and_the_same_whatever_else_is_read(tmp_path):
+    for key in ("a", "b"):
+        (tmp_path / key).mkdir()
+        for number in range(80):
+            (tmp_path / key / f"{number:02d}.png").write_bytes(b"listed, not read")
+    keys = [str(tmp_path / key) for key in ("a", "b")]
+
+    def chosen(**settings):
+        return [one.chosen for one in sampled(AuditSettings(source=keys, **settings))]
+
+    first = chosen(images=50)
+    assert [len(set(one)) for one in first] == [50, 50]
+    assert first[0] == sorted(first[0]) != first[1]
+    assert chosen(images=50) == first != chosen(images=50, seed=1)
+    assert chosen() == [list(range(80))] * 2
 
 
 def _png(image):

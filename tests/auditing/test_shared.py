@@ -1,11 +1,15 @@
 """What images of one source are worth for another, what fields say in words, and the words of a verdict."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lens.auditing import telling
 from lens.auditing.across import worth_of
+from lens.auditing.answers import answered
 from lens.auditing.columns import joined
+from lens.auditing.shared import Shared, differing_classes
 from lens.auditing.verdict import verdict
 from lens.images.data import Images
 from lens.results.audit import Row
@@ -26,7 +30,7 @@ def images(sizes, keys=("./a", "./b")):
     count = len(source)
     return Images(
         keys=list(keys), arrays=[], offsets=[], names=[""] * count, label=source, group=np.arange(count), source=source,
-        split=source.astype(str), classes=[[], []], skipped=[], store=source, stores=list(keys), group_names=[], gives_splits=[],
+        split=np.full(count, "     "), classes=[[], []], skipped=[], store=source, stores=list(keys), group_names=[], gives_splits=[],
     )  # fmt: skip
 
 
@@ -41,6 +45,69 @@ def test_the_fields_that_differ_most_are_told_and_the_others_not():
         "subsampling: all of a 4:4:4; 98 % of b 4:2:0",
         "quality, median: 49.5 in a; 110 in b",
     ]
+
+
+@dataclasses.dataclass
+class Data:
+    """What of `Seen` is asked of classes."""
+
+    images: Images
+
+
+def labelled(label, source, names):
+    found = images(np.bincount(source))
+    return Data(dataclasses.replace(found, label=label, source=source, classes=[names, names]))
+
+
+def test_mixes_of_classes_are_told_where_they_differ_by_more_than_luck():
+    chance = np.random.default_rng(0)
+    names = [f"c{n}" for n in range(60)]
+    source = np.repeat([0, 1], 300)
+    alike = labelled(chance.integers(0, 60, 600), source, names)  # two samples differ in a fifth of their images
+    assert differing_classes(alike, 0) == []
+    other = labelled(np.concatenate([chance.integers(0, 60, 300), chance.integers(0, 40, 300)]), source, names)
+    assert "of 60 classes are in all of them;" in differing_classes(other, 0)[0]
+    apart = dataclasses.replace(other.images, classes=[names, [name.upper() for name in names]])
+    assert "share no class by its name" in differing_classes(Data(apart), 0)[0]
+
+
+def test_matched_images_are_of_each_class_as_many_of_every_source():
+    chance = np.random.default_rng(0)
+    source = np.repeat([0, 1], [300, 100])
+    label = np.where(source == 0, chance.choice(3, 400, p=[0.7, 0.2, 0.1]), chance.choice(3, 400, p=[0.1, 0.2, 0.7]))
+    data = labelled(label, source, ["a", "b", "c"])
+    data.images.split[:] = "train"
+    chosen = Shared(label, ["a", "b", "c"], []).matched(data, "train", 0)
+    assert len(np.unique(chosen)) == len(chosen) > 40
+    for k in range(3):
+        counts = np.bincount(source[chosen][label[chosen] == k], minlength=2)
+        assert counts[0] == counts[1] == min((label[source == 0] == k).sum(), (label[source == 1] == k).sum())
+
+
+class Asked:
+    """Two images a split, of which the pseudo-source says the opposite."""
+
+    def __init__(self):
+        self.images = self
+        self.source, self.pseudo = np.tile([0, 1], 3), np.tile([1, 0], 3)
+
+    def rows(self, split):
+        return np.arange(6)
+
+
+def test_a_null_is_learnt_and_asked_of_pseudo_sources():
+    asked = []
+
+    def perfect(source):
+        asked.append(source)
+        return np.eye(2)[source]
+
+    data = Asked()
+    found = answered(data, "size", "trees", perfect, 0.0)
+    np.testing.assert_array_equal(asked[0], data.source)
+    np.testing.assert_array_equal(asked[1], data.pseudo)
+    assert found.null == 1.0
+    assert found.odds.argmax(axis=1).tolist() == data.source.tolist()
 
 
 def row(name, accuracy, significant, kind="pixels", acquisition=None, points_to="what it shows", inner=None):

@@ -45,6 +45,20 @@ def test_the_random_shuffle_is_each_images_own_and_the_fixed_one_is_shared():
     assert not torch.equal(other[0], shared[0])
 
 
+def test_one_black_pixel_in_a_fixed_place_is_seen_in_the_cell_of_its_place():
+    plain = photos_of(6)
+    marked = []
+    for one in plain:
+        square = one.square.copy()
+        square[20, 11] = 0
+        marked.append(Picture({}, one.native, square))
+    first, second = (described("pixel_shuffle_fixed", shown)["least"] for shown in (plain, marked))
+    moved = (first != second).all(axis=1)  # of all channels
+    assert (moved.sum(axis=(1, 2)) >= 1).all()
+    assert (moved == moved[0]).all()
+    assert (second[moved.nonzero()[0], :, moved.nonzero()[1], moved.nonzero()[2]] == 0).all()
+
+
 @pytest.mark.parametrize("patch", [2, 4, 5, 16])
 def test_patches_stay_whole(patch):
     side = 32 // patch
@@ -172,6 +186,13 @@ def test_gradients_are_told_by_direction_whatever_the_contrast():
     )  # 90° is between the fifth and the sixth of 9
     torch.testing.assert_close(hog.oriented(across / 2, cells=2), found, rtol=0.02, atol=0.01)
     assert hog.oriented(torch.ones(1, 1, 32, 32), cells=2).abs().max() == 0
+
+
+def test_a_gradient_just_below_across_votes_for_the_first_and_the_last_direction():
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    turned = hog.oriented(((x - 0.1 * y) / 40)[None, None], cells=4)[0, :, 1, 1]
+    assert set(turned.topk(2).indices.tolist()) == {0, 8}
+    assert turned[1:8].max() < 1e-4
 
 
 def test_the_power_spectrum_does_not_ask_where_but_how_fine():

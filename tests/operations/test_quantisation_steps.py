@@ -7,6 +7,7 @@ from cue_pictures import jpeg, photo
 
 from lens.operations import dct_histograms
 from lens.operations.jpeg import tables
+from lens.operations.jpeg_planes import planes, stored_chroma
 from lens.operations.quantisation_steps import recovered_of
 
 
@@ -76,15 +77,15 @@ def test_stored_chroma_undoes_what_libjpeg_spreads():
         return torch.stack([3 * values + before, 3 * values + after], dim=-1).flatten(-2) / 4
 
     across = spread(small)
-    torch.testing.assert_close(dct_histograms.stored_chroma(across, "4:2:2"), small, rtol=0, atol=1e-4)
+    torch.testing.assert_close(stored_chroma(across, "4:2:2"), small, rtol=0, atol=1e-4)
     both = spread(across.mT).mT
-    torch.testing.assert_close(dct_histograms.stored_chroma(both, "4:2:0"), small, rtol=0, atol=1e-4)
+    torch.testing.assert_close(stored_chroma(both, "4:2:0"), small, rtol=0, atol=1e-4)
 
 
 def test_histograms_count_each_coefficient_of_blocks_without_clipped_levels():
     images = torch.full((2, 3, 16, 24), 128.0)
     images[0, :, 0, 0] = 255
-    counts = dct_histograms.of_luminance(images)
+    counts = dct_histograms.histogram(planes(images, ["luminance"])["luminance"])
     assert counts.shape == (2, 64, dct_histograms.LEVELS)
     assert counts[0].sum() == 64 * 5
     assert counts[1].sum() == 64 * 6
@@ -103,7 +104,7 @@ def test_evidence_speaks_for_the_step_whose_multiples_are_there():
 def test_the_mean_of_a_block_says_nothing_of_a_quality():
     levels = torch.arange(120, 136).float().view(1, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
     images = levels.expand(1, 3, 32, 32).contiguous()
-    histogram = dct_histograms.of_luminance(images)
+    histogram = dct_histograms.histogram(planes(images, ["luminance"])["luminance"])
     assert histogram[0, 0, 8:].sum() > 0
     fits = dct_histograms.by_quality(histogram, torch.zeros_like(histogram), chroma=False)
     assert fits.abs().max() < 1e-3
