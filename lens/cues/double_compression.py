@@ -32,7 +32,7 @@ class DoubleCompression(Cue):
 
     kind: ClassVar[Kind] = "history"
     order: ClassVar[float] = 12
-    points_to: ClassVar[str] = "several compressions by JPEG, one after the other"
+    points_to: ClassVar[str] = "how often and how strongly JPEG compressed them"
 
     def describe(self, pictures: Sequence[Picture], draws: Draws) -> Mapping[str, Array]:
         """`ghost` (B, 20), the log of the change at a quality against that on a shifted grid; `gaps` (B, 3, 10), how far the count of a
