@@ -168,7 +168,7 @@ def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
         start, cpu = time.perf_counter(), time.process_time()
         keys = [str(folder) for folder in folders]
         settings = AuditSettings(keys, images=half, image_size=SIDE[pictures.size], seed=number, threads=1)
-        data = seen(settings)
+        data = seen(settings, {})
         rows = ladder.rows_of(data, ladder.by_trees(data, number, Finished(None, settings)), number)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         words = [line.replace(f"{place}/", "") for line in verdict(rows, keys, within=False)]

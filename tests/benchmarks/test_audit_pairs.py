@@ -1,5 +1,7 @@
 """The audit's ground truth: what each pair is made of, and that every cue can be right or wrong about it. Never its readings."""
 
+import json
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -7,8 +9,9 @@ from cue_pictures import photo
 from pictures import write_folder
 
 from benchmarks import audit as benchmark
+from lens.auditing import reading
 from lens.auditing.header import header_of
-from lens.protocols.lookup import names
+from lens.protocols.lookup import find, names
 
 
 def test_every_cue_has_a_family_and_every_plant_some():
@@ -58,6 +61,28 @@ def test_cutting_moves_the_grid_and_keeps_the_size():
     on, off = benchmark.cut(place, 8, 8), benchmark.cut(place, 5, 3)
     assert on.shape == off.shape == (24, 34)
     assert (on[0, 0], off[0, 0]) == (8 * 50 + 8, 5 * 50 + 3)
+
+
+def test_a_pair_goes_through_the_audits_ladder(tmp_path, monkeypatch):
+    """With four of its cues: a cast of colour is named, and halves that are alike are not told apart."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(160):
+        PIL.Image.fromarray(photo(seed, (32, 32), grain=9.0)).save(folder / f"{seed}.png")
+    few = {name: find("cue", name)() for name in ("header", "block_grid", "mean_colour", "clipping")}
+    monkeypatch.setattr(reading, "every_cue", lambda: few)
+    monkeypatch.setattr(benchmark, "HALF", {"small": 80, "large": 80})
+    sets = {"small": benchmark.Pictures(f"{folder}/", "small")}
+    line = benchmark.asked("small: colour_cast", sets, 0)
+    assert line["right"]
+    assert line["named"] == ["clipping"]
+    assert line["images"] == 160
+    assert line["rows"].keys() == few.keys()
+    assert line["verdict"][0].startswith("without, with can be told apart")
+    clean = benchmark.asked("small: clean 1", sets, 20)
+    assert (clean["right"], clean["telling"], clean["named"]) == (True, [], [])
+    assert json.loads(json.dumps(line))["reads"] == line["reads"]
+    assert "| clipping |" in benchmark.table([line])[-1]
 
 
 def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch, capsys):
