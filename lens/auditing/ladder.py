@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 
-from lens.auditing import combs, telling
+from lens.auditing import combs, levels, telling
 from lens.auditing.answers import Answers, of_trees
 from lens.auditing.keeping import Finished
 from lens.auditing.permutation import holm, permutation_p
@@ -20,6 +20,8 @@ LEVEL = 0.05
 """The chance, of all rows together, that one of them is called significant and is not."""
 COMBS = "quantisation"
 """The cue that reads what the combs tell in words."""
+ENDS = ("clipping", "mean_colour")
+"""Those that read where the channels' levels end."""
 
 
 def by_trees(seen: Seen, seed: int, finished: Finished) -> list[Answers]:
@@ -56,8 +58,11 @@ def _row(seen: Seen, one: Answers, p: float, corrected: float) -> Row:
     says = []
     if significant and one.judge == "trees":
         says = telling.words(seen.columns[one.name], seen.images)
+        names = short_names(seen.images.keys)
         if one.name == COMBS:
-            says = [*combs.words(seen.combs, short_names(seen.images.keys)), *says]
+            says = [*combs.words(seen.combs, names), *says]
+        if one.name in ENDS:
+            says = [*levels.words(seen.levels, names), *says]
     return Row(
         name=one.name, kind=cue.kind, judge=one.judge, about=(inspect.getmodule(type(cue)).__doc__ or "").split("\n")[0], points_to=cue.points_to,
         acquisition=cue.acquisition, balanced_accuracy=found.accuracy, auc=found.auc,

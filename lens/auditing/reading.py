@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from lens.auditing import columns, combs
+from lens.auditing import columns, combs, levels
 from lens.auditing.header import header_of
 from lens.auditing.sampling import Sampled
 from lens.base.bar import Bar
@@ -35,13 +35,14 @@ AHEAD = 50_000_000
 @dataclasses.dataclass(frozen=True)
 class Source:
     """What was read of one source: the `kept` of its sampled images, their squares (n, S, S, 3) uint8, columns by cue;
-    `crops` of some pictures at their own size, for their combs."""
+    `crops` of some pictures at their own size, for their combs; how often each level stands in each channel (3, 256)."""
 
     squares: Array
     kept: list[int]
     skipped: list[Skipped]
     columns: dict[str, columns.Columns]
     crops: list[Array]
+    levels: Array
     notes: list[str]
 
 
@@ -62,6 +63,7 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
         ranges = intensity.decided(extents.values())
         squares, kept, skipped, how, crops = [], [], [], [], []
         every = max(1, len(source.chosen) // combs.PICTURES)
+        counts = np.zeros((3, 256), np.int64)
         described: dict[str, list[Mapping[str, Array]]] = {name: [] for name in cues}
         for chunk in _chunks(source, size, ranges, bar):
             pictures = []
@@ -73,6 +75,7 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
                 pictures.append(picture)
                 kept.append(position)
                 how.append(way)
+                counts += levels.counted(picture.native)
                 if position % every == 0:
                     crops.append(combs.middle(picture.native))
             if not pictures:
@@ -82,9 +85,9 @@ def read(source: Sampled, size: int, cues: Mapping[str, Cue], seed: int, first: 
             for name, cue in cues.items():
                 described[name].append(cue.describe(pictures, draws))
     if not kept:
-        return Source(np.empty((0, size, size, 3), np.uint8), [], skipped, {}, [], [])
+        return Source(np.empty((0, size, size, 3), np.uint8), [], skipped, {}, [], counts, [])
     found = {name: columns.joined(described.pop(name)) for name in cues}
-    return Source(np.concatenate(squares), kept, skipped, found, crops, told(source.key, how))
+    return Source(np.concatenate(squares), kept, skipped, found, crops, counts, told(source.key, how))
 
 
 def draws_of(index: Array, seed: int) -> Draws:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lens.auditing import columns, combs, division, reading
+from lens.auditing import columns, combs, division, levels, reading
 from lens.auditing.asked import AuditSettings
 from lens.auditing.sampling import Sampled, refuse_few, sampled
 from lens.base.bar import Bar
@@ -18,7 +18,7 @@ from lens.images.data import Images
 from lens.images.overlap import without_twins
 from lens.images.splits import SPLITS, gives_splits, groups_of
 from lens.protocols.cue import Cue
-from lens.results.audit import Comb
+from lens.results.audit import Comb, Levels
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 class Seen:
     """The images of an audit (n), divided: `images.split` is the audit's own; `pseudo` (n,) is a source that says nothing.
 
-    `columns` are each cue's descriptors (n), `combs` each source's steps of quantisation; `listed` counts what the sources list, of which a sample was read; `leaks` are
+    `columns` are each cue's descriptors (n), `combs` each source's steps of quantisation, `levels` its channels' ends; `listed` counts what the sources list, of which a sample was read; `leaks` are
     lines about sources whose own splits share images.
     """
 
@@ -36,6 +36,7 @@ class Seen:
     cues: Mapping[str, Cue]
     columns: Mapping[str, columns.Columns]
     combs: list[Comb]
+    levels: list[Levels]
     listed: list[int]
     leaks: list[str]
 
@@ -81,7 +82,8 @@ def seen(asked: AuditSettings, more: Mapping[str, Cue]) -> Seen:
     told = {name: one for name, one in together.items() if one.numbers.shape[1] + one.words.shape[1]}
     listed = [len(one.whole.records) for one in sources]
     steps = [combs.comb_of(got.crops) for got in found]
-    return Seen(images, pseudo, cues, told, steps, listed, division.leaks(images, given))
+    ends = [levels.ends(got.levels) for got in found]
+    return Seen(images, pseudo, cues, told, steps, ends, listed, division.leaks(images, given))
 
 
 def _refuse_unread(one: Sampled, got: reading.Source) -> None:

@@ -95,6 +95,7 @@ def audited(asked: AuditSettings, finished: Finished) -> Found:
         seconds={name: round(value, 1) for name, value in seconds.items()},
         peak_memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         combs=data.combs,
+        levels=data.levels,
         across=crossed,
         where=map_,
     )

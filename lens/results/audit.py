@@ -83,6 +83,14 @@ class Comb(Result):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Levels(Result):
+    """Between which levels (0 to 255) each channel of a source's pixels lies, red, green, blue: all but one in ten thousand."""
+
+    lowest: list[int]
+    highest: list[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Where(Result):
     """Where a network looks: the mean fall of its score as each cell is covered, (cells, cells), for each source.
 
@@ -114,5 +122,6 @@ class Audit(Result):
     seconds: dict[str, float]
     peak_memory: float
     combs: list[Comb]
+    levels: list[Levels]
     across: Across | None = optional()
     where: Where | None = optional()
