@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from pictures import write_folder
 from tiny import two_penalties, undrawn
+
+# Whoever begins the tests with nohup has them ignore what a closed terminal sends.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # What modules make stays for good, and the collector would look through it again and again: not while they are imported,
 # and never after.

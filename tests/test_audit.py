@@ -96,7 +96,10 @@ def test_a_planted_cast_is_told_by_the_rows_of_colour_and_fails_where_asked(fold
     assert told["mean_colour"].excess == pytest.approx(2 * told["mean_colour"].accuracy - 1)
     assert any(line.startswith("mean colour[0], median:") for line in told["mean_colour"].says)
     assert any(line.startswith("red: levels ") for line in told["mean_colour"].says)  # its ends have moved
-    assert (result.levels[1].lowest[0] - result.levels[0].lowest[0], result.levels[0].highest[2] - result.levels[1].highest[2]) >= (40, 40)
+    assert (
+        result.levels[1].lowest[0] - result.levels[0].lowest[0],
+        result.levels[0].highest[2] - result.levels[1].highest[2],
+    ) >= (40, 40)
     assert "mean colour" in " ".join(result.verdict)
     assert "colour and exposure" in " ".join(result.verdict)
     assert result.verdict[0] in " ".join(shown.out.split())
