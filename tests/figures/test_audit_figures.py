@@ -27,7 +27,7 @@ def result(**more):
     ]
     return Audit(
         sources=["./a", "./b"], images=[100, 100], listed=[300, 100], test_images=[30, 30], chance=0.5, verdict=["They differ."],
-        rows=rows, duplicates=[], skipped=[], notes=[], settings={}, seconds={"reading": 3.2}, peak_memory=1.23, combs=[], **more,
+        rows=rows, duplicates=[], skipped=[], notes=[], settings={}, seconds={"reading": 3.2}, peak_memory=1.23, combs=[], levels=[], **more,
     )  # fmt: skip
 
 
