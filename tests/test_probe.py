@@ -385,6 +385,25 @@ def test_a_fusion_of_a_run_with_what_its_control_is_gains_nothing(runs):
     assert part.fused == part.control
 
 
+def test_the_validation_gain_of_a_fusion_is_that_over_its_control(runs, monkeypatch):
+    opened = [finished.FinishedRun.of(finished.Run.open(runs / name), [], {}) for name in ("control", "plain")]
+    settings = opened[0].parsed.settings
+    images = training_images(settings)
+    control, plain = (one.players(images, make_fabric(settings.machine)) for one in opened)
+    seen, real = iter((0.1, 0.2, 0.7, 0.4)), fusion.linear.fit
+
+    def fit(*given):
+        ((method, (right, went)),) = real(*given).items()
+        return {method: (right, dataclasses.replace(went, validation=next(seen)))}
+
+    monkeypatch.setattr(fusion.linear, "fit", fit)
+    part = fusion.measured(
+        fusion.Trio(control, plain, control), Probe("photos", images, 0), linear.ProbeRecipe(), "plain", "control"
+    ).fusion["plain"]
+    assert (part.fused.validation, part.control.validation) == (0.7, 0.4)
+    assert part.gain.validation == pytest.approx(0.3)
+
+
 def test_a_run_is_not_measured_on_other_images_than_it_was_trained_on(photos, tmp_path, capsys):
     """Sorted into folders since, the images fall into other splits: the test images may be what it has learnt from."""
     folder, run = shutil.copytree(photos, tmp_path / "photos"), tmp_path / "run"

@@ -242,6 +242,16 @@ def test_a_cue_that_theta_does_not_change_is_asked_for_its_presence_alone(pictur
 TWO = ["--shortcut", "arrow+colour_cast", "--shortcut.colour_cast.strength", "0.2", "--shortcut.arrow.strength", "0.5"]
 
 
+def test_several_cues_are_planted_one_after_the_other():
+    two = find("shortcut", "arrow+colour_cast")(arrow__of__strength=0.5, colour_cast__of__strength=0.2)
+    images, theta = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(4) / 4
+    draws = parameters.Draws(0, -1, torch.arange(4), torch.zeros(4, dtype=torch.int64))
+    first = find("shortcut", "arrow")(strength=0.5).plant(images, theta, draws)
+    both = find("shortcut", "colour_cast")(strength=0.2).plant(first, theta, draws)
+    assert torch.equal(two.plant(images, theta, draws), both)
+    assert not torch.equal(both, first)
+
+
 def test_of_several_cues_each_is_there_or_not_whatever_the_others_do(pictures):
     made = players_of([str(pictures / "one")], "--task", "rotation", *TWO)
     planted = cue.planted_by(made)
