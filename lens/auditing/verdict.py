@@ -12,7 +12,6 @@ FAINT = 0.1
 """Excess over chance below which a significant row is called faint."""
 NEARLY = 0.8
 """Share of the strongest view's excess at which a simpler view reads nearly all of it."""
-
 LEAKS = 0.4
 """Excess up to which rows of history may read what pictures show: 61 to 69 % was seen where nothing but that differed
 (Caltech-101's animals against the rest, all of one JPEG quality; planes and ships of CIFAR-10 against deer and frogs)."""
@@ -33,13 +32,13 @@ def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool, mixed: Se
         upper = f", at most {_percent(float(end[1] or 0))} by its 95 % interval" if end and not too_few(end) else ""
         return [
             f"Nothing that was asked tells {names} apart: the best row, {best.name}, names the source of "
-            f"{_percent(best.accuracy)} of test images{upper}; chance is {_percent(_chance(rows, sources))}. A larger sample may "
+            f"{_percent(best.accuracy)} of test images{upper}; chance is {_percent(1 / len(sources))}. A larger sample may "
             "find fainter cues."
         ]
     best = max(telling, key=lambda row: row.excess)
     lines = [
         f"{names} can be told apart: {len(telling)} of {len(rows)} rows read more than luck allows, the best of them "
-        f"({_called(best)}) {_percent(best.accuracy)} of test images, chance {_percent(_chance(rows, sources))}."
+        f"({_called(best)}) {_percent(best.accuracy)} of test images, chance {_percent(1 / len(sources))}."
     ]
     if best.excess < FAINT:
         lines.append("It is a faint difference: a small share of the images, or a little of each one.")
@@ -137,10 +136,6 @@ def _acquisition_or_content(telling: Sequence[Row], within: bool) -> str:
         f"Both, perhaps: rungs without content read {_percent(strongest)} of what is above chance, views of the pictures "
         f"{_percent(most)}: colour, light, viewpoint or what the pictures show differ beyond how they were stored."
     )
-
-
-def _chance(rows: Sequence[Row], sources: Sequence[str]) -> float:
-    return 1 / len(sources)
 
 
 def _called(row: Row) -> str:

@@ -14,7 +14,8 @@ from lens.auditing import columns
 from lens.auditing.permutation import holm
 from lens.auditing.reading import draws_of, every_cue
 from lens.base.bar import Bar
-from lens.base.draws import generator, step_seed
+from lens.base.draws import step_seed
+from lens.images.data import sample_of
 from lens.measuring import proportions
 from lens.measuring.trees import Trees, grow
 from lens.protocols.cue import Cue, Picture
@@ -38,25 +39,28 @@ def rungs(sets: LensedSets, seed: int) -> dict[str, Rung]:
     permutation test, one-sided), corrected over all rungs (Holm). What files say of themselves is not asked: there are none.
     """
     cues = {name: cue for name, cue in every_cue().items() if cue.kind in ("history", "pixels")}
-    chosen = {split: _sample(part.source, MOST[split], seed, split) for split, part in sets.splits.items()}
+    chosen = {
+        split: sample_of(np.arange(len(part.source)), MOST[split], seed, f"rungs {split}")
+        for split, part in sets.splits.items()
+    }
     answer = {split: sets.splits[split].source[index] for split, index in chosen.items()}
     test = sets.splits["test"]
     group, source = test.group[chosen["test"]], answer["test"]
-    odds: dict[str, dict[str, Array]] = {}
+    right: dict[str, dict[str, Array]] = {}
     with Bar("asking cues", 2 * len(cues), "cues") as bar:
         for kind in ("raw", "lensed"):
             described = _described(sets, kind, chosen, cues, seed)
-            odds[kind] = {}
+            right[kind] = {}
             for name in cues:
                 levels, words = _levels(described[name], {split: len(index) for split, index in chosen.items()})
-                odds[kind][name] = grow(levels, answer, seed, TREES, words).answers == source
+                right[kind][name] = grow(levels, answer, seed, TREES, words).answers == source
                 bar.add()
-    rises = np.stack([odds["lensed"][name].astype(float) - odds["raw"][name] for name in cues])
+    rises = np.stack([right["lensed"][name].astype(float) - right["raw"][name] for name in cues])
     p = holm(rise_by_luck(rises, source, group, seed))
     ones = np.ones(len(source))
     read = {
-        kind: {name: Estimate(*proportions.balanced_accuracy(right.astype(float), ones, source, group)) for name, right in of.items()}
-        for kind, of in odds.items()
+        kind: {name: Estimate(*proportions.balanced_accuracy(one.astype(float), ones, source, group)) for name, one in of.items()}
+        for kind, of in right.items()
     }  # fmt: skip
     return {
         name: Rung(raw=read["raw"][name], lensed=read["lensed"][name], p=own, risen=own <= LEVEL)
@@ -81,16 +85,6 @@ def rise_by_luck(rises: Array, source: Array, group: Array, seed: int, draws: in
         signs = chance.choice([-1.0, 1.0], size=(min(500, draws - start), len(by_group)))
         above += (signs @ by_group >= observed - 1e-12).sum(axis=0)
     return [float(one) for one in (1 + above) / (1 + draws)]
-
-
-def _sample(source: Array, most: int, seed: int, name: str) -> Array:
-    """At most so many images, in order, chosen at random once and for all."""
-    import torch
-
-    if len(source) <= most:
-        return np.arange(len(source))
-    order = torch.randperm(len(source), generator=generator(seed, 0, f"rungs {name}")).numpy()
-    return np.sort(order[:most])
 
 
 def _described(
