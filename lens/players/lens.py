@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lens.base.draws import Draws
-from lens.operations.grey import keep_grey, without_colour
+from lens.operations.grey import keep_grey, noise_of
 from lens.players.fixed import FixedLens
 from lens.players.unreached import freeze_unreached
 from lens.protocols.lens import Lens
@@ -80,10 +80,7 @@ class LearnedLens(nn.Module):
         """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
         if not self.noise:
             return None
-        noise = draws.normal("lens noise", *images.shape[1:]).to(images)
-        if self.grey == "keep":  # one channel's: the mean of three would be weaker than σ
-            noise = torch.where(without_colour(images), noise[:, :1], noise)
-        return self.noise * noise
+        return self.noise * noise_of(images, draws, "lens noise", keep=self.grey == "keep")
 
     def _delta(self, images: Tensor) -> Tensor:
         """Images (V, C, H, W) in [0, 1] → δ(x), same shape and type."""
