@@ -1,0 +1,41 @@
+"""Noise of a fixed strength: what it buries no lens that stands after it can bring back, nor hide. It does not learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+from lens.base.errors import check_number
+from lens.protocols.lens import Lens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lens.base.draws import Draws
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise(Lens):
+    """x → x + σ·n, n Gaussian, clamped: a stage to stand before a lens that learns (`noise+full_res`).
+
+    Whatever comes after it is a function of the noisy image, so that of a cue that moves an image by d (the norm of the change
+    of all its values) it cannot let through more than a test of power Φ(d / 2σ) reads (the data-processing inequality, and the total variation of
+    two Gaussians). The lens after it learns to restore the image, as a denoiser does, and gets it back at less change than the noise
+    costs; diffusion models purify images so (Nie et al., ICML 2022, arXiv 2205.07460). An image without colour gets grey noise.
+    """
+
+    learns: ClassVar[bool] = False
+    fixed: ClassVar[bool] = True
+
+    sigma: float = 0.08
+    """Standard deviation of the noise, of the whole range, above 0 and at most 0.5."""
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for a setting outside its range."""
+        check_number("lens.sigma", self.sigma, low=0, high=0.5, open_low=True)
+
+    def apply(self, views: Tensor, draws: Draws) -> Tensor:
+        """Each view with noise of its own, a function of its draws."""
+        from lens.operations.grey import noise_of
+
+        return (views + self.sigma * noise_of(views, draws, "noise stage")).clamp(0, 1)
