@@ -255,27 +255,14 @@ WAYS = {
 def tried(asked: argparse.Namespace, cue: str, way: Way, seed: int) -> dict[str, Any]:
     """Train one lens, let the judges read: a line of --out without its names."""
     start = time.perf_counter()
-    parsed = parse(
-        [
-            *COMMON.split(),
-            *way.words.split(),
-            "--data",
-            asked.data,
-            "--seed",
-            str(seed),
-            "--steps",
-            str(asked.steps),
-            "--threads",
-            str(asked.threads),
-        ],
-        "lens.train",
-    )
+    own = ["--data", asked.data, "--seed", str(seed), "--steps", str(asked.steps), "--threads", str(asked.threads)]
+    parsed = parse([*COMMON.split(), *way.words.split(), *own], "lens.train")
     fabric, images = make_fabric(parsed.settings.machine), last_of(training_images(parsed.settings), asked.images)
     players = dataclasses.replace(build(parsed, images, fabric), shortcut=CUES[cue])
     way.built(players, asked.steps)
     trainer = Trainer(players, asked.steps)
-    before = way.trained(trainer) or nothing
-    for batch in training_batches(images, 32, seed, 0, asked.steps, 0, balanced=True):
+    before, size = way.trained(trainer) or nothing, parsed.settings.optimisation.batch_size
+    for batch in training_batches(images, size, seed, 0, asked.steps, 0, balanced=True):
         before(trainer.step)
         losses = trainer.train_step(batch.to(fabric.device))
         if trainer.step % 250 == 0:
