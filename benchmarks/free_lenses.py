@@ -76,7 +76,7 @@ class Sharpened:
     """A camera's sharpening: what differs from the mean of 3×3 pixels is raised."""
 
     plants: ClassVar[bool] = True
-    strength: float = 0.35
+    strength: float = 1.0
 
     def plant(self, images: Tensor, theta: Tensor, draws: Draws) -> Tensor:
         """The same for every θ."""
