@@ -52,10 +52,10 @@ FAMILIES = {
     "compression": ("quantisation", "block_grid", "double_compression"),
     "resampling": ("resampling",),
     "noise": ("noise", "noise_residual"),
-    "detail": ("high_pass", "patch_shuffle", "power_spectrum"),
+    "detail": ("high_pass", "patch_shuffle", "power_spectrum", "autocorrelation"),
     "levels": ("clipping",),
     "colour": ("mean_colour", "colour_histogram", "pixel_shuffle"),
-    "place": ("border", "corners", "centre", "pixel_shuffle_fixed", "thumbnail"),
+    "place": ("border", "corners", "centre", "pixel_shuffle_fixed", "thumbnail", "light", "spots"),
     "shape": ("hog", "edges", "grey", "low_pass"),
 }
 """The cues that point to one kind of difference."""
