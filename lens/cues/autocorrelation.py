@@ -53,4 +53,5 @@ def likeness(detail: Tensor) -> Tensor:
     power = torch.fft.rfft2(detail, s=padded).abs().square()
     found = torch.fft.irfft2(power, s=padded)
     found = found / found[:, :1, :1].clamp(min=1e-6)
-    return found.roll(REACH, dims=2)[:, : REACH + 1, : 2 * REACH + 1]
+    shifts: Tensor = found.roll(REACH, dims=2)[:, : REACH + 1, : 2 * REACH + 1]
+    return shifts

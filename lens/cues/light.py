@@ -34,16 +34,18 @@ class Light(Cue):
         found: dict[str, list[Array]] = {}
         for picture in pictures:
             red, green, blue = picture.native[..., 0], picture.native[..., 1], picture.native[..., 2]
-            planes = {
-                "darkest": (np.minimum(np.minimum(red, green), blue), np.min),
-                "brightest": (np.maximum(np.maximum(red, green), blue), np.max),
-                "mean": ((red.astype(np.float32) + green + blue) / 3, np.mean),
-            }
-            for name, (plane, together) in planes.items():
-                for way, axis in (("down", 1), ("across", 0)):
-                    lines = together(plane, axis=axis)
-                    own = [together(lines[span]) for span in _strips(len(lines))]
-                    found.setdefault(f"{name}_{way}", []).append(np.array(own, np.float32))
+            darkest, brightest = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+            mean = (red.astype(np.float32) + green + blue) / 3
+            for way, axis in (("down", 1), ("across", 0)):
+                lines = (darkest.min(axis=axis), brightest.max(axis=axis), mean.mean(axis=axis))
+                spans = _strips(len(lines[0]))
+                told = {
+                    "darkest": [lines[0][span].min() for span in spans],
+                    "brightest": [lines[1][span].max() for span in spans],
+                    "mean": [lines[2][span].mean() for span in spans],
+                }
+                for name, levels in told.items():
+                    found.setdefault(f"{name}_{way}", []).append(np.array(levels, np.float32))
         return {name: np.stack(rows) for name, rows in found.items()}
 
 
