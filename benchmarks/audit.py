@@ -5,7 +5,8 @@
 Twenty planted pairs and twenty clean ones. A pair is two folders of PNG files, random halves of pictures that share none; of a planted
 one the second folder carries a plant. They go through the audit's own ladder of boosted trees (no network). What should come out
 is written down in `PLANTS`: a planted pair is right where the row that tells most is of one of its families (the whole image, which holds
-every cue, names none); a clean one where no row tells. A pair that stands in --out is not asked again.
+every cue, names none); a clean one where no row tells. `--seed` cuts other halves; a pair that stands in --out with that seed is not
+asked again.
 """
 
 from __future__ import annotations
@@ -155,11 +156,11 @@ class Pictures:
             PIL.Image.fromarray(treat(self.native(index), index)).save(folder / f"{index:05d}.png", **options)
 
 
-def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
-    """One pair's line: its rows, what was named, whether that is right, the seconds the audit took."""
+def asked(name: str, sets: dict[str, Pictures], number: int, seed: int = 0) -> dict[str, Any]:
+    """One pair's line: its rows, what was named, whether that is right, the seconds the audit took. `seed`: which halves."""
     pictures = sets[name.split(":")[0]]
     half = min(HALF[pictures.size], pictures.total // 2)
-    chosen = np.random.default_rng([number, 0]).permutation(pictures.total)[: 2 * half]
+    chosen = np.random.default_rng([number, seed]).permutation(pictures.total)[: 2 * half]
     plant = PLANTS.get(name, Plant(()))
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / "without", Path(place) / "with"]
@@ -177,7 +178,7 @@ def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
     named = [row.name for row in telling if row.name != WHOLE and row.accuracy == most]
     right = any(family_of(row) in plant.families for row in named) if name in PLANTS else not telling
     return {
-        "pair": name, "right": right, "families": plant.families, "named": named, "reads": most, "images": 2 * half,
+        "pair": name, "seed": seed, "right": right, "families": plant.families, "named": named, "reads": most, "images": 2 * half,
         "telling": [row.name for row in telling], "seconds": seconds, "cpu": cpu, "verdict": words,
         "rows": {row.name: [row.accuracy, row.null, row.p_holm] for row in rows},
     }  # fmt: skip
@@ -211,18 +212,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--large", required=True, help="photos of some hundred pixels")
     parser.add_argument("--pairs", default="", help="only pairs whose name has this in it")
     parser.add_argument("--out", type=Path, default=Path("audit.jsonl"), help="a line for each pair")
+    parser.add_argument("--seed", type=int, default=0, help="of the halves")
     words = parser.parse_args(argv)
 
     def run() -> int:
         torch.set_num_threads(1)
         done = {}
         if words.out.exists():
-            done = {line["pair"]: line for line in map(json.loads, words.out.read_text(encoding="utf-8").splitlines())}
+            lines = map(json.loads, words.out.read_text(encoding="utf-8").splitlines())
+            done = {line["pair"]: line for line in lines if line["seed"] == words.seed}
         pairs = [*PLANTS, *(f"{size}: clean {number}" for size in HALF for number in range(1, CLEAN + 1))]
         sets = {"small": Pictures(words.small, "small"), "large": Pictures(words.large, "large")}
         for number, name in enumerate(pairs):
             if name not in done and words.pairs in name:
-                done[name] = asked(name, sets, number)
+                done[name] = asked(name, sets, number, words.seed)
                 with words.out.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(done[name]) + "\n")
                 say(table([done[name]])[-1])

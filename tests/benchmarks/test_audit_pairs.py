@@ -13,6 +13,8 @@ from lens.auditing import reading
 from lens.auditing.header import header_of
 from lens.protocols.lookup import find, names
 
+write = benchmark.Pictures.write
+
 
 def test_every_cue_has_a_family_and_every_plant_some():
     families = [name for members in benchmark.FAMILIES.values() for name in members]
@@ -90,9 +92,9 @@ def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch
     line = {"right": True, "families": [], "named": [], "reads": 0.0, "telling": [], "cpu": 1.0}
     calls = []
 
-    def asked(name, sets, number):
+    def asked(name, sets, number, seed):
         calls.append((name, number))
-        return line | {"pair": name, "right": len(calls) == 1}
+        return line | {"pair": name, "seed": seed, "right": len(calls) == 1}
 
     monkeypatch.setattr(benchmark, "asked", asked)
     argv = ["--small", f"{data}/", "--large", f"{data}/", "--out", str(tmp_path / "a.jsonl"), "--pairs", "clean 1"]
@@ -104,3 +106,24 @@ def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch
     assert benchmark.main([*argv[:-1], "clean"]) == 0
     assert len(calls) == len(set(calls)) == 20
     assert "clean: 1 of 20 right" in capsys.readouterr().out
+    assert benchmark.main([*argv, "--seed", "1"]) == 0
+    assert len(calls) == 24  # of another seed the same pair is asked
+
+
+def test_another_seed_cuts_other_halves(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(120):
+        PIL.Image.fromarray(photo(seed, (32, 32))).save(folder / f"{seed}.png")
+    monkeypatch.setattr(reading, "every_cue", lambda: {"mean_colour": find("cue", "mean_colour")()})
+    monkeypatch.setattr(benchmark, "HALF", {"small": 60, "large": 60})
+    cut = []
+    monkeypatch.setattr(
+        benchmark.Pictures,
+        "write",
+        lambda self, place, indices, *rest: cut.append(set(indices)) or write(self, place, indices, *rest),
+    )
+    sets = {"small": benchmark.Pictures(f"{folder}/", "small")}
+    assert [benchmark.asked("small: clean 1", sets, 20, seed)["seed"] for seed in (0, 0, 1)] == [0, 0, 1]
+    assert cut[0] == cut[2] != cut[4]
+    assert not cut[4] & cut[5]
