@@ -70,6 +70,7 @@ def grow(
     model = HistGradientBoostingClassifier(
         max_iter=trees.more, learning_rate=trees.rate, max_leaf_nodes=trees.leaves, max_features=0.5, l2_regularization=1.0,
         early_stopping=False, warm_start=True, class_weight="balanced", random_state=seed,
+        max_bins=BINS + 1,  # a level each, and one for what is missing: of the usual 255 most would be empty, and cost time
         categorical_features=list(words) or None,
     )  # fmt: skip
     best = Grown(np.zeros((0, len(classes))), classes, 0.0, float("inf"), 0, False)
