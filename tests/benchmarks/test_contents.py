@@ -65,8 +65,8 @@ def test_a_row_within_the_share_is_called_so():
         name: str = "block_grid"
 
     ends = dataclasses.make_dataclass("Ends", ["interval"])((0.6, 0.7))
-    assert benchmark.line(HALVES, Told(ends, True, 0.69, 0.38), 9)[-1] == "yes"
-    assert benchmark.line(HALVES, Told(ends, True, 0.71, 0.42), 9)[-1] == "more than allowed"
+    assert benchmark.line(HALVES, Told(ends, True, 0.79, 0.58), 9)[-1] == "yes"
+    assert benchmark.line(HALVES, Told(ends, True, 0.81, 0.62), 9)[-1] == "more than allowed"
 
 
 def test_no_set_is_refused(capsys):
