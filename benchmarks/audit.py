@@ -5,7 +5,8 @@
 Twenty planted pairs and twenty clean ones. A pair is two folders of PNG files, random halves of pictures that share none; of a planted
 one the second folder carries a plant. They go through the audit's own ladder of boosted trees (no network). What should come out
 is written down in `PLANTS`: a planted pair is right where the row that tells most is of one of its families (the whole image, which holds
-every cue, names none); a clean one where no row tells. A pair that stands in --out is not asked again.
+every cue, names none); a clean one where no row tells. `--seed` cuts other halves; a pair that stands in --out with that seed is not
+asked again. `--network` asks the quick budget's network as well, in a line of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 from lens.auditing import ladder
 from lens.auditing.asked import AuditSettings
 from lens.auditing.keeping import Finished
+from lens.auditing.networks import Networks, networks
 from lens.auditing.seen import seen
 from lens.auditing.verdict import verdict
 from lens.base.draws import EVALUATION, Draws
@@ -52,10 +54,10 @@ FAMILIES = {
     "compression": ("quantisation", "block_grid", "double_compression"),
     "resampling": ("resampling",),
     "noise": ("noise", "noise_residual"),
-    "detail": ("high_pass", "patch_shuffle", "power_spectrum"),
+    "detail": ("high_pass", "patch_shuffle", "power_spectrum", "autocorrelation"),
     "levels": ("clipping",),
     "colour": ("mean_colour", "colour_histogram", "pixel_shuffle"),
-    "place": ("border", "corners", "centre", "pixel_shuffle_fixed", "thumbnail"),
+    "place": ("border", "corners", "centre", "pixel_shuffle_fixed", "thumbnail", "light", "spots"),
     "shape": ("hog", "edges", "grey", "low_pass"),
 }
 """The cues that point to one kind of difference."""
@@ -155,11 +157,16 @@ class Pictures:
             PIL.Image.fromarray(treat(self.native(index), index)).save(folder / f"{index:05d}.png", **options)
 
 
-def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
-    """One pair's line: its rows, what was named, whether that is right, the seconds the audit took."""
+def asked(
+    name: str, sets: dict[str, Pictures], number: int, seed: int = 0, nets: Networks | None = None
+) -> dict[str, Any]:
+    """One pair's line: its rows, what was named, whether that is right, the seconds the audit took. `seed`: which halves.
+
+    `nets` trains a network on the whole image too; "network" are then its accuracy, its null, its corrected p and its seconds.
+    """
     pictures = sets[name.split(":")[0]]
     half = min(HALF[pictures.size], pictures.total // 2)
-    chosen = np.random.default_rng([number, 0]).permutation(pictures.total)[: 2 * half]
+    chosen = np.random.default_rng([number, seed]).permutation(pictures.total)[: 2 * half]
     plant = PLANTS.get(name, Plant(()))
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / "without", Path(place) / "with"]
@@ -169,7 +176,10 @@ def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
         keys = [str(folder) for folder in folders]
         settings = AuditSettings(keys, images=half, image_size=SIDE[pictures.size], seed=number, threads=1)
         data = seen(settings, {})
-        rows = ladder.rows_of(data, ladder.by_trees(data, number, Finished(None, settings)), number)
+        answers = ladder.by_trees(data, number, Finished(None, settings))
+        if nets is not None:
+            answers.append(nets.of_cue(data, WHOLE, number)[0])
+        rows = ladder.rows_of(data, answers, number)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         words = [line.replace(f"{place}/", "") for line in verdict(rows, keys, within=False)]
     telling = [row for row in rows if row.significant]
@@ -177,9 +187,10 @@ def asked(name: str, sets: dict[str, Pictures], number: int) -> dict[str, Any]:
     named = [row.name for row in telling if row.name != WHOLE and row.accuracy == most]
     right = any(family_of(row) in plant.families for row in named) if name in PLANTS else not telling
     return {
-        "pair": name, "right": right, "families": plant.families, "named": named, "reads": most, "images": 2 * half,
+        "pair": name, "seed": seed, "right": right, "families": plant.families, "named": named, "reads": most, "images": 2 * half,
         "telling": [row.name for row in telling], "seconds": seconds, "cpu": cpu, "verdict": words,
-        "rows": {row.name: [row.accuracy, row.null, row.p_holm] for row in rows},
+        "rows": {row.name: [row.accuracy, row.null, row.p_holm] for row in rows if row.judge == "trees"},
+        "network": [[row.accuracy, row.null, row.p_holm, row.seconds] for row in rows if row.judge == "network"],
     }  # fmt: skip
 
 
@@ -191,14 +202,15 @@ def family_of(cue: str) -> str:
 def table(lines: list[dict[str, Any]]) -> list[str]:
     """A row for each pair."""
     text = [
-        "| pair | right families | tells most | reads, % | rows that tell | right | CPU s |",
-        "|---|---|---|---|---|---|---|",
+        "| pair | right families | tells most | reads, % | rows that tell | right | CPU s | a network reads, its null, %, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for line in lines:
         cells = [
             line["pair"], ", ".join(line["families"]) or "none", ", ".join(line["named"][:4]) or "nothing",
             f"{100 * line['reads']:.1f}" if line["named"] else "", str(len(line["telling"])), "yes" if line["right"] else "NO",
             f"{line['cpu']:.0f}",
+            "".join(f"{100 * own:.1f}, {100 * null:.1f}, {seconds:.0f} s" for own, null, _, seconds in line["network"]),
         ]  # fmt: skip
         text.append(f"| {' | '.join(cells)} |")
     return text
@@ -211,18 +223,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--large", required=True, help="photos of some hundred pixels")
     parser.add_argument("--pairs", default="", help="only pairs whose name has this in it")
     parser.add_argument("--out", type=Path, default=Path("audit.jsonl"), help="a line for each pair")
+    parser.add_argument("--seed", type=int, default=0, help="of the halves")
+    parser.add_argument("--network", action="store_true", help="ask the quick budget's network as well")
     words = parser.parse_args(argv)
+
+    def wanted(line: dict[str, Any]) -> bool:
+        return bool(line["seed"] == words.seed and bool(line["network"]) == words.network)
 
     def run() -> int:
         torch.set_num_threads(1)
+        nets = networks("quick", "cpu", 1) if words.network else None
         done = {}
         if words.out.exists():
-            done = {line["pair"]: line for line in map(json.loads, words.out.read_text(encoding="utf-8").splitlines())}
+            lines = map(json.loads, words.out.read_text(encoding="utf-8").splitlines())
+            done = {line["pair"]: line for line in lines if wanted(line)}
         pairs = [*PLANTS, *(f"{size}: clean {number}" for size in HALF for number in range(1, CLEAN + 1))]
         sets = {"small": Pictures(words.small, "small"), "large": Pictures(words.large, "large")}
         for number, name in enumerate(pairs):
             if name not in done and words.pairs in name:
-                done[name] = asked(name, sets, number)
+                done[name] = asked(name, sets, number, words.seed, nets)
                 with words.out.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(done[name]) + "\n")
                 say(table([done[name]])[-1])

@@ -1,7 +1,7 @@
 """The same folders through `lens audit` and through other tools: what each sees, what it misses, how long it takes.
 
     pip install dataeval cleanlab cleanvision
-    python -m benchmarks.audit_rivals --pair ./a/ ./b/ --pair ./c/ ./d/ --images 300 --out rivals.json
+    python -m benchmarks.audit_rivals --pair ./a/ ./b/ --pair chest_xray ./c/ --images 300 --out rivals.json
 
 DataEval (`DriftDomainClassifier`, LightGBM in cross-validation) is given 12×12 pixels of each picture, as its manual gives it embeddings: it
 takes rows of numbers. Datalab (with CleanVision) is given the pictures and the folder as their label: its spurious correlations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from lens.base.files import json_text, write_atomically
 from lens.base.markdown import markdown_table
 from lens.base.terminal import print_lines
 from lens.base.walk import walk
+from lens.images.opening import open_source
 
 SIDE = 12
 ENDINGS = (".jpg", ".jpeg", ".png")
@@ -40,6 +43,23 @@ def pictures(folder: str, count: int, seed: int) -> list[str]:
         raise BadInput(f"{folder} holds no {', '.join(ENDINGS)} files: give a folder of pictures")
     chosen = np.random.default_rng(seed).permutation(len(files))[:count]
     return [str(Path(folder, files[k])) for k in sorted(chosen.tolist())]
+
+
+def as_folder(key: str, place: Path) -> str:
+    """A folder as it is; a built-in set's files below `place`, as they were stored. Raises BadInput for a set that is not kept in files."""
+    if "/" in key or Path(key).is_dir():
+        return key
+    source = open_source(key)
+    for position, record in enumerate(source.listing().records):
+        file = place / key / record.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with source.read(position) as image:
+            if not isinstance(getattr(image, "fp", None), io.BytesIO):
+                raise BadInput(
+                    f"{key} does not keep its pictures in files, which the other tools are given: name another"
+                )
+            file.write_bytes(image.fp.getvalue())
+    return str(place / key)
 
 
 def by_lens(folders: list[str], count: int, seed: int) -> dict[str, Any]:
@@ -107,12 +127,13 @@ def compared(pairs: list[list[str]], count: int, seed: int, out: Path | None) ->
     except ImportError as error:
         raise BadInput(f"{error.name} is not installed: pip install dataeval cleanlab cleanvision") from error
     found = []
-    for pair in pairs:
-        for name, tool in TOOLS.items():
+    for pair, (name, tool) in itertools.product(pairs, TOOLS.items()):
+        with tempfile.TemporaryDirectory() as place:
+            folders = [as_folder(key, Path(place)) for key in pair]
             begin = time.monotonic()
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                told = tool(pair, count, seed)
+                told = tool(folders, count, seed)
             names = " / ".join(Path(one).name for one in pair)
             found.append({"pair": names, "tool": name, "seconds": round(time.monotonic() - begin, 1)} | told)
             if out is not None:

@@ -10,8 +10,11 @@ from pictures import write_folder
 
 from benchmarks import audit as benchmark
 from lens.auditing import reading
+from lens.auditing.answers import Answers
 from lens.auditing.header import header_of
 from lens.protocols.lookup import find, names
+
+write = benchmark.Pictures.write
 
 
 def test_every_cue_has_a_family_and_every_plant_some():
@@ -83,6 +86,32 @@ def test_a_pair_goes_through_the_audits_ladder(tmp_path, monkeypatch):
     assert (clean["right"], clean["telling"], clean["named"]) == (True, [], [])
     assert json.loads(json.dumps(line))["reads"] == line["reads"]
     assert "| clipping |" in benchmark.table([line])[-1]
+    assert line["network"] == clean["network"] == []
+
+
+class Knows:
+    """In a network's place: it knows every source."""
+
+    def of_cue(self, data, name, seed):
+        return Answers(name, "network", np.eye(2)[data.images.source[data.rows("test")]], 0.48, 7.0), None
+
+
+def test_a_network_has_a_figure_of_its_own_and_names_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(120):
+        PIL.Image.fromarray(photo(seed, (32, 32), grain=9.0)).save(folder / f"{seed}.png")
+    few = {name: find("cue", name)() for name in ("mean_colour", "whole_image")}
+    monkeypatch.setattr(reading, "every_cue", lambda: few)
+    monkeypatch.setattr(benchmark, "HALF", {"small": 60, "large": 60})
+    sets = {"small": benchmark.Pictures(f"{folder}/", "small")}
+    line = benchmark.asked("small: clean 1", sets, 20, nets=Knows())
+    ((accuracy, null, p, seconds),) = line["network"]
+    assert (accuracy, null, seconds) == (1.0, 0.48, 7.0)
+    assert p < 0.01
+    assert line["rows"].keys() == few.keys()
+    assert line["rows"]["whole_image"][0] < 1
+    assert line["named"] == []
 
 
 def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch, capsys):
@@ -90,9 +119,14 @@ def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch
     line = {"right": True, "families": [], "named": [], "reads": 0.0, "telling": [], "cpu": 1.0}
     calls = []
 
-    def asked(name, sets, number):
+    def asked(name, sets, number, seed, nets):
         calls.append((name, number))
-        return line | {"pair": name, "right": len(calls) == 1}
+        return line | {
+            "pair": name,
+            "seed": seed,
+            "network": [[0.9, 0.5, 0.01, 7.0]] * (nets is not None),
+            "right": len(calls) == 1,
+        }
 
     monkeypatch.setattr(benchmark, "asked", asked)
     argv = ["--small", f"{data}/", "--large", f"{data}/", "--out", str(tmp_path / "a.jsonl"), "--pairs", "clean 1"]
@@ -104,3 +138,28 @@ def test_a_pair_that_stands_in_the_file_is_not_asked_again(tmp_path, monkeypatch
     assert benchmark.main([*argv[:-1], "clean"]) == 0
     assert len(calls) == len(set(calls)) == 20
     assert "clean: 1 of 20 right" in capsys.readouterr().out
+    assert benchmark.main([*argv, "--seed", "1"]) == 0
+    assert len(calls) == 24  # of another seed the same pair is asked
+    capsys.readouterr()
+    assert benchmark.main([*argv, "--seed", "1", "--network"]) == 0
+    assert len(calls) == 28  # and with a network
+    assert "| 90.0, 50.0, 7 s |" in capsys.readouterr().out
+
+
+def test_another_seed_cuts_other_halves(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(120):
+        PIL.Image.fromarray(photo(seed, (32, 32))).save(folder / f"{seed}.png")
+    monkeypatch.setattr(reading, "every_cue", lambda: {"mean_colour": find("cue", "mean_colour")()})
+    monkeypatch.setattr(benchmark, "HALF", {"small": 60, "large": 60})
+    cut = []
+    monkeypatch.setattr(
+        benchmark.Pictures,
+        "write",
+        lambda self, place, indices, *rest: cut.append(set(indices)) or write(self, place, indices, *rest),
+    )
+    sets = {"small": benchmark.Pictures(f"{folder}/", "small")}
+    assert [benchmark.asked("small: clean 1", sets, 20, seed)["seed"] for seed in (0, 0, 1)] == [0, 0, 1]
+    assert cut[0] == cut[2] != cut[4]
+    assert not cut[4] & cut[5]

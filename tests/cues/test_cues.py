@@ -33,7 +33,7 @@ def test_the_built_in_cues_are_found():
     assert {
         "header", "file_size", "quantisation", "block_grid", "double_compression", "resampling", "noise", "clipping", "content_null", "mean_colour",
         "colour_histogram", "pixel_shuffle", "pixel_shuffle_fixed", "patch_shuffle", "low_pass", "high_pass", "edges", "grey", "border",
-        "centre", "corners", "hog", "noise_residual", "power_spectrum", "thumbnail",
+        "centre", "corners", "hog", "noise_residual", "power_spectrum", "thumbnail", "light", "spots", "autocorrelation",
     } <= set(names("cue"))  # fmt: skip
 
 

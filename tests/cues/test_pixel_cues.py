@@ -213,3 +213,75 @@ def test_noise_residual_sees_grain_and_not_smooth_light():
     smooth, grainy = picture(photo(0, grain=0.0), 120), picture(photo(0, grain=12.0), 120)
     levels = described("noise_residual", [smooth, grainy])["noise_down"]
     assert (levels[1] > levels[0] + 1).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (5, 300)])
+def test_light_is_told_strip_by_strip_by_the_extremes_of_any_channel(shape):
+    native = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    found = {name: values[0] for name, values in described("light", [picture(native)]).items()}
+    for way, turned in (("down", native), ("across", native.transpose(1, 0, 2))):
+        length = len(turned)
+        for k in range(8):
+            strip = turned[k * length // 8 : max(k * length // 8 + 1, (k + 1) * length // 8)]
+            assert found[f"darkest_{way}"][k] == strip.min()
+            assert found[f"brightest_{way}"][k] == strip.max()
+            assert found[f"mean_{way}"][k] == pytest.approx(strip.mean(), rel=1e-4)
+
+
+def test_light_that_is_added_above_leaves_no_black_there_and_no_white_below():
+    ramp = np.linspace(38, -38, 120)[:, None, None]
+    wide = [photo(seed, low=0, high=255, grain=60.0) for seed in range(6)]
+    lit = [np.clip(native + ramp, 0, 255).astype(np.uint8) for native in wide]
+    plain, planted = (described("light", [picture(native) for native in shown]) for shown in (wide, lit))
+    assert planted["darkest_down"][:, 0].min() > plain["darkest_down"][:, 0].max() + 20
+    assert planted["brightest_down"][:, -1].max() < plain["brightest_down"][:, -1].min() - 20
+    np.testing.assert_allclose(planted["mean_across"], plain["mean_across"], atol=6)
+
+
+def test_one_pixel_of_a_colour_is_the_extreme_of_its_own_cell():
+    plain = photos_of(5)
+    marked = []
+    for one in plain:
+        square = one.square.copy()
+        square[20, 11] = (0, 255, 0)
+        marked.append(Picture({}, one.native, square))
+    first, second = (described("spots", shown) for shown in (plain, marked))
+    cell = (20 * 10 // 32, 11 * 10 // 32)
+    assert (second["most"][:, 2, *cell] == 1).all()  # green − blue
+    assert (second["least"][:, 1, *cell] == -1).all()  # red − green
+    away = np.ones((10, 10), bool)
+    away[cell[0] - 1 : cell[0] + 2, cell[1] - 1 : cell[1] + 2] = False
+    for name in ("most", "least"):
+        np.testing.assert_array_equal(first[name][:, :, away], second[name][:, :, away])
+
+
+def test_a_mark_anywhere_leaves_the_same_distances():
+    """Three strokes, six pixels apart, at a place of each picture's own: alike at six and twelve pixels across, at no other distance."""
+    chance = np.random.default_rng(0)
+    plain, marked = [], []
+    for seed in range(8):
+        square = photo(seed, (48, 48), grain=1.0)
+        plain.append(Picture({}, square, square))
+        square = square.copy()
+        top, left = chance.integers(2, 26, 2)
+        for stroke in range(3):
+            place = square[top : top + 12, left + 6 * stroke]
+            square[top : top + 12, left + 6 * stroke] = place + 0.4 * (255.0 - place)
+        marked.append(Picture({}, square, square))
+    first, second = (described("autocorrelation", shown)["likeness"].mean(axis=0) for shown in (plain, marked))
+    rise = second - first
+    assert set(np.argsort(rise[0, 16:])[-2:] + 4) == {6, 12}  # nearer, it is the mark's own width
+    np.testing.assert_allclose(second[0], second[0, ::-1], atol=1e-5)  # without a shift down both ways are one
+    assert second[0, 12] == pytest.approx(1)
+
+
+def test_autocorrelation_is_the_mean_of_products_of_shifted_pixels():
+    from lens.cues.autocorrelation import detail, likeness
+
+    rows = detail(squares(2, 20)[:, 0])
+    found = likeness(rows)
+    for down, across in ((0, 3), (2, -5), (12, 12), (7, 0)):
+        above = rows[:, : 20 - down, max(0, -across) : 20 - max(0, across)]
+        below = rows[:, down:, max(0, across) : 20 - max(0, -across)]
+        expected = (above * below).sum(dim=(1, 2)) / rows.square().sum(dim=(1, 2))
+        torch.testing.assert_close(found[:, down, 12 + across], expected, rtol=0, atol=1e-4)
