@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Noise(Lens):
     """x → x + σ·n, n Gaussian, clamped: a stage to stand before a lens that learns (`noise+full_res`).
 
-    Whatever comes after it is a function of the noisy image, so that of a cue that moves an image by d (the norm of the change
-    of all its values) it cannot let through more than a test of power Φ(d / 2σ) reads (the data-processing inequality, and the total variation of
-    two Gaussians). The lens after it learns to restore the image, as a denoiser does, and gets it back at less change than the noise
-    costs; diffusion models purify images so (Nie et al., ICML 2022, arXiv 2205.07460). An image without colour gets grey noise.
+    Whatever comes after it is a function of the noisy image. So of a cue that moves an image by d (the norm of the change of all its
+    values) nobody can read more afterwards than Φ(d / 2σ), the balanced accuracy of the best test between two Gaussians (data-processing
+    inequality); that says little unless the whole cue is fainter than the noise of a few pixels. The lens after it learns to
+    restore the image, as a denoiser does, and gets it back at less change than the noise costs; diffusion models purify images so
+    (Nie et al., ICML 2022, arXiv 2205.07460). An image without colour gets grey noise.
     """
 
     learns: ClassVar[bool] = False
