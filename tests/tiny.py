@@ -35,9 +35,9 @@ SUMMARY = {
 
 
 def fit(words: list[str]) -> list[str]:
-    """Words of lens.train without the lens's own settings of TINY, where the words take the lens away."""
+    """Words of lens.train without the lens's own settings of TINY, where the words take the lens away, or name several."""
     lens = ["full_res", *(word for before, word in itertools.pairwise(words) if before == "--lens")][-1]
-    if lens not in ("none", "fgsm", "random", "jpeg"):
+    if lens not in ("none", "fgsm", "random", "jpeg") and "+" not in lens:
         return words
     idle = {"--lens.depth", "--lens.encoder"} | ({"--feed"} if lens == "none" else set())
     return [w for before, w in zip(["", *words], words, strict=False) if w not in idle and before not in idle]

@@ -10,7 +10,8 @@ from typing import Any
 from lens.base import yaml_text
 from lens.base.errors import BadInput
 from lens.base.terminal import only_stdout_fails
-from lens.protocols.lookup import find, is_file_key, key_name, settings_of
+from lens.protocols.composition import BETWEEN
+from lens.protocols.lookup import find, is_file_key, key_name
 from lens.settings import idle, old_names, words
 from lens.settings.arguments import normalise_arguments, refuse_times, value_of, without, without_files
 from lens.settings.field import as_list, default_of
@@ -148,10 +149,13 @@ def _parser(prog: str, plugins: tuple[tuple[str, type[Any]], ...], helped: bool)
     opened = add_settings(parser, Settings, None)
     for kind, plugin in plugins:
         opened += add_settings(parser, plugin, SECTION.format(kind))
+    has = {name: [name] for name in FIELDS}
+    for kind, plugin in plugins:
+        for field in dataclasses.fields(plugin):  # of several, a default is that of every stage which has the setting
+            name = f"{kind}.{field.name.rpartition(BETWEEN)[2]}"
+            has.setdefault(name, []).append(f"{SECTION.format(kind)}.{field.name}")
     preferred = _preferred(dict(plugins)["task"])
-    has = set(FIELDS)
-    has |= {f"{kind}.{name}" for kind, plugin in plugins for name in settings_of(plugin)}
-    parser.set_defaults({inside(f"--{key}")[2:]: value for key, value in preferred.items() if key in has})
+    parser.set_defaults({name: value for key, value in preferred.items() for name in has.get(key, ())})
     return parser, tuple(opened)
 
 

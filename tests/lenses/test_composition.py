@@ -36,6 +36,17 @@ def test_the_settings_of_a_stage_are_called_by_it():
     assert parsed.settings.game.objective == "least_likely"
 
 
+def test_a_default_of_the_task_reaches_the_stage_that_has_the_setting():
+    words = ["--task", "dataset_classification", "--data", "a", "b"]
+    alone = parse([*words, "--lens", "full_res"], "lens.train").plain["lens.depth"]
+    assert alone == find("task", "dataset_classification").defaults["lens.depth"] != FullResolution().depth
+    parsed = parse([*words, "--lens", "noise+full_res"], "lens.train")
+    assert parsed.plain["lens.full_res.depth"] == alone
+    assert parsed.plugins["lens"].stages[1] == FullResolution(depth=alone)
+    said = parse([*words, "--lens", "noise+full_res", "--lens.full_res.depth", "5"], "lens.train")
+    assert said.plain["lens.full_res.depth"] == 5
+
+
 def test_a_file_of_settings_says_the_same(tmp_path):
     for text in (
         "lens.jpeg.quality: 30\nlens.full_res.depth: 3\n",
