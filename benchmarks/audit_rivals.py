@@ -127,9 +127,9 @@ def compared(pairs: list[list[str]], count: int, seed: int, out: Path | None) ->
     except ImportError as error:
         raise BadInput(f"{error.name} is not installed: pip install dataeval cleanlab cleanvision") from error
     found = []
-    for pair, (name, tool) in itertools.product(pairs, TOOLS.items()):
-        with tempfile.TemporaryDirectory() as place:
-            folders = [as_folder(key, Path(place)) for key in pair]
+    with tempfile.TemporaryDirectory() as place:
+        folders_of = [[as_folder(key, Path(place)) for key in pair] for pair in pairs]
+        for (pair, folders), (name, tool) in itertools.product(zip(pairs, folders_of, strict=True), TOOLS.items()):
             begin = time.monotonic()
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
