@@ -217,7 +217,7 @@ def one_anew(trainer: Trainer) -> Callable[[int], None]:
     both = [trainer.extractor, learner()]
 
     def before(step: int) -> None:
-        if step and step % max(1, trainer.total // 6) == 0:
+        if step and step % -(-trainer.total // 6) == 0:
             both[1] = learner()
         trainer.extractor = both[step // 2 % 2]
 
