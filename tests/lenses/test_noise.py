@@ -1,11 +1,14 @@
 """Noise before a lens: its strength, its draws, grey images, and that a lens after it learns to restore."""
 
+import json
+
 import pytest
 import torch
 from pictures import smooth
 from tiny import TINY, draws
 
 from lens import train
+from lens.base.draws import Draws
 from lens.base.errors import BadInput
 from lens.lenses.full_res import FullResolution
 from lens.lenses.noise import Noise
@@ -35,6 +38,8 @@ def test_an_image_has_its_own_noise_in_any_batch_and_another_in_each_view():
     assert not torch.allclose(whole[0], whole[1])
     part = Noise().apply(images[2:4], draws(6).chunk(3)[1])
     assert torch.equal(part - images[2:4], whole[2:4])
+    other = Draws(0, -1, torch.arange(6), torch.ones(6, dtype=torch.int64))
+    assert not torch.allclose(Noise().apply(images, other) - images, whole)
 
 
 def test_a_grey_image_stays_grey_at_the_full_strength():
@@ -73,3 +78,6 @@ def test_it_trains_before_a_lens_that_is_steered(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [*QUICK, "--data", str(photos), "--lens", "noise+full_res", "--lens.noise.sigma", "0.05"]
     assert train.main([*words, "--out", "run"]) == 0
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["lens"] == "noise+full_res"
+    assert 15 < summary["reconstruction"]["psnr"] < 40  # the noise alone costs 26 dB
