@@ -240,6 +240,8 @@ WAYS = {
     "as it is": Way(),
     "noise before and after": Way("--lens noise+full_res --lens.noise.sigma 0.06 --lens_noise 0.03"),
     "noise before": Way("--lens noise+full_res --lens.noise.sigma 0.08 --lens_noise 0"),
+    "more noise before": Way("--lens noise+full_res --lens.noise.sigma 0.11 --lens_noise 0"),
+    "most noise before": Way("--lens noise+full_res --lens.noise.sigma 0.15 --lens_noise 0"),
     "moved after the lens": Way(trained=moved),
     "two extractors, one anew": Way(trained=one_anew),
     "what is the same in all costs": Way(built=same_in_all),
@@ -274,7 +276,7 @@ def tried(asked: argparse.Namespace, cue: str, way: Way, seed: int) -> dict[str,
     question = asked_of(sets)
     raw = told_apart(sets, judging, "raw")[0]["balanced_accuracy"].value
     judges = (judging.fresh(first, 2), trained_on(players, judging), Forensic())
-    read = dict(zip(JUDGES, (reading.read_by(judge, question, seed) for judge in judges), strict=True))
+    read = dict(zip(JUDGES, (reading.read_by(judge, question, seed)[0] for judge in judges), strict=True))
     line = {
         "raw": raw,
         "psnr": quality(sets.splits["test"], seed)["psnr"].value,

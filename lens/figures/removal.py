@@ -13,6 +13,7 @@ from lens.base import intervals
 from lens.base.table import show
 from lens.figures.drawing import NOISELESS, amplification, difference, drawable, npz, png, pyplot
 from lens.protocols.lookup import short_names
+from lens.proving.verdict import strictest
 from lens.results.figure import Estimate
 from lens.results.removal import Answered, Bound, Cue, Frozen, Judged, OnProbe, ReadLensed, ReadRaw, Removal, Rung
 
@@ -97,10 +98,13 @@ def table(found: Removal) -> list[tuple[str, ...]]:
 
 def _asked_rows(name: str, part: Judged) -> list[tuple[str, ...]]:
     """What was read of an answer beside the source: the best fresh judge, and each further one."""
-    _, lensed = part.answered
+    raw, lensed = part.answered
     cells = (_share(one.balanced_accuracy) for one in part.answered)
     note = f"{part.verdict}; balanced, chance {_share(part.chance)}{_left(part)}"
-    further = [(f"  {judge}", "", _share(lensed.judges[key]), "") for key, judge in part.judges.items()]
+    further = [
+        (f"  {judge}", _share(raw.judges.get(key)), _share(lensed.judges[key]), "")
+        for key, judge in part.judges.items()
+    ]
     return [(name, *cells, note), *further]
 
 
@@ -134,7 +138,7 @@ def _source_rows(found: Removal) -> list[tuple[str, ...]]:
         rows.append((f"  {name}", cells[0], cells[1], note))
     for key, name in found.judges.items():
         note = "not fresh: it knows where to look" if key == "trained_on" else ""
-        rows.append((f"  {name}", "", _share(lensed.judges[key]), note))
+        rows.append((f"  {name}", _share(raw.judges.get(key)), _share(lensed.judges[key]), note))
     if found.bound:
         rows.append(("any classifier at all", "", *_bound(found.bound)))
     rows += _rung_rows(found.rungs)
@@ -205,8 +209,8 @@ def print_table(found: Removal, where: Path | None = None) -> None:
         notes.append((COVERS, "dim"))
     if not all(part.readable for part in parts):
         notes.append((
-            "Where on raw images the best fresh classifier stays below 95 % there is less to remove than a clear cue, and "
-            "better classifiers may read more.", "dim",
+            "Where on raw images no judge reads 95 % there is less to remove than a clear cue, and better ones may read more.",
+            "dim",
         ))  # fmt: skip
     rows = table(found)
     notes += [(line, "bold") for line in intervals.note(rows)]
@@ -216,16 +220,20 @@ def print_table(found: Removal, where: Path | None = None) -> None:
 def headline(found: Removal, shown: Callable[[str], str] = str) -> str:
     """The verdict in one line, with what is left; `shown` makes of a source's name what a picture can show."""
     if found.raw is not None:
-        read = f"fresh classifiers tell {_sources(found, shown)} apart at {_both(found)}"
-        return f"{found.verdict}: {read}{_left(found)}"
-    told = [f"{shown(name)}: {part.verdict}, {_both(part)}" for name, part in asked_beside(found).items()]
+        who, read = _both(found)
+        return f"{found.verdict}: {who} tell {_sources(found, shown)} apart at {read}{_left(found)}"
+    told = [f"{shown(name)}: {part.verdict}, {_both(part)[1]}" for name, part in asked_beside(found).items()]
     return "; ".join(told) or "nothing could be asked"
 
 
-def _both(part: Judged) -> str:
-    """What fresh judges read on raw and on lensed images."""
-    raw, lensed = (_share(one.balanced_accuracy.value) for one in part.answered)
-    return f"{raw} raw, {lensed} lensed"
+def _both(part: Judged) -> tuple[str, str]:
+    """Who reads most of raw images of those that begin with nothing, and what they read on raw and on lensed ones."""
+    raw, lensed = part.answered
+    key = strictest(raw.balanced_accuracy, raw.judges)
+    who = part.judges[key] if key else "fresh classifiers"
+    both = (raw.judges[key], lensed.judges[key]) if key else (raw.balanced_accuracy, lensed.balanced_accuracy)
+    before, after = (_share(one.value) for one in both)
+    return who, f"{before} raw, {after} lensed"
 
 
 def _left(part: Judged) -> str:
@@ -239,7 +247,7 @@ def _left(part: Judged) -> str:
 def _lowest(part: Judged) -> list[float]:
     """Where each judge's accuracy and chance lie, in %, less a little."""
     raw, lensed = part.answered
-    every = [one.value for one in (raw.balanced_accuracy, lensed.balanced_accuracy, *lensed.judges.values())]
+    every = [one.value for read in (raw, lensed) for one in (read.balanced_accuracy, *read.judges.values())]
     return [100 * one - 5 for one in (*every, part.chance) if one is not None]
 
 
@@ -327,6 +335,6 @@ def _accuracies(axis: Any, part: Judged, low: int) -> None:
         axis.plot(at, y, "o", color="C0")
         every = [100 * one for judges in (read.by_architecture or {}).values() for one in judges.balanced_accuracy]
         axis.plot(every, [y - 0.25] * len(every), "|", color="grey")
-        others = [100 * (one.value or 0) for one in read.judges.values()] if isinstance(read, ReadLensed) else []
+        others = [100 * (one.value or 0) for one in read.judges.values()]
         axis.plot(others, [y] * len(others), "x", color="C3")
     axis.plot([100 * part.chance] * 2, [low - 0.6, low + 1.5], color="black", linestyle=":", linewidth=1)

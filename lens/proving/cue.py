@@ -20,7 +20,7 @@ from lens.images import batching, classes
 from lens.images.augment import centre
 from lens.images.cache import cache_dir_of
 from lens.measuring.forensic import Forensic
-from lens.measuring.judge import Judge, Pictures
+from lens.measuring.judge import Pictures
 from lens.measuring.judges import Judging
 from lens.operations import quality
 from lens.players.players import Players
@@ -82,7 +82,7 @@ def _asked(players: Players, judging: Judging, planted: Planted, name: str) -> P
     thetas = planted[name][1]
     sets = _sets(players, planted, name)
     test = sets["test"]
-    further: dict[str, Judge] = {"forensic": Forensic(players.fabric.device)}
+    both = {"forensic": Forensic(players.fabric.device)}
     of = "" if len(planted) == 1 else f", {name}"
 
     def ask(what: str, count: int, answer: str, half: str) -> tuple[Answered, dict[str, Array]]:
@@ -90,7 +90,7 @@ def _asked(players: Players, judging: Judging, planted: Planted, name: str) -> P
             {split: _pictures(part, half + kind, answer) for split, part in sets.items()} for kind in ("raw", "lensed")
         )
         asked = Asked(what + of, raw, lensed, count, test.group, quality.psnr(float(test.error.mean())))
-        return reading.compared(asked, judging, lambda architecture: judging.fresh(architecture, count), further)
+        return reading.compared(asked, judging, lambda architecture: judging.fresh(architecture, count), both=both)
 
     presence, right = ask("the cue's presence", 2, "carries", "half_")
     mine = test.carries

@@ -39,8 +39,8 @@ def removal(players: Players, probes: list[Probe]) -> Removal:
         found = unasked(sets, judging, frozen, probed, why)
     else:
         further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
-        further["forensic"] = Forensic(players.fabric.device)
-        found = removal_of(sets, judging, further, frozen, probed)
+        both = {"forensic": Forensic(players.fabric.device)}
+        found = removal_of(sets, judging, further, frozen, probed, both)
         bound = bounds.of_run(shown, splits_of(players)["test"])
         if players.settings.proof.judge_cues:
             found = dataclasses.replace(found, rungs=rungs(sets, judging.seed))

@@ -15,10 +15,11 @@ from lens.measuring.judges import Judging, Network
 from lens.measuring.proportions import means_by_class
 from lens.measuring.raised import Raised
 from lens.proving import verdict
-from lens.results.figure import Estimate
+from lens.results.figure import Ends, Estimate
 from lens.results.removal import Answered, Judged, ReadLensed, ReadRaw, Seeds
 
 Array = np.ndarray[Any, Any]
+NOTHING: Mapping[str, Judge] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +53,23 @@ class Asked:
 
 
 def compared(
-    asked: Asked, judging: Judging, make: Callable[[str], Network], further: Mapping[str, Judge]
+    asked: Asked,
+    judging: Judging,
+    make: Callable[[str], Network],
+    further: Mapping[str, Judge] = NOTHING,
+    both: Mapping[str, Judge] = NOTHING,
 ) -> tuple[Answered, dict[str, Array]]:
     """What judges answer before and after the lens, how far it falls, and what may be said of it.
 
     Beside it, of raw and of lensed test images, which the best fresh judge got right.
 
-    Fresh judges, of which `make` gives that of an architecture, learn from raw and from lensed images; `further` ones look at
-    lensed images, each with its own figure, by its key; the strictest of all counts.
+    Fresh judges, of which `make` gives that of an architecture, learn from raw and from lensed images, as do `both`; `further` ones
+    look at lensed images. Each of these two has its own figure, by its key; the strictest of all counts.
     """
     read, right = {}, {}
     for kind in ("raw", "lensed"):
         read[kind], right[kind] = fresh(asked, kind, judging, make)
-    found = concluded(read, right, asked, judging, make, further)
+    found = concluded(read, right, asked, judging, make, further, both)
     images = {split: len(shown.answer) for split, shown in asked.raw.items()}
     own = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     return Answered(**own, asked=asked.name, classes=asked.classes, images=images, psnr=asked.psnr), right
@@ -77,17 +82,25 @@ def concluded(
     judging: Judging,
     make: Callable[[str], Network],
     further: Mapping[str, Judge],
+    both: Mapping[str, Judge],
 ) -> Judged:
-    """From what fresh judges `read` on raw and on lensed images, and got `right`: what further ones read, the fall, the verdict."""
+    """From what fresh judges `read` on raw and on lensed images, and got `right`: what others read, the fall, the verdict."""
     further = with_raised(further, asked, judging, make)
-    also = {key: read_by(judge, asked, judging.seed) for key, judge in further.items()}
+    also = {key: read_by(judge, asked, judging.seed)[0] for key, judge in further.items()}
+    by = {kind: {key: read_by(judge, asked, judging.seed, kind) for key, judge in both.items()} for kind in read}
+    others = {kind: {key: one for key, (one, _) in found.items()} for kind, found in by.items()}
     found = Judged(
         chance=1 / asked.classes,
-        judges={key: judge.name for key, judge in further.items()},
-        raw=ReadRaw(**read["raw"]),
-        lensed=ReadLensed(**read["lensed"], judges=also),
+        judges={key: judge.name for key, judge in (*further.items(), *both.items())},
+        raw=ReadRaw(**read["raw"], judges=others["raw"]),
+        lensed=ReadLensed(**read["lensed"], judges=also | others["lensed"]),
     )
-    found = dataclasses.replace(found, fall=fall(found, asked, right, judging.seed))
+    each = {}
+    for kind, best_fresh in zip(("raw", "lensed"), (part.balanced_accuracy for part in found.answered), strict=True):
+        key = verdict.strictest(best_fresh, others[kind])
+        one, answers = by[kind][key] if key else (best_fresh, right[kind])
+        each[kind] = mirrored(answers, one.interval, 1 / asked.classes)
+    found = dataclasses.replace(found, fall=fall(asked, each["raw"] - each["lensed"], judging.seed))
     return verdict.added(found, changed=asked.psnr is not None)
 
 
@@ -128,25 +141,23 @@ def with_raised(
     return {**further, "raised": Raised(make(first), asked.raw)} if judging.raised else dict(further)
 
 
-def read_by(judge: Judge, asked: Asked, seed: int) -> Estimate:
-    """What one more judge reads of lensed images: the balanced accuracy, its interval, and that of validation images."""
-    result = judge.read(asked.lensed, seed, f"lensed, {asked.name}")
-    return Estimate(*asked.accuracy(result.answers == asked.truth), result.validation)
+def read_by(judge: Judge, asked: Asked, seed: int, kind: str = "lensed") -> tuple[Estimate, Array]:
+    """What one more judge reads of a `kind` of images: balanced accuracy, interval, that of validation; and which are right (n,)."""
+    right = (result := judge.read(getattr(asked, kind), seed, f"{kind}, {asked.name}")).answers == asked.truth
+    return Estimate(*asked.accuracy(right), result.validation), right
 
 
-def fall(found: Judged, asked: Asked, right: Mapping[str, Array], seed: int) -> Estimate:
-    """How far the best classifiers' balanced accuracy falls from raw to lensed, paired over the test images.
+def mirrored(right: Array, interval: Ends, chance: float) -> Array:
+    """Of each answer how much of it is right (n,): 0 or 1.
 
     One whose interval ends below chance has read the answer and says another: its accuracy is mirrored at chance.
     """
-    assert found.chance is not None
-    each = {kind: answers.astype(float) for kind, answers in right.items()}
-    for kind, ends in zip(
-        ("raw", "lensed"), verdict.intervals(found), strict=False
-    ):  # after these, those of further judges
-        if verdict.below(ends, found.chance):
-            each[kind] = 2 * found.chance - each[kind]
-    difference = each["raw"] - each["lensed"]
+    each = right.astype(float)
+    return 2 * chance - each if verdict.below(interval, chance) else each
+
+
+def fall(asked: Asked, difference: Array, seed: int) -> Estimate:
+    """How far balanced accuracy falls from raw to lensed, from that `difference` of each answer (n,), paired over the test images."""
     ones, stratum = np.ones(len(difference)), None if asked.paired else asked.truth
     mean = float(difference.mean() if asked.paired else means_by_class(difference, asked.truth).mean())
     return Estimate(mean, resampling.bootstrap(difference, ones, asked.group, seed, stratum=stratum))

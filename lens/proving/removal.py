@@ -19,12 +19,11 @@ from lens.protocols.lookup import short_names
 from lens.proving import cost, reading
 from lens.proving.cost import FrozenFeatures
 from lens.proving.lensed_set import LensedProbe, LensedSet, LensedSets
-from lens.proving.reading import Asked
+from lens.proving.reading import NOTHING, Asked
 from lens.results.figure import Estimate
 from lens.results.removal import Removal
 
 Array = np.ndarray[Any, Any]
-NOTHING: Mapping[str, Judge] = {}
 
 
 def removal(
@@ -33,19 +32,20 @@ def removal(
     further: Mapping[str, Judge] = NOTHING,
     features: FrozenFeatures | None = None,
     probes: Iterable[LensedProbe] = (),
+    both: Mapping[str, Judge] = NOTHING,
 ) -> Removal:
     """All that is proved of sources: can a judge tell them apart, before and after the lens, and at what cost?
 
     The fresh judges are trained on `train`, which the lens should not have met, and stopped on `val`; the best of them in
-    validation answers about `test`. `further` judges look at lensed images, each with its own figure, by its key; the
-    strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
+    validation answers about `test`. Judges of `both` learn from raw and from lensed images as well, `further` ones from lensed
+    images, each with its own figure, by its key; the strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
     nor of `probes`.
     """
     asked, make = asked_of(sets), partial(judging.fresh, classes=len(sets.sources))
     read, right = {}, {}
     for kind in ("raw", "lensed"):
         read[kind], right[kind] = told_apart(sets, judging, kind)
-    judged = reading.concluded(read, right, asked, judging, make, further)
+    judged = reading.concluded(read, right, asked, judging, make, further, both)
     own = {field.name: getattr(judged, field.name) for field in dataclasses.fields(judged)}
     return Removal(**own | described(sets, judging) | costs(sets, judging, features, probes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from lens.base.intervals import too_few
@@ -19,12 +20,12 @@ FRESH = "the best fresh classifier"
 def added(found: Judged, changed: bool) -> Judged:
     """What was read, with what may be said of it; `changed`: the lens has changed a pixel."""
     chance = _chance(found)
-    raw, _ = found.answered
-    assert raw.balanced_accuracy.value is not None
+    before = most_of_raw(found).value
+    assert before is not None
     share, judge = left(found)
     return dataclasses.replace(
         found,
-        readable=raw.balanced_accuracy.value >= READABLE,
+        readable=before >= READABLE,
         left=share,
         left_to=judge,
         verdict=of(found, changed),
@@ -40,13 +41,13 @@ def left(found: Judged) -> tuple[Estimate, str]:
     The ends are the least and the most that the two accuracies' intervals allow. The accuracies are of the same images, so
     these reach further than a 95 % interval of the share would. None where the raw one holds chance: then there is no most.
     """
-    raw, lensed = found.answered
-    chance = _chance(found)
+    _, lensed = found.answered
+    chance, raw = _chance(found), most_of_raw(found)
     reads = {FRESH: lensed.balanced_accuracy} | {found.judges[key]: one for key, one in lensed.judges.items()}
     judge = max(reads, key=lambda name: _excess(reads[name], chance))
-    strictest, before = reads[judge], _excess(raw.balanced_accuracy, chance)
+    strictest, before = reads[judge], _excess(raw, chance)
     share = _excess(strictest, chance) / before if before else None
-    ends: tuple[Any, Any] = (raw.balanced_accuracy.interval, strictest.interval)
+    ends: tuple[Any, Any] = (raw.interval, strictest.interval)
     for interval in ends:
         if too_few(interval):
             return Estimate(share, interval), judge
@@ -67,11 +68,12 @@ def of(found: Judged, changed: bool) -> str:
     - `reduced`: half of what could be read is gone.
     - `not halved`: it is not, or that is not shown.
 
-    The intervals are those of the best fresh classifier and, on lensed images, of every further judge (`judges`: the
-    extractor, trained on, where the task is about sources). One that ends below chance does not hold it: who is always wrong has read the
-    source. Close is within `CLOSE` of the excess on either side: a wide interval is never taken for chance (equivalence is
-    shown, not assumed: Schuirmann 1987). Nor is a half: the far end of the widest interval on lensed images must be at most
-    half as far from chance as the near end of that on raw ones. The point estimate is then below a half as well.
+    The intervals are, on raw images, that of the best in validation of who begins with nothing (`most_of_raw`), and on lensed
+    ones those of the best fresh classifier and of every further judge (`judges`: the extractor, trained on, where the task is
+    about sources). One that ends below chance does not hold it: who is always wrong has read the source. Close is within
+    `CLOSE` of the excess on either side: a wide interval is never taken for chance (equivalence is shown, not assumed:
+    Schuirmann 1987). Nor is a half: the far end of the widest interval on lensed images must be at most half as far from chance
+    as the near end of that on raw ones. The point estimate is then below a half as well.
     """
     if not changed:
         return "unchanged"
@@ -93,9 +95,24 @@ def of(found: Judged, changed: bool) -> str:
 
 
 def intervals(found: Judged) -> list[Any]:
-    """Of the best fresh classifier on raw and on lensed images, and of each further judge on lensed ones."""
-    raw, lensed = found.answered
-    return [one.interval for one in (raw.balanced_accuracy, lensed.balanced_accuracy, *lensed.judges.values())]
+    """Of who reads most of raw images, of the best fresh classifier on lensed ones, and of each further judge there."""
+    _, lensed = found.answered
+    return [one.interval for one in (most_of_raw(found), lensed.balanced_accuracy, *lensed.judges.values())]
+
+
+def most_of_raw(found: Judged) -> Estimate:
+    """What could be read: by the best fresh classifier or a further judge of raw images, whichever is best in validation.
+
+    One interval, not one for each judge: so where there is nothing to remove it leaves chance no oftener than that of one judge.
+    """
+    raw, _ = found.answered
+    return raw.judges[key] if (key := strictest(raw.balanced_accuracy, raw.judges)) else raw.balanced_accuracy
+
+
+def strictest(fresh: Estimate, others: Mapping[str, Estimate]) -> str | None:
+    """The key of which of the `others` is better in validation than the best `fresh` classifier and the rest; None where none is."""
+    most = max(others, key=lambda key: others[key].validation or 0, default=None)
+    return most if most and (others[most].validation or 0) > (fresh.validation or 0) else None
 
 
 def too_wide(chance: float, interval: Any) -> bool:

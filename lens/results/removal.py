@@ -36,9 +36,10 @@ class Read(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadRaw(Read):
-    """What the best fresh judge reads on raw images."""
+    """What the best fresh judge reads on raw images, and what further ones that begin with nothing read there, by their keys."""
 
     balanced_accuracy: Estimate = figure("{asked}_raw", interval="ci", required=True, each=True)
+    judges: Mapping[str, Estimate] = figure("{asked}_raw", several=True, each=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,10 @@ class ReadLensed(Read):
 class Judged(Result):
     """What judges answer to a question before a lens and after it, and what may be said of it.
 
-    `judges` names the further judges by their keys. `fall` is how far the best fresh judge's accuracy falls, `left` the share
-    of what could be read that the strictest, `left_to`, still reads. `close` is the accuracy up to which chance counts as
-    reached, and `wide` tells that an interval that holds chance goes on beyond it.
+    `judges` names the further judges by their keys. `fall` is how far falls what can be read by judges that begin with nothing, of
+    which on each side the best in validation counts; `left` is the share of what could be read that the strictest of all,
+    `left_to`, still reads. `close` is the accuracy up to which chance counts as reached, and `wide` tells that an interval that
+    holds chance goes on beyond it.
     """
 
     ASKED: ClassVar[tuple[str, ...]] = ("verdict", "chance", "raw", "lensed")

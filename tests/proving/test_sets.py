@@ -84,6 +84,28 @@ def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkey
     assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
 
 
+@pytest.mark.parametrize(("erased", "word"), [(True, "removed"), (False, "not removed")])
+def test_what_only_another_judge_reads_was_there_to_be_removed(tmp_path, monkeypatch, erased, word):
+    """Networks are at chance before and after: the judge that reads raw images at 100 % says what there was, and what became of it."""
+    coin = JudgeResult(np.arange(400) // 2 % 2, 0.5, 0.7, 1, True)
+    monkeypatch.setattr(judges.Network, "read", lambda judge, pictures, seed, what: coin)
+    sets = lensed_sets(tmp_path, erased=erased, level=40)
+    sets.splits["test"].error[:] = 1e-4
+    found = removal.removal(sets, judging(), both={"threshold": Brightness()})
+    assert found.raw.judges["threshold"].value == pytest.approx(1)
+    assert (found.verdict, found.readable) == (word, True)
+    assert found.fall.value == pytest.approx(0.5 if erased else 0, abs=0.05)
+    assert figures_removal.headline(found).startswith(
+        f"{word}: a threshold tell before and after apart at 100.0 % raw, "
+    )
+    (row,) = [row for row in figures_removal.table(found) if row[0].strip() == "a threshold"]
+    assert row[1].startswith("100.0 % (")
+    (line,) = [grid_table.measured(Summary.of_json(SUMMARY | {"removal": found.to_json()}))]
+    assert (line["source_raw_threshold"], line["source_raw"]) == (pytest.approx(1), pytest.approx(0.5))
+    alone = removal.removal(sets, judging())
+    assert (alone.verdict, alone.readable) == ("nothing to remove", False)
+
+
 def test_a_raised_judge_is_one_more_of_a_proof_where_it_is_asked_for(tmp_path, monkeypatch):
     """It is given raw pictures and lensed ones, row by row the same; the strictest of all counts, it too."""
     truth, coin = np.arange(400) % 2, JudgeResult(np.arange(400) // 2 % 2, 0.5, 0.7, 1, True)
