@@ -6,6 +6,8 @@ Half of the images get one treatment, the others another (`--raw`), as `benchmar
 (`--lensed`, the whole history). Every judge is asked which half an image is of: *fresh* ones learn lensed images, *twice as
 long* for twice the steps, which is what a *raised* one takes: it learns raw ones first and is led to lensed ones. All seeds have
 the same images; a steadier judge has the higher lowest reading, and the smaller spread, at no lower mean.
+
+With `--run RUN [--shortcut FILE]` the question is that of a finished run: its sources, before its lens and after it.
 """
 
 from __future__ import annotations
@@ -56,6 +58,38 @@ def judges_of(spec: str, raw: dict[str, Pictures], steps: int, size: int) -> dic
     return dict(zip(KINDS, (network, longer, Raised(network, raw)), strict=True))
 
 
+def of_data(asked: argparse.Namespace) -> tuple[dict[str, Pictures], dict[str, Pictures], int]:
+    """The two halves with the first treatment, with both, and their size."""
+    from lens.images.training_set import training_images
+    from lens.settings.run_settings import Settings
+
+    size = asked.image_size
+    source = training_images(Settings.of({"data": asked.data, "image_size": size, "cache_image_size": size}))
+    chosen = np.random.default_rng(0).permutation(len(source))[: asked.images]
+    images = source.fetch(np.sort(chosen)).permute(0, 2, 3, 1).contiguous().numpy()
+    raw, lensed = (halves(images, tuple(words)) for words in (asked.raw, asked.lensed))
+    return raw, lensed, size
+
+
+def before_and_after(argv: list[str]) -> tuple[dict[str, Pictures], dict[str, Pictures], int]:
+    """The pictures of a finished run whose sources judges are asked for, raw and lensed, and their size; `argv` as of `lens prove`."""
+    from lens.players.fabric import make_fabric
+    from lens.players.finished import FinishedRun
+    from lens.prove import ProveSettings
+    from lens.proving.lensing import lens_splits
+    from lens.record.run import Run
+    from lens.settings.small_verbs import parse_simple
+
+    asked = parse_simple(argv, "lens.prove", ProveSettings, "run", "run directory")
+    with Run.open(Path(asked.run)) as run:
+        finished = FinishedRun.of(run, argv, asked.changed)
+        players = finished.players(finished.images(), make_fabric(finished.parsed.settings.machine))
+        sets = lens_splits(players)
+        # Before the folder of what was lensed goes.
+        raw, lensed = (sets.pictures(kind, "source") for kind in ("raw", "lensed"))
+        return raw, lensed, finished.parsed.settings.data.image_size
+
+
 def main(argv: list[str] | None = None) -> int:
     """Ask each kind with each seed, print a line for each, and the table; append every reading to a file of JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,22 +99,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4, 5])
     parser.add_argument("--judges", nargs="+", default=["test_resnet", "all_conv"])
+    parser.add_argument(
+        "--run", help="a finished run, in place of --data; settings that `lens prove` would need come after all others"
+    )
     parser.add_argument("--raw", nargs=2, default=["", "jpeg 40"])
     parser.add_argument("--lensed", nargs=2, default=["jpeg 20", "jpeg 40 20"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("raised.jsonl"), help="every reading, a line each")
-    asked = parser.parse_args(argv)
+    asked, more = parser.parse_known_args(argv)
+    if more and not asked.run:
+        parser.error(f"unknown: {' '.join(more)}")
 
     def run() -> int:
-        from lens.images.training_set import training_images
-        from lens.settings.run_settings import Settings
-
         torch.set_num_threads(asked.threads)
-        size = asked.image_size
-        source = training_images(Settings.of({"data": asked.data, "image_size": size, "cache_image_size": size}))
-        chosen = np.random.default_rng(0).permutation(len(source))[: asked.images]
-        images = source.fetch(np.sort(chosen)).permute(0, 2, 3, 1).contiguous().numpy()
-        raw, lensed = (halves(images, tuple(words)) for words in (asked.raw, asked.lensed))
+        if asked.run:
+            raw, lensed, size = before_and_after([asked.run, *more])
+        else:
+            raw, lensed, size = of_data(asked)
         truth, read = lensed["test"].answer, {}
         for spec in asked.judges:
             for seed in asked.seeds:
@@ -91,7 +126,12 @@ def main(argv: list[str] | None = None) -> int:
                     read.setdefault((spec, kind), []).append((reads, time.process_time() - start))
                     line = {"judge": spec, "kind": kind, "seed": seed, "test": reads, "val": 100 * result.validation}
                     with asked.out.open("a", encoding="utf-8") as stream:
-                        stream.write(json.dumps(line | {"raw": asked.raw, "lensed": asked.lensed}) + "\n")
+                        stream.write(
+                            json.dumps(
+                                line | ({"run": asked.run} if asked.run else {"raw": asked.raw, "lensed": asked.lensed})
+                            )
+                            + "\n"
+                        )
         say("| judge | kind | read on test, % | lowest – highest | s.d. | CPU seconds a judge |")
         say("|---|---|---|---|---|---|")
         for (spec, kind), readings in read.items():
