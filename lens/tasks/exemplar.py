@@ -81,13 +81,15 @@ class Exemplar(Task):
 
         A triplet (anchor a, positive p of the same image, negative n of another) is semi-hard where
         d(a, p) < d(a, n) < d(a, p) + margin, and costs max(0, d(a, p) − d(a, n) + margin) (Schroff et al. 2015, eq. 3 and
-        section 3.2). Without one the loss is zero.
+        section 3.2). Without one the loss is zero. Embeddings of half precision are compared in 32 bits.
         """
+        import torch
         from pytorch_metric_learning.losses import TripletMarginLoss
         from pytorch_metric_learning.miners import TripletMarginMiner
         from pytorch_metric_learning.reducers import DoNothingReducer
 
         distance, image = self._distance(), question["target"]
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         triplets = TripletMarginMiner(margin=self.margin, type_of_triplets="semihard", distance=distance)(
             outputs, image
         )

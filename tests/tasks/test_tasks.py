@@ -94,6 +94,21 @@ def test_the_loss_is_one_number_per_example_and_near_log_k_at_the_start(task):
         assert loss.mean().item() == pytest.approx(question["target"].square().mean().item(), rel=0.35)
 
 
+def test_outputs_of_half_precision_are_scored_as_the_same_numbers_are(task):
+    """As under --precision bf16, where a head's outputs have eight bits: the loss of each, and which are right."""
+    views, question = batch(task)
+    extractor = tiny_extractor(task).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = extractor(task.present(views, question), question)
+        loss, right = task.loss(outputs, question), pretext._score(task, outputs, question)
+    assert outputs.dtype == torch.bfloat16
+    loss.mean().backward()
+    assert all(one.grad is None or one.grad.isfinite().all() for one in extractor.parameters())
+    plain = outputs.detach().float()
+    assert torch.allclose(loss.float(), task.loss(plain, question), rtol=0.02, atol=0.02)
+    assert (right.float() - pretext._score(task, plain, question).float()).abs().mean() < 0.1
+
+
 def fit(task, views, question, steps, enough=-math.inf):
     """An extractor after so many steps, or as soon as its loss is below what is `enough`; and that loss."""
     extractor = tiny_extractor(task)
