@@ -242,6 +242,10 @@ WAYS = {
     "noise before": Way("--lens noise+full_res --lens.noise.sigma 0.08 --lens_noise 0"),
     "more noise before": Way("--lens noise+full_res --lens.noise.sigma 0.11 --lens_noise 0"),
     "most noise before": Way("--lens noise+full_res --lens.noise.sigma 0.15 --lens_noise 0"),
+    "a lower resolution before": Way("--lens downsample+full_res"),
+    "a lower resolution and noise before": Way(
+        "--lens downsample+noise+full_res --lens.noise.sigma 0.05 --lens_noise 0"
+    ),
     "moved after the lens": Way(trained=moved),
     "two extractors, one anew": Way(trained=one_anew),
     "what is the same in all costs": Way(built=same_in_all),

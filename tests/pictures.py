@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
+from einops import rearrange
 
 from lens.images import loading
 from lens.settings.groups.data import DataSettings
@@ -156,6 +157,12 @@ class Data:
 
     def indices(self, split):
         return np.flatnonzero(self.split == split)
+
+
+def turned_blocks(images):
+    """Images (V, C, H, W) of even sides, each block of 2 × 2 pixels turned by a half: its mean and its values are as they were."""
+    blocks = rearrange(images, "v c (h a) (w b) -> v c h w a b", a=2, b=2)
+    return rearrange(blocks.flip(4, 5), "v c h w a b -> v c (h a) (w b)")
 
 
 def smooth(count=6, side=32):

@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from pictures import turned_blocks
 from scipy import stats
 
 from lens.base.ranks import Ranks
@@ -87,6 +88,25 @@ def test_pairs_share_the_lenss_noise(folder):
     )
     made = dataclasses.replace(made, shortcut=Idle())
     assert not bounds.differing(made, made.of_each_source("test", 10)).any()
+
+
+@pytest.mark.parametrize(("lens", "apart"), [("downsample+full_res", 0), ("full_res", 1)])
+def test_what_is_finer_than_a_block_is_proved_gone_whatever_the_lens_after_it_does(folder, lens, apart):
+    """Pairs that differ in the order of a block's pixels alone, with the noise that they share."""
+
+    class Turned:
+        plants = True
+
+        def plant(self, images, theta, draws):
+            return turned_blocks(images)
+
+    words = ["--shortcut", "watermark", "--lens_noise", "0.1", "--target_psnr", "15"]
+    made = players(folder, *TWO, *words, "--lens", lens)
+    with torch.no_grad():
+        for number, weights in enumerate(made.lens.parameters()):
+            weights.add_(0.1 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(number)))
+    made = dataclasses.replace(made, shortcut=Turned())
+    assert bounds.differing(made, made.of_each_source("test", None)).mean() == apart
 
 
 def test_the_ends_are_those_of_clopper_and_pearson_and_hold_for_all_sources_together():
