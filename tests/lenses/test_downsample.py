@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from pictures import smooth, turned_blocks
-from tiny import TINY, draws
+from tiny import TINY, draws, errors_of_restoring
 
 from lens import train
 from lens.base.errors import BadInput
@@ -50,20 +50,10 @@ def test_a_lens_after_it_learns_to_restore_what_images_usually_have_there():
     torch.manual_seed(0)
     lens = LearnedLens(FullResolution(depth=3), before=[FixedLens(Downsample(factor=4))])
     edge = torch.randint(4, 28, (16, 1, 1, 1), generator=torch.Generator().manual_seed(0))
-    images, given = (torch.arange(32) > edge).float().expand(16, 3, 32, 32) * 0.8 + 0.1, draws(16)
-    optimizer = torch.optim.Adam(lens.parameters(), 5e-3)
-
-    def error():
-        return (lens(images, None, lambda: given) - images).square().mean()
-
-    first = error().item()
-    for _ in range(40):
-        optimizer.zero_grad()
-        loss = error()
-        loss.backward()
-        optimizer.step()
+    images = (torch.arange(32) > edge).float().expand(16, 3, 32, 32) * 0.8 + 0.1
+    first, last = errors_of_restoring(lens, images)
     assert first > 0.005  # edges are blurred
-    assert loss.item() < first / 2
+    assert last < first / 2
 
 
 @pytest.mark.parametrize("factor", [1, 0, 17])
