@@ -85,7 +85,6 @@ def before_and_after(argv: list[str]) -> tuple[dict[str, Pictures], dict[str, Pi
         finished = FinishedRun.of(run, argv, asked.changed)
         players = finished.players(finished.images(), make_fabric(finished.parsed.settings.machine))
         sets = lens_splits(players)
-        # Before the folder of what was lensed goes.
         raw, lensed = (sets.pictures(kind, "source") for kind in ("raw", "lensed"))
         return raw, lensed, finished.parsed.settings.data.image_size
 
@@ -116,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
             raw, lensed, size = before_and_after([asked.run, *more])
         else:
             raw, lensed, size = of_data(asked)
+        of = {"run": asked.run} if asked.run else {"raw": asked.raw, "lensed": asked.lensed}
         truth, read = lensed["test"].answer, {}
         for spec in asked.judges:
             for seed in asked.seeds:
@@ -126,12 +126,7 @@ def main(argv: list[str] | None = None) -> int:
                     read.setdefault((spec, kind), []).append((reads, time.process_time() - start))
                     line = {"judge": spec, "kind": kind, "seed": seed, "test": reads, "val": 100 * result.validation}
                     with asked.out.open("a", encoding="utf-8") as stream:
-                        stream.write(
-                            json.dumps(
-                                line | ({"run": asked.run} if asked.run else {"raw": asked.raw, "lensed": asked.lensed})
-                            )
-                            + "\n"
-                        )
+                        stream.write(json.dumps(line | of) + "\n")
         say("| judge | kind | read on test, % | lowest – highest | s.d. | CPU seconds a judge |")
         say("|---|---|---|---|---|---|")
         for (spec, kind), readings in read.items():

@@ -38,8 +38,8 @@ def removal(
 
     The fresh judges are trained on `train`, which the lens should not have met, and stopped on `val`; the best of them in
     validation answers about `test`. Judges of `both` learn from raw and from lensed images as well, `further` ones from lensed
-    images, each with its own figure, by its key; the strictest of all counts. Without `features`, frozen ones that were trained with the lens, nothing is said of them,
-    nor of `probes`.
+    images, each with its own figure, by its key; the strictest of all counts. Without `features`, frozen ones that were trained
+    with the lens, nothing is said of them, nor of `probes`.
     """
     asked, make = asked_of(sets), partial(judging.fresh, classes=len(sets.sources))
     read, right = {}, {}
