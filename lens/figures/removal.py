@@ -229,7 +229,7 @@ def headline(found: Removal, shown: Callable[[str], str] = str) -> str:
 def _both(part: Judged) -> tuple[str, str]:
     """Who reads most of raw images of those that begin with nothing, and what they read on raw and on lensed ones."""
     raw, lensed = part.answered
-    key = strictest(raw.balanced_accuracy, raw.judges)
+    key = strictest(raw.balanced_accuracy, {key: raw.judges[key] for key in part.judges if key in raw.judges})
     who = part.judges[key] if key else "fresh classifiers"
     both = (raw.judges[key], lensed.judges[key]) if key else (raw.balanced_accuracy, lensed.balanced_accuracy)
     before, after = (_share(one.value) for one in both)

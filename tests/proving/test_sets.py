@@ -102,6 +102,8 @@ def test_what_only_another_judge_reads_was_there_to_be_removed(tmp_path, monkeyp
     assert row[1].startswith("100.0 % (")
     (line,) = [grid_table.measured(Summary.of_json(SUMMARY | {"removal": found.to_json()}))]
     assert (line["source_raw_threshold"], line["source_raw"]) == (pytest.approx(1), pytest.approx(0.5))
+    unnamed = dataclasses.replace(found, judges={})  # a file of another hand: of who is not named nothing is told
+    assert "fresh classifiers tell before and after apart at 50.0 % raw" in figures_removal.headline(unnamed)
     alone = removal.removal(sets, judging())
     assert (alone.verdict, alone.readable) == ("nothing to remove", False)
 
