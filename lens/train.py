@@ -193,6 +193,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         return 130
     if ranks.writes:
         summary_table.print_table(summary, run.directory / "summary.json")
+        if missed := trainer.missed_target(summary.reconstruction):
+            say(missed)
         if summary.removal is not None and settings.proof.prove:
             run.write_files(figures_removal.files(summary.removal, examples_of(players)))
             figures_removal.print_table(summary.removal, run.directory / "removal.json")

@@ -96,6 +96,18 @@ def test_the_record_has_losses_norms_and_held_out_figures(finished):
     assert [line["step"] for line in lines if line["kind"] == "val"] == [3, 6]
 
 
+def test_lambda_does_not_wind_up_behind_a_stage_that_cannot_be_undone(tmp_path, photos, capsys):
+    """So much noise stands before the lens that no weight brings it to 40 dB: λ, heavy from the start, is left as it is."""
+    heavy = ["--lens", "noise+full_res", "--lens.noise.sigma", "0.3", "--target_psnr", "40", "--recon_weight", "100000"]
+    assert run(tmp_path / "r", photos, *heavy) == 0
+    lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    training = [line for line in lines if line["kind"] == "train"]
+    assert all(line["pull"] > 1 for line in training)
+    assert {line["recon_weight"] for line in training} == {100000}
+    told = " ".join(capsys.readouterr().err.split())
+    assert "dB on test images, --target_psnr 40; try more --steps" in told
+
+
 def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):
     assert run(tmp_path / "r", photos, "--lens", "none") == 0
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())

@@ -58,17 +58,25 @@ class Player:
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """The parts of one step, each a scalar on the device: what is logged, and what must stay finite."""
+    """The parts of one step, each a scalar on the device: what is logged, and what must stay finite.
+
+    `pull`: how many times stronger λ · reconstruction pulls at the lensed pixels than the adversarial loss does.
+    """
 
     extractor: Tensor
     adversarial: Tensor | None = None
     reconstruction: Tensor | None = None
     clamped_mse: Tensor | None = None
     lens: Tensor | None = None
+    pull: Tensor | None = None
 
     def parts(self) -> dict[str, Tensor]:
         """The parts that this step had, by name."""
         return {name: part.detach() for name, part in vars(self).items() if part is not None}
+
+
+WINDUP = 1.0
+"""The pull from which λ rises no further. With nothing before the lens it has been 0.2 at most (results/removal.md)."""
 
 
 def clamp_straight_through(images: Tensor) -> Tensor:
@@ -113,9 +121,23 @@ def adversarial_step(
     reconstruction = (unclamped - views).square().mean()
     lens_loss = adversarial + recon_weight * reconstruction
     game.backward(extractor_loss * game.share, extractor.parameters, True)
+    at_pixels: list[Tensor] = []
+    unclamped.register_hook(at_pixels.append)  # type: ignore[no-untyped-call]
     game.backward(lens_loss * game.share, lens.parameters, False)
     clamped_mse = (lensed.detach() - views).square().mean()
-    return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss)
+    pull = pull_of(at_pixels[0] / game.share, (unclamped - views).detach(), recon_weight)
+    return Losses(extractor_loss, adversarial, reconstruction, clamped_mse, lens_loss, pull)
+
+
+def pull_of(gradient: Tensor, change: Tensor, recon_weight: Tensor | float) -> Tensor:
+    """‖∂(λ·l_rec)/∂L(x)‖ / ‖∂l_adv/∂L(x)‖, from the gradient of their sum and the change L(x) − x: a scalar on the device.
+
+    Where each pixel can go where it wants, the two are opposite and equal: 1. A lens that still cannot restore what stands
+    before it, such as noise, has a larger one.
+    """
+    restoring = 2 * recon_weight * change / change.numel()
+    ratio: Tensor = restoring.norm() / (gradient - restoring).norm().clamp(min=1e-12)
+    return ratio
 
 
 def rival_step(game: Game, extractor: Player, views: Tensor, changed: Tensor, question: Question) -> Losses:
@@ -133,13 +155,19 @@ def plain_step(game: Game, extractor: Player, views: Tensor, question: Question)
     return Losses(loss)
 
 
-def steer(recon_weight: Tensor, clamped_mse: Tensor, target_psnr: float, rate: float = 0.05) -> Tensor:
+def steer(
+    recon_weight: Tensor, clamped_mse: Tensor, target_psnr: float, pull: Tensor | float, rate: float = 0.05
+) -> Tensor:
     """λ for the next step: raised where the PSNR is below its target, lowered where it is above.
 
     Integral control of log λ: log λ += rate · clip(log(mse / target mse), ±1). The error is the clamped one, because
     that is what the PSNR is measured on, over every view of the step, whether it carries a cue or not; all on the device,
     without waiting for it.
+
+    λ is not raised where the reconstruction's `pull` is that of the adversary or more: such a lens restores already, and
+    more weight would only silence the adversary. A lens after noise begins below its target: λ rose from 100 to 100,000
+    before it came there, and took most of a run to fall again (integrator windup; this is conditional integration).
     """
-    target = mse_of(target_psnr)
-    error = torch.log(clamped_mse.clamp(min=1e-12) / target).clamp(-1, 1)
-    return (recon_weight * torch.exp(rate * error)).clamp(1e-3, 1e7)
+    error = torch.log(clamped_mse.clamp(min=1e-12) / mse_of(target_psnr)).clamp(-1, 1)
+    moved = (recon_weight * torch.exp(rate * error)).clamp(1e-3, 1e7)
+    return torch.where((error > 0) & (torch.as_tensor(pull) >= WINDUP), recon_weight, moved)

@@ -27,6 +27,7 @@ from lens.protocols.lookup import key_name
 from lens.protocols.task import Question
 from lens.record.run import Run
 from lens.results.match import Match
+from lens.results.reconstruction import Reconstruction
 from lens.results.trained import Best, Trained
 from lens.training.coupled import Coupled
 from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, move_towards, rate_share
@@ -110,8 +111,9 @@ class Trainer:
             self._average()
         if lens_moves and self.settings.game.steered_psnr is not None and not self.moving.replaces:
             assert mean.clamped_mse is not None
-            error = self.ranks.mean(mean.clamped_mse.detach())
-            self.recon_weight = steer(self.recon_weight, error, self.settings.game.steered_psnr)
+            assert mean.pull is not None
+            mse, pull = self.ranks.mean(mean.clamped_mse.detach()), self.ranks.mean(mean.pull)
+            self.recon_weight = steer(self.recon_weight, mse, self.settings.game.steered_psnr, pull)
         if self.rival is not None:
             assert mean.clamped_mse is not None
             self.rival.steer(self.ranks.mean(mean.clamped_mse))
@@ -250,6 +252,17 @@ class Trainer:
         """The size that the lens edits and is trained at, None without a lens: the images', or that of its first weights."""
         lens = self.players.lens
         return (lens.side or self.settings.data.image_size) if isinstance(lens, LearnedLens) else None
+
+    def missed_target(self, found: Reconstruction | None) -> str | None:
+        """A line where the lens changes test images more than --target_psnr asked, by over half a decibel; else None."""
+        asked = self.settings.game.steered_psnr
+        psnr = None if found is None or found.psnr is None else found.psnr.value  # None as well where nothing changed
+        if self.lens is None or self.moving.replaces or asked is None or psnr is None or psnr > asked - 0.5:
+            return None
+        return (
+            f"the lens changes more than was asked: {psnr:.1f} dB on test images, --target_psnr {asked:g}; "
+            "try more --steps, a lens that restores better, or ask for fewer dB"
+        )
 
     def trained(self, run: Run) -> Trained:
         """What was run and how fast."""

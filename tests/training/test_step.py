@@ -13,6 +13,7 @@ from lens.base.draws import Draws
 from lens.players.extractor import Extractor
 from lens.protocols.lookup import find
 from lens.training.step import (
+    WINDUP,
     Game,
     Player,
     Rules,
@@ -190,9 +191,30 @@ def test_delta_stays_bounded_on_saturated_images():
 @pytest.mark.parametrize(("mse", "moves"), [(0.1, 1), (0.001, -1)])
 def test_steering_raises_lambda_below_the_target_psnr_and_lowers_it_above(mse, moves):
     weight = torch.tensor(100.0)
-    after = steer(weight, torch.tensor(mse), 20.0)  # 20 dB is a mean squared error of 0.01
+    after = steer(weight, torch.tensor(mse), 20.0, 0.1)  # 20 dB is a mean squared error of 0.01
     assert (after - weight).sign() == moves
-    assert steer(weight, torch.tensor(0.01), 20.0).item() == pytest.approx(100.0)
+    assert steer(weight, torch.tensor(0.01), 20.0, 0.1).item() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("mse", "moves"), [(0.1, 0), (0.001, -1)])
+def test_a_lens_that_restores_already_is_pulled_no_harder_and_is_let_go_as_ever(mse, moves):
+    weight = torch.tensor(100.0)
+    after = steer(weight, torch.tensor(mse), 20.0, torch.tensor(WINDUP))
+    assert (after - weight).sign() == moves
+    assert (steer(weight, torch.tensor(0.1), 20.0, torch.tensor(0.99 * WINDUP)) - weight).sign() == 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_the_pull_is_the_ratio_of_the_two_gradients_at_the_lensed_pixels(share):
+    lens, extractor, views, question = players()
+    losses = run_step(lens, extractor, views, question, "uniform", "lensed", "separate", share)
+
+    lens, extractor, views, question = players()
+    lensed = lens(views).detach().requires_grad_()
+    outputs = extractor_losses(extractor, ROTATION, views, clamp_straight_through(lensed), question, Rules("uniform", "lensed", "separate"))[1]  # fmt: skip
+    of_adversary = torch.autograd.grad(adversarial_loss("uniform", ROTATION, outputs, question).mean(), lensed)[0]
+    of_restoring = torch.autograd.grad(LAMBDA * (lensed - views).square().mean(), lensed)[0]
+    assert losses.pull.item() == pytest.approx((of_restoring.norm() / of_adversary.norm()).item())
 
 
 def test_a_head_that_reads_the_question_reads_it_for_both_halves_of_a_joint_batch():
