@@ -75,8 +75,11 @@ class Losses:
         return {name: part.detach() for name, part in vars(self).items() if part is not None}
 
 
-WINDUP = 1.0
-"""The pull from which λ rises no further. With nothing before the lens it has been 0.2 at most (results/removal.md)."""
+WINDUP = 1.25
+"""The pull from which λ rises no further: above 1, where a lens whose pixels are free comes to rest, so that λ still brings it to its target.
+
+In short runs with nothing before the lens it was 0.2 at most (results/removal.md).
+"""
 
 
 def clamp_straight_through(images: Tensor) -> Tensor:
@@ -164,8 +167,8 @@ def steer(
     that is what the PSNR is measured on, over every view of the step, whether it carries a cue or not; all on the device,
     without waiting for it.
 
-    λ is not raised where the reconstruction's `pull` is that of the adversary or more: such a lens restores already, and
-    more weight would only silence the adversary. A lens after noise begins below its target: λ rose from 100 to 100,000
+    λ is not raised where the reconstruction's `pull` is WINDUP times the adversary's or more: such a lens restores already,
+    and more weight would only silence the adversary. A lens after noise begins below its target: λ rose from 100 to 100,000
     before it came there, and took most of a run to fall again (integrator windup; this is conditional integration).
     """
     error = torch.log(clamped_mse.clamp(min=1e-12) / mse_of(target_psnr)).clamp(-1, 1)
