@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lens.base.errors import check_number
 from lens.protocols.lens import Lens
@@ -22,7 +22,8 @@ class Noise(Lens):
     values) nobody can read more afterwards than Φ(d / 2σ), the balanced accuracy of the best test between two Gaussians (data-processing
     inequality); that says little unless the whole cue is fainter than the noise of a few pixels. The lens after it learns to
     restore the image, as a denoiser does, and gets it back at less change than the noise costs; diffusion models purify images so
-    (Nie et al., ICML 2022, arXiv 2205.07460). An image without colour gets grey noise.
+    (Nie et al., ICML 2022, arXiv 2205.07460). This holds of two images that both have colour, or have none, and of all with `grey` free:
+    else the noise of one of them is grey and tells them apart.
     """
 
     learns: ClassVar[bool] = False
@@ -30,6 +31,8 @@ class Noise(Lens):
 
     sigma: float = 0.08
     """Standard deviation of the noise, of the whole range, above 0 and at most 0.5."""
+    grey: Literal["keep", "free"] = "keep"
+    """Noise of an image without colour: the same in all channels, so that it stays grey, or as in any other."""
 
     def __post_init__(self) -> None:
         """Raise BadInput for a setting outside its range."""
@@ -39,4 +42,4 @@ class Noise(Lens):
         """Each view with noise of its own, a function of its draws."""
         from lens.operations.grey import noise_of
 
-        return (views + self.sigma * noise_of(views, draws, "noise stage")).clamp(0, 1)
+        return (views + self.sigma * noise_of(views, draws, "noise stage", keep=self.grey == "keep")).clamp(0, 1)

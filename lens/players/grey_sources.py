@@ -7,7 +7,9 @@ import torch
 from lens.base.terminal import say
 from lens.images import batching, data
 from lens.operations.grey import without_colour
+from lens.players.lens import LearnedLens
 from lens.players.players import Players
+from lens.protocols.lookup import key_name
 
 SAMPLE = 64
 """Training images of each source that are looked at."""
@@ -23,13 +25,8 @@ def tell(players: Players) -> None:
     nothing that the lens does to the other images makes them exactly grey: the sources stay apart by that alone.
     """
     images, settings = players.images, players.settings
-    if (
-        not players.by_source
-        or settings.players.lens_class.fixed
-        or settings.players.lens_class.replaces
-        or players.lens is None
-        or settings.players.lens_grey != "keep"
-    ):
+    kept = _kept_by(players)
+    if not players.by_source or not kept:
         return
     shares = []
     for source in range(len(images.keys)):
@@ -40,6 +37,19 @@ def tell(players: Players) -> None:
     if shares[high] - shares[low] > APART:
         say(
             f"{100 * shares[high]:.0f} of 100 pictures of {images.keys[high]} are grey, {100 * shares[low]:.0f} of "
-            f"{images.keys[low]}: --lens_grey keep leaves what is grey as it is, so that this alone tells them apart after any "
-            "lens; to let it tint them, give --lens_grey free"
+            f"{images.keys[low]}: {' and '.join(f'--{key} keep' for key in kept)} leaves what is grey as it is, so that this alone "
+            f"tells them apart after any lens; to let it tint them, give {' '.join(f'--{key} free' for key in kept)}"
         )
+
+
+def _kept_by(players: Players) -> list[str]:
+    """The settings that leave grey as it is: the lens's own, and that of a stage beside it."""
+    settings, lens = players.settings, players.lens
+    if lens is None or settings.players.lens_class.fixed or settings.players.lens_class.replaces:
+        return []
+    found = ["lens_grey"] if settings.players.lens_grey == "keep" else []
+    if isinstance(lens, LearnedLens):
+        stages = zip(settings.players.lens.split("+"), [*lens.before, None, *lens.after], strict=True)
+        keeping = [key_name(name) for name, stage in stages if stage and getattr(stage.plugin, "grey", "") == "keep"]
+        found += [f"lens.{name}.grey" for name in keeping]
+    return found

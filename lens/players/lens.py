@@ -67,7 +67,9 @@ class LearnedLens(nn.Module):
                 delta = keep_grey(images, delta)
             lensed = images + delta if noise is None else images + delta + noise
         for stage in self.after:
-            lensed = stage(lensed, _given(draws))
+            # In a step what left [0, 1] stays outside, where the reconstruction sees it: δ would run away otherwise.
+            outside = (lensed - lensed.clamp(0, 1)).detach() if lensed.requires_grad else 0
+            lensed = stage(lensed, _given(draws)) + outside
         return lensed
 
     def prepared(self, images: Tensor, draws: GiveDraws | None = None) -> Tensor:

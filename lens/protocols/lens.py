@@ -63,7 +63,10 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
         raise NotImplementedError(f"{type(self).__name__} is fixed, so it needs apply")
 
     def unfinished(self, lensed: Tensor) -> Tensor:
-        """Which of the views (V, C, H, W) that a fixed lens gave are not yet what it promises (V,) bool: none, usually."""
+        """Which of the views (V, C, H, W) that a fixed lens gave are not yet what it promises (V,) bool: none, usually.
+
+        Of a composition each stage is asked of what it gave itself (`proving.bounds.unfinished`).
+        """
         return lensed.new_zeros(len(lensed)).bool()
 
     def direction(self, views: Tensor, question: Question, draws: Draws, loss: Loss, allowed: Allowed) -> Tensor:
@@ -99,11 +102,6 @@ class Composition(Composed, Lens):
         for stage in self.stages:
             views = stage.apply(views, draws)
         return views
-
-    def unfinished(self, lensed: Tensor) -> Tensor:
-        """What the last stage says of it."""
-        last: Lens = self.stages[-1]
-        return last.unfinished(lensed)
 
 
 @runtime_checkable

@@ -8,7 +8,9 @@ Wilmer, Markov Chains and Mixing Times, proposition 4.7).
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +20,13 @@ import torch
 from scipy import optimize, special, stats
 
 from lens.base.bar import Bar
+from lens.base.draws import Draws
 from lens.images import batching
 from lens.images.data import sample_of
 from lens.operations import quality
 from lens.players.fixed import FixedLens
 from lens.players.players import Players
+from lens.protocols.lens import Composition, Lens
 from lens.proving import choices
 from lens.results.removal import Bound
 
@@ -38,8 +42,10 @@ def why_none(players: Players) -> str | None:
     what judges look at: 8-bit pixels, nothing of a file.
     """
     settings = players.settings
-    if not players.shortcut.plants or settings.question.shortcut_key != "source":
+    if not players.shortcut.plants:
         return "the cue cannot be replayed: it was not planted here"
+    if settings.question.shortcut_key != "source":
+        return f"the cue says nothing of the source: its key is {settings.question.shortcut_key}, not source"
     if settings.data.pseudo_sources is None:
         return "the sources differ in more than the planted cue: they are not random parts of one (--pseudo_sources)"
     return None
@@ -48,7 +54,7 @@ def why_none(players: Players) -> str | None:
 def of_run(players: Players, index: Array) -> Bound:
     """The bound of a run, from the images at `index`, which the lens has not met, or why there is `none`.
 
-    `unfinished` counts what a fixed lens gave of them that is not yet what it promises.
+    `unfinished` counts what a stage that is told what to do gave of them that is not yet what it promises.
     """
     if why := why_none(players):
         return Bound(none=why)
@@ -78,12 +84,33 @@ def _of_choices(players: Players, index: Array) -> Bound:
 
 @torch.no_grad()
 def unfinished(players: Players, index: Array) -> int:
-    """How many of the images at `index` a fixed lens has not brought to what it promises."""
-    if not isinstance(players.lens, FixedLens):
-        return 0
-    plugin = players.lens.plugin
-    lensed = (_lensed(players, batch) for batch in players.batches(index, 256))
-    return sum(int(plugin.unfinished(one).sum()) for one in lensed)
+    """How many of the images at `index` some stage that is told what to do has not brought to what it promises."""
+    lens = players.lens
+    assert lens is not None
+    lens.eval()
+    before = [lens.plugin] if isinstance(lens, FixedLens) else [one.plugin for one in getattr(lens, "before", ())]
+    after = [one.plugin for one in getattr(lens, "after", ())]
+    count = 0
+    for batch in players.batches(index, 256):
+        views, question, _ = players.views(batch, training=False)
+        views, draws = quality.to_8_bits(views), players.draws(batch)
+        left = _left_by(before, views, draws)
+        if after:
+            inner = copy.copy(lens)
+            inner.after = ()
+            left |= _left_by(after, dataclasses.replace(players, lens=inner).lensed(views, question, draws), draws)
+        count += int(left.sum())
+    return count
+
+
+def _left_by(plugins: list[Lens], views: torch.Tensor, draws: Draws) -> torch.Tensor:
+    """Which of the views (V,) bool one of the stages, one after the other, has not finished."""
+    left = views.new_zeros(len(views)).bool()
+    parts = [plugin.stages if isinstance(plugin, Composition) else [plugin] for plugin in plugins]
+    for stage in itertools.chain(*parts):
+        views = stage.apply(views, draws)
+        left |= stage.unfinished(quality.to_8_bits(views))
+    return left
 
 
 @torch.no_grad()
@@ -138,4 +165,5 @@ def _hoeffding(total: float, of: int, tail: float) -> float:
     def beyond(m: float) -> float:
         return float(special.rel_entr(mean, m) + special.rel_entr(1 - mean, 1 - m)) - math.log(1 / tail) / of
 
-    return float(optimize.brentq(beyond, mean, 1 - 1e-12))
+    last = 1 - 1e-12
+    return float(optimize.brentq(beyond, mean, last)) if mean < last and beyond(last) > 0 else 1.0

@@ -98,6 +98,17 @@ def test_a_stage_before_is_what_the_lens_sees_and_one_after_changes_what_it_give
     assert after.unet.last.bias.grad.abs().min() > 0.9 * images[0, 0].numel()  # straight through the stage
 
 
+def test_what_leaves_the_range_before_a_later_stage_is_seen_by_the_reconstruction():
+    """A white picture that the lens makes whiter still: were it clamped, nothing would bring the lens back."""
+    white = torch.ones(2, 3, 16, 16)
+    lens = LearnedLens(FullResolution(depth=3), after=[FixedLens(JpegProjection())])
+    with torch.no_grad():
+        lens.unet.last.bias.fill_(3)
+    assert torch.allclose(lens(white, None, lambda: draws(2)), torch.tensor(4.0))
+    with torch.no_grad():
+        assert torch.allclose(lens(white, None, lambda: draws(2)), torch.tensor(1.0))
+
+
 def test_it_trains_steers_the_whole_and_is_measured(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (

@@ -49,6 +49,17 @@ def test_a_grey_image_stays_grey_at_the_full_strength():
     assert change.std().item() == pytest.approx(0.1, rel=0.03)
 
 
+def test_a_grey_image_and_one_with_a_trace_of_colour_get_the_same_noise_where_grey_is_free():
+    """Else the law of the noise would tell the two apart however strong it is."""
+    grey = torch.full((8, 3, 32, 32), 0.5)
+    traced = grey.clone()
+    traced[:, 0, 0, 0] += 1 / 255
+    for kept, same in (("keep", False), ("free", True)):
+        noise = Noise(sigma=0.1, grey=kept)
+        pairs = noise.apply(grey, draws(8))[:, :, 1:], noise.apply(traced, draws(8))[:, :, 1:]
+        assert torch.equal(*pairs) == same
+
+
 def test_a_lens_after_it_learns_to_restore_what_the_noise_took():
     torch.manual_seed(0)
     lens = LearnedLens(FullResolution(depth=3), before=[FixedLens(Noise(sigma=0.2))])

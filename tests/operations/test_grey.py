@@ -112,6 +112,9 @@ SOURCES = ["--task", "dataset_classification", "--data"]
         ([*SOURCES, "grey", "--pseudo_sources", "2", "--shortcut", "colour_cast", "--shortcut_key", "source"], "pictures of grey#1 are grey, 0 of grey#2: "),
         ([*SOURCES, "grey", "colour", "--lens", "random", "--target_psnr", "25"], "100 of 100 pictures of grey are grey"),
         (["--data", "grey", "colour"], None),
+        ([*SOURCES, "grey", "colour", "--lens", "noise+full_res"], "--lens_grey keep and --lens.noise.grey keep leaves"),
+        ([*SOURCES, "grey", "colour", "--lens", "noise+full_res", "--lens_grey", "free"], "give --lens.noise.grey free"),
+        ([*SOURCES, "grey", "colour", "--lens", "noise+full_res", "--lens_grey", "free", "--lens.noise.grey", "free"], None),
     ],
 )  # fmt: skip
 def test_grey_that_gives_a_source_away_whatever_the_lens_does_is_told(folders, tmp_path, words, told, capsys):

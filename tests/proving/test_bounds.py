@@ -33,6 +33,16 @@ def folder(tmp_path_factory):
     return str(place)
 
 
+@pytest.fixture(scope="module")
+def noise_pictures(tmp_path_factory):
+    place = tmp_path_factory.mktemp("bounds") / "noise"
+    place.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(240):
+        PIL.Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(place / f"{i:03d}.png")
+    return str(place)
+
+
 def players(folder, *words, data=None):
     key = KEYED if "--shortcut" in words and "--shortcut_key" not in words else []
     parsed = parse([*WORDS, "--data", *(data or [folder]), *words, *key], "lens.train")
@@ -90,6 +100,29 @@ def test_pairs_share_the_lenss_noise(folder):
     assert not bounds.differing(made, made.of_each_source("test", 10)).any()
 
 
+@pytest.mark.parametrize(
+    ("lens", "apart"), [("jpeg+full_res", 0), ("jpeg+noise", 0), ("full_res+jpeg", 1), ("noise+jpeg", 1)]
+)
+def test_a_stage_after_the_projection_keeps_its_bound_and_one_before_it_does_not(folder, lens, apart):
+    """What comes after it is a function of what is the same for both of a pair, and of draws that they share."""
+    made = players(folder, *TWO, "--shortcut", "jpeg", "--lens", lens)
+    with torch.no_grad():
+        for number, weights in enumerate(made.lens.parameters()):
+            weights.add_(0.1 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(number)))
+    share = bounds.differing(made, made.of_each_source("test", None)).mean()
+    assert share == 0 if apart == 0 else share > 0.9
+
+
+@pytest.mark.parametrize("lens", ["jpeg", "jpeg+noise", "noise+jpeg", "jpeg+full_res", "full_res+jpeg"])
+def test_what_has_not_settled_is_counted_wherever_the_stage_stands(noise_pictures, lens):
+    passes = "--lens.passes" if lens == "jpeg" else "--lens.jpeg.passes"
+    quality = passes.replace("passes", "quality")
+    for given, counted in (("1", True), ("256", False)):
+        made = players(noise_pictures, *TWO, "--shortcut", "jpeg", "--lens", lens, passes, given, quality, "90")
+        index = made.of_each_source("test", None)
+        assert (bounds.unfinished(made, index) > len(index) / 4) == counted, given
+
+
 @pytest.mark.parametrize(("lens", "apart"), [("downsample+full_res", 0), ("full_res", 1)])
 def test_what_is_finer_than_a_block_is_proved_gone_whatever_the_lens_after_it_does(folder, lens, apart):
     """Pairs that differ in the order of a block's pixels alone, with the noise that they share."""
@@ -122,6 +155,12 @@ def test_the_ends_are_those_of_clopper_and_pearson_and_hold_for_all_sources_toge
     assert found.proved == pytest.approx((1 + found.upper[0] + 1) / 3)
 
 
+@pytest.mark.parametrize(("distance", "pairs"), [(0.995, 20), (0.999, 100), (1.0, 20)])
+def test_of_laws_that_are_all_but_apart_nothing_is_proved(distance, pairs):
+    found = bounds.bound(np.full((1, pairs), distance), np.arange(pairs))
+    assert (found.upper, found.proved) == ([1.0], 1.0)
+
+
 def test_a_group_differs_where_one_of_its_pairs_does():
     differ = np.array([[True, False, False, False, False, False]])
     found = bounds.bound(differ, np.array([7, 7, 7, 8, 8, 9]))
@@ -138,14 +177,11 @@ def test_the_bound_holds_for_the_best_classifier_of_a_known_law():
     assert reads <= found.proved < reads + 0.01
 
 
-def test_where_nothing_can_be_replayed_there_is_none_and_it_says_why(folder, tmp_path):
-    assert "not planted" in bounds.why_none(players(folder, *TWO, "--shortcut", "jpeg", "--shortcut_key", "random"))
+def test_where_nothing_can_be_replayed_there_is_none_and_it_says_why(folder, noise_pictures):
+    keyed = players(folder, *TWO, "--shortcut", "jpeg", "--shortcut_key", "random")
+    assert "its key is random, not source" in bounds.why_none(keyed)
     assert "not planted" in bounds.why_none(players(folder, *TWO))
-    (tmp_path / "other").mkdir()
-    rng = np.random.default_rng(1)
-    for i in range(240):
-        PIL.Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(tmp_path / "other" / f"{i:03d}.png")
-    two = players(folder, "--shortcut", "jpeg", data=[folder, str(tmp_path / "other")])
+    two = players(folder, "--shortcut", "jpeg", data=[folder, noise_pictures])
     assert "differ in more than the planted cue" in bounds.why_none(two)
 
 
