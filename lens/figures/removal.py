@@ -15,7 +15,19 @@ from lens.figures.drawing import NOISELESS, amplification, difference, drawable,
 from lens.protocols.lookup import short_names
 from lens.proving.verdict import strictest
 from lens.results.figure import Estimate
-from lens.results.removal import Answered, Bound, Cue, Frozen, Judged, OnProbe, ReadLensed, ReadRaw, Removal, Rung
+from lens.results.removal import (
+    Answered,
+    Bound,
+    Cue,
+    Frozen,
+    Judged,
+    OnProbe,
+    PlantedCue,
+    ReadLensed,
+    ReadRaw,
+    Removal,
+    Rung,
+)
 
 Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
@@ -73,9 +85,19 @@ def asked_beside(found: Removal) -> dict[str, Judged]:
     every: dict[str, Answered | None] = {}
     for name, cue in planted.items():
         of = "" if len(planted) == 1 else f", {name}"
-        every |= {f"the cue's presence{of}": cue.presence, f"which of {cue.classes} cues{of}": cue.theta}
+        every |= {_presence(planted, name): cue.presence, f"which of {cue.classes} cues{of}": cue.theta}
     every[f"the run's own question, {question.asked}"] = question
     return {name: part for name, part in every.items() if part is not None and part.raw is not None}
+
+
+def _presence_bounds(found: Removal) -> dict[str, Bound]:
+    """What was proved of each cue's presence, by what a table calls that question."""
+    planted = (found.cue or Cue()).planted
+    return {_presence(planted, name): cue.bound for name, cue in planted.items() if cue.bound is not None}
+
+
+def _presence(planted: Mapping[str, PlantedCue], name: str) -> str:
+    return "the cue's presence" + ("" if len(planted) == 1 else f", {name}")
 
 
 def asked(found: Removal) -> dict[str, Judged]:
@@ -89,8 +111,11 @@ def table(found: Removal) -> list[tuple[str, ...]]:
         rows = _source_rows(found)
     else:
         rows = [("source accuracy", "", "", f"not asked: {(found.source or {}).get('none')}")]
+    proved = _presence_bounds(found)
     for name, part in asked_beside(found).items():
         rows += _asked_rows(name, part)
+        if name in proved:
+            rows.append(("  any classifier at all", "", *_bound(proved[name])))
     if found.question and found.question.none and found.raw is None:
         rows.append(("the run's own question", "", "", f"not asked: {found.question.none}"))
     return rows + _cost_rows(found)
@@ -297,10 +322,13 @@ def draw(found: Removal, pictures: dict[str, Array]) -> bytes:
 
 def _all_accuracies(axis: Any, asked: dict[str, Judged], found: Removal) -> None:
     """What judges read of all that was asked, one below the other, and the best possible line in words."""
-    for row, part in enumerate(asked.values()):
+    bounds = {drawable(name): bound for name, bound in _presence_bounds(found).items()}
+    if found.bound:
+        bounds[""] = found.bound
+    for row, (name, part) in enumerate(asked.items()):
         _accuracies(axis, part, -2 * row)
-    if found.bound and found.bound.proved is not None:
-        axis.plot(100 * found.bound.proved, 0.25, "v", color="C2")
+        if name in bounds and bounds[name].proved is not None:
+            axis.plot(100 * bounds[name].proved, 0.25 - 2 * row, "v", color="C2")  # type: ignore[operator]
     axis.set(
         yticks=[y - 2 * row for row in range(len(asked)) for y in (1, 0)],
         yticklabels=[f"{name or 'the source'}, {kind}" for name in asked for kind in ("raw", "lensed")],

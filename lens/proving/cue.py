@@ -26,12 +26,12 @@ from lens.operations import quality
 from lens.players.players import Players
 from lens.protocols.lookup import key_name
 from lens.protocols.shortcut import Shortcut, each_of
-from lens.proving import parameters, reading
+from lens.proving import bounds, choices, parameters, reading
 from lens.proving.lensed_set import rows_of, stored
 from lens.proving.lensing import splits_of
 from lens.proving.parameters import Parameters
 from lens.proving.reading import Asked
-from lens.results.removal import Answered, Cue, PlantedCue
+from lens.results.removal import Answered, Bound, Cue, PlantedCue
 
 Array = np.ndarray[Any, Any]
 Planted = Mapping[str, tuple[Shortcut, Parameters]]
@@ -43,7 +43,7 @@ class CueSet:
     """A split's images at 8 bits (n, H, W, C) uint8: `raw` and `lensed` with a cue each, of which `kind` (n,) is the class of θ.
 
     `half_raw` and `half_lensed` are the same images, of which half have no cue (`carries` (n,) bool); `error` (n,) is the
-    mean squared change of these, on [0, 1].
+    mean squared change of these, on [0, 1]; `apart` (n,) bool tells where the lens leaves an image with its cue and without it different.
     """
 
     raw: Array
@@ -53,6 +53,7 @@ class CueSet:
     kind: Array
     carries: Array
     error: Array
+    apart: Array
     group: Array
 
 
@@ -108,7 +109,18 @@ def _asked(players: Players, judging: Judging, planted: Planted, name: str) -> P
         change={"without": float(test.error[~mine].mean()), "with": float(test.error[mine].mean())},
         presence=presence,
         theta=theta,
+        bound=bound_of(players, test),
     )
+
+
+def bound_of(players: Players, test: CueSet) -> Bound:
+    """What any classifier reads of the cue's presence at most: the images with it and without it that the lens leaves different.
+
+    Presence is drawn anew for each image, whatever the run's task and key are, and the lens's draws are shared by the pair.
+    """
+    if choices.network_of(players) is not None:
+        return Bound(none="the lens draws what it hides: that is replayed of the source alone")
+    return bounds.bound(test.apart[None], test.group)
 
 
 def parameters_of(players: Players, shortcut: Shortcut) -> Parameters:
@@ -141,7 +153,7 @@ def _set(players: Players, planted: Planted, name: str, index: Array, bar: Bar, 
     carries = np.zeros(len(index), bool)
     chosen = np.random.default_rng([settings.optimisation.seed, place]).permutation(len(index))
     carries[chosen[: (len(index) + 1) // 2]] = True
-    parts: dict[str, list[Array]] = {"kind": [], "error": []}
+    parts: dict[str, list[Array]] = {"kind": [], "error": [], "apart": []}
 
     def batches() -> Iterator[dict[str, Array]]:
         start = 0
@@ -156,6 +168,7 @@ def _set(players: Players, planted: Planted, name: str, index: Array, bar: Bar, 
             )
             parts["kind"].append(kind.cpu().numpy())
             parts["error"].append((half_lensed - half).square().mean(dim=(1, 2, 3)).double().cpu().numpy())
+            parts["apart"].append((lensed != bare_lensed).flatten(1).any(dim=1).cpu().numpy())
             bar.add(len(batch.index))
             pairs = {"raw": marked, "lensed": lensed, "half_raw": half, "half_lensed": half_lensed}
             yield {name: rows_of(images) for name, images in pairs.items()}

@@ -11,6 +11,7 @@ import torch
 from lens.base.bar import Bar
 from lens.images.cache import cache_dir_of
 from lens.measuring import posed
+from lens.measuring.forensic import Forensic
 from lens.measuring.judge import Judge, Pictures
 from lens.measuring.judges import Judging, Network
 from lens.measuring.posed import Posed
@@ -51,7 +52,7 @@ def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> 
     """What judges read of a run's own question, as `reading.compared`, or why there is `none`.
 
     Judges are given views as the lens is, each posed once, raw and lensed, and learn from them as the task shows them to an
-    extractor. Beside fresh ones stands the run's `own` extractor, trained on.
+    extractor. Beside fresh ones stand the run's `own` extractor, trained on, and forensic trees where a picture is asked one thing.
     """
     if why := why_none(players):
         return Answered(none=why)
@@ -69,7 +70,9 @@ def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> 
     assert players.task.classes is not None
     asked = Asked(name, raw, lensed, players.task.classes, group, quality.psnr(change), paired=each > 1)
     further: dict[str, Judge] = {"trained_on": judging.network(TRAINED_ON, lambda: Posed(players.task, own()))}
-    found, _ = reading.compared(asked, judging, lambda spec: _fresh(players, judging, spec), further)
+    alone = answer.ndim == 1 and not raw["test"].question  # each picture has one answer and holds all that is asked
+    both = {"forensic": Forensic(players.fabric.device)} if alone else {}
+    found, _ = reading.compared(asked, judging, lambda spec: _fresh(players, judging, spec), further, both)
     return found
 
 

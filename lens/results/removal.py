@@ -102,12 +102,34 @@ class Answered(Judged):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Bound(Result):
+    """What was proved of any classifier, or why nothing was (`none`).
+
+    Of `of` pairs of images with and without the cue, by source, the shares `differ` leave the lens different, at most `upper`
+    at a confidence of 95 %; so `proved` is the most that a classifier reads, `at_best` what the shares themselves allow.
+    `unfinished` images had passes left. Of a lens that draws what it hides `differ` is the mean distance of two laws: of which
+    share of `replays` of each picture something is left (`missed`), and in which something was `found_without` the cue.
+    """
+
+    none: str | None = optional()
+    differ: list[float] | None = optional()
+    upper: list[float] | None = optional()
+    of: int | None = optional()
+    at_best: Number = optional()
+    proved: Number = optional()
+    unfinished: int | None = optional()
+    missed: list[float] | None = optional()
+    found_without: Number = optional()
+    replays: int | None = optional()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PlantedCue(Result):
     """One cue: its `presence`, and which of `classes` it is (`theta`).
 
     `native` tells that the classes of θ are the shortcut's own, not bins. `by_theta` is what share of the images with a cue of each class
     the best fresh judge takes for such, on raw and on lensed ones; `change` the mean squared change of the images `without` and
-    `with` a cue.
+    `with` a cue; `bound` what any classifier reads of its presence at most.
     """
 
     classes: int
@@ -116,6 +138,7 @@ class PlantedCue(Result):
     change: Mapping[str, float]
     presence: Answered | None = optional(asked="presence")
     theta: Answered | None = optional(asked="theta")
+    bound: Bound | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,28 +195,6 @@ class OnProbe(Result):
     chance: Number = optional()
     psnr: Number = None
     source: str | None = optional()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bound(Result):
-    """What was proved of any classifier, or why nothing was (`none`).
-
-    Of `of` pairs of images with and without the cue, by source, the shares `differ` leave the lens different, at most `upper`
-    at a confidence of 95 %; so `proved` is the most that a classifier reads, `at_best` what the shares themselves allow.
-    `unfinished` images had passes left. Of a lens that draws what it hides `differ` is the mean distance of two laws: of which
-    share of `replays` of each picture something is left (`missed`), and in which something was `found_without` the cue.
-    """
-
-    none: str | None = optional()
-    differ: list[float] | None = optional()
-    upper: list[float] | None = optional()
-    of: int | None = optional()
-    at_best: Number = optional()
-    proved: Number = optional()
-    unfinished: int | None = optional()
-    missed: list[float] | None = optional()
-    found_without: Number = optional()
-    replays: int | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

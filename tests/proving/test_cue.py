@@ -119,6 +119,24 @@ def test_a_lens_that_changes_nothing_leaves_the_cue_readable_in_a_run_of_one_sou
     assert min(found["by_theta"]["lensed"]) > 0.8
 
 
+class Blank(nn.Module):
+    """Leaves nothing of any image."""
+
+    def forward(self, images):
+        return torch.zeros_like(images)
+
+
+@pytest.mark.parametrize(("lens", "apart"), [(nn.Identity(), 1), (Blank(), 0)])
+def test_what_a_run_of_any_task_leaves_of_the_cues_presence_is_bounded(players, lens, apart):
+    """Of pairs with and without it that come out the same nobody reads more than chance. The run has one source."""
+    players.lens = lens
+    found = cue.of_run(players, proof.judging_of(players)).planted["colour_cast"]
+    assert found.bound.differ == [pytest.approx(apart, abs=0.03)]
+    assert found.bound.proved == pytest.approx((1 + found.bound.upper[0]) / 2)
+    assert (found.bound.proved < 0.52) == (apart == 0)
+    assert found.presence.lensed.balanced_accuracy.value <= found.bound.proved
+
+
 def test_a_lens_that_takes_the_cue_away_leaves_chance(players):
     players.lens = Grey()
     found = asked(players)

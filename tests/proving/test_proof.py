@@ -178,6 +178,10 @@ def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
     assert found["lensed"]["forensic_ci"][0] <= found["bound"]["proved"]
     (row,) = [row for row in figures_removal.table(shown(found)) if row[0] == "any classifier at all"]
     assert row[2] == f"proved ≤ {100 * found['bound']['proved']:.2f} %"
+    (of_presence,) = [row for row in figures_removal.table(shown(found)) if row[0] == "  any classifier at all"]
+    assert of_presence[2].startswith("proved ≤ ")  # of other qualities than the lens was told: they stay apart
+    (planted,) = found["cue"]["planted"].values()
+    assert planted["bound"]["differ"][0] > 0.5
     assert f"of {found['bound']['of']} pairs with and without the cue 0 leave the lens different" in row[3]
     assert schemas.checked(schemas.of(Bound), json.dumps(found["bound"]).encode()) == found["bound"]
 

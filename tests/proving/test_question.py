@@ -80,6 +80,8 @@ def test_what_hides_the_turn_makes_rotation_harder_and_not_the_labels(pictures, 
         assert (found[task]["asked"], found[task]["chance"]) == (task, 1 / classes)
         assert found[task]["images"]["test"] == made.task.views * len(made.images.indices("test"))
         assert found[task]["raw"]["balanced_accuracy"] > 0.9
+        assert found[task]["judges"]["forensic"] == "forensic trees"
+        assert found[task]["raw"]["forensic"] > (0.9 if task == "labels" else 0.5)  # which way is up trees hardly see
     turned, labels = found["rotation"], found["labels"]
     for judge in ("balanced_accuracy", "trained_on"):
         assert turned["lensed"][judge] == pytest.approx(0.25, abs=0.1)
