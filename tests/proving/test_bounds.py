@@ -21,26 +21,27 @@ WORDS = ["--task", "dataset_classification", "--image_size", "16", "--cache_imag
          "--device", "cpu", "--extractor", "test_resnet"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("bounds") / "pictures"
+def written(place, pixels):
+    """A folder of 240 pictures of 16 px, each as `pixels` of a generator says."""
     place.mkdir()
     rng = np.random.default_rng(0)
     for i in range(240):
-        ramp = np.linspace(40, 200, 16)[:, None, None] * rng.uniform(0.5, 1, 3)
-        pixels = (ramp + rng.normal(0, 4, (16, 16, 3))).clip(0, 255).astype(np.uint8)
-        PIL.Image.fromarray(pixels).save(place / f"{i:03d}.png")
+        PIL.Image.fromarray(pixels(rng).astype(np.uint8)).save(place / f"{i:03d}.png")
     return str(place)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    def ramp(rng):
+        light = np.linspace(40, 200, 16)[:, None, None] * rng.uniform(0.5, 1, 3)
+        return (light + rng.normal(0, 4, (16, 16, 3))).clip(0, 255)
+
+    return written(tmp_path_factory.mktemp("bounds") / "pictures", ramp)
 
 
 @pytest.fixture(scope="module")
 def noise_pictures(tmp_path_factory):
-    place = tmp_path_factory.mktemp("bounds") / "noise"
-    place.mkdir()
-    rng = np.random.default_rng(1)
-    for i in range(240):
-        PIL.Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(place / f"{i:03d}.png")
-    return str(place)
+    return written(tmp_path_factory.mktemp("bounds") / "noise", lambda rng: rng.integers(0, 255, (16, 16, 3)))
 
 
 def players(folder, *words, data=None):
