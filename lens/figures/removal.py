@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,13 +57,14 @@ def _bound(bound: Bound) -> tuple[str, str]:
     """What was proved, and of what; or why nothing was."""
     if bound.proved is None:
         return "no bound", bound.none or ""
+    proved = f"proved ≤ {math.ceil(1e4 * bound.proved) / 100:.2f} %"  # rounded up: what is said must hold
     if bound.replays is not None:
-        return f"proved ≤ {100 * bound.proved:.2f} %", _replays(bound)
+        return proved, _replays(bound)
     of = bound.of or 0
     apart = ", ".join(f"{round(share * of):,}" for share in bound.differ or [])
     note = f"of {of:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
     left = f"; {bound.unfinished:,} images are unfinished" if bound.unfinished else ""
-    return f"proved ≤ {100 * bound.proved:.2f} %", note + left
+    return proved, note + left
 
 
 def _replays(bound: Bound) -> str:
