@@ -31,6 +31,7 @@ from lens.results.reconstruction import Reconstruction
 from lens.results.trained import Best, Trained
 from lens.training.coupled import Coupled
 from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, move_towards, rate_share
+from lens.training.steering import steer
 from lens.training.step import (
     Game,
     Losses,
@@ -40,7 +41,6 @@ from lens.training.step import (
     clamp_straight_through,
     plain_step,
     rival_step,
-    steer,
 )
 from lens.training.window import Window
 
