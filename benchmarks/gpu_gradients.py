@@ -67,7 +67,7 @@ def compare(words: list[str], mode: str) -> dict[str, Any]:
     trainer = step.make_trainer(parsed, images, fabric, mode)
     players, settings = trainer.players, trainer.settings
     assert players.lens is not None
-    weight = float(trainer.recon_weight)
+    weight = float(trainer.steering.weight)
     lens, extractor = (copy.deepcopy(player).cpu().double() for player in (players.lens, players.extractor))
     batch = gather(images, np.arange(settings.optimisation.batch_size), 0)
     views, question, _ = players.views(batch, training=True)

@@ -96,7 +96,7 @@ def two_pass_step(trainer: Trainer, batch: Batch) -> None:
     lensed = moved + (moved.clamp(0, 1) - moved).detach()
     outputs = extractor(task.present(lensed, question), question, lensed=True)
     fooling = adversarial_loss(settings.game.objective, task, outputs, question).mean()
-    trainer.fabric.backward(fooling + trainer.recon_weight * functional.mse_loss(moved, views))
+    trainer.fabric.backward(fooling + trainer.steering.weight * functional.mse_loss(moved, views))
     lens_optimizer.step()
 
     optimizer.zero_grad()  # what the lens's pass left there

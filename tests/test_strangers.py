@@ -439,6 +439,7 @@ CHANGES = {
     "a weight is missing": lambda t: t.pop(first(t, "extractor.backbone.")),
     "a weight of another shape": lambda t: t.update({first(t, "lens."): t["recon_weight"].clone()[None, None]}),
     "a weight that is not finite": lambda t: t[next(n for n in t if n.startswith("lens.") and t[n].is_floating_point())].view(-1)[:1].fill_(float("nan")),
+    "an error of the steering of another shape": lambda t: t.update({"recon_error": t["recon_error"].clone()[None]}),
     "an unknown tensor": lambda t: t.update({"evil": t["recon_weight"].clone()}),
 }  # fmt: skip
 
@@ -451,6 +452,11 @@ def test_a_checkpoint_of_other_tensors_is_refused(stranger, capsys, name, sum_ag
     assert "step-00000006 cannot be read" in error
     assert ("checksum" in error) != sum_again
     assert "to continue from step-00000004" in error
+
+
+def test_a_checkpoint_of_a_version_that_kept_no_error_of_the_steering_is_continued(stranger):
+    spoil(stranger, lambda t: t.pop("recon_error"), sum_again=True)
+    assert train.main(["--resume", "run", "--steps", "8"]) == 0
 
 
 @pytest.mark.parametrize("part", ["extractor", "head", "lens"])

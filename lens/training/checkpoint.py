@@ -28,7 +28,7 @@ def save(trainer: Trainer, run: Run) -> None:
         tensors |= _under("lens_optimizer", trainer.lens.moments())
         if trainer.moving is not players.lens:
             tensors |= _under("moving_lens", trainer.moving.state_dict())
-    tensors["recon_weight"] = trainer.recon_weight
+    tensors |= {"recon_weight": trainer.steering.integral, "recon_error": trainer.steering.error}
     state: dict[str, Any] = {"seconds": trainer.seconds, "best": trainer.best}
     if trainer.rival is not None:
         state["target_mse"] = trainer.rival.target_mse
@@ -60,7 +60,9 @@ def restore(trainer: Trainer, run: Run) -> None:
             trainer.lens.load_moments(_below("lens_optimizer.", tensors))
             if trainer.moving is not players.lens:
                 trainer.moving.load_state_dict(_below("moving_lens.", tensors))
-        trainer.recon_weight = tensors["recon_weight"].to(trainer.fabric.device)
+        steering, device = trainer.steering, trainer.fabric.device
+        steering.integral = tensors["recon_weight"].to(device)
+        steering.error = tensors.get("recon_error", steering.error).to(device)
     run.cut_metrics(trainer.step)
 
 
@@ -88,7 +90,9 @@ def _refuse_unfit(trainer: Trainer, tensors: dict[str, Tensor], state: dict[str,
             needed |= _under("lens_optimizer", trainer.lens.shapes())
         if trainer.moving is not players.lens:
             needed |= _under("moving_lens", _shapes(trainer.moving.state_dict()))
-    needed["recon_weight"] = trainer.recon_weight.shape
+    needed["recon_weight"] = trainer.steering.integral.shape
+    if "recon_error" in tensors:  # older versions kept none
+        needed["recon_error"] = trainer.steering.error.shape
     for name in sorted(needed.keys() | tensors.keys()):
         if name not in tensors or name not in needed:
             raise ValueError(f"its tensor {name} is {'missing' if name in needed else 'of another network'}")

@@ -31,7 +31,7 @@ from lens.results.reconstruction import Reconstruction
 from lens.results.trained import Best, Trained
 from lens.training.coupled import Coupled
 from lens.training.learner import Learner, extractor_optimizer, lens_optimizer, move_towards, rate_share
-from lens.training.steering import steer
+from lens.training.steering import Steering
 from lens.training.step import (
     Game,
     Losses,
@@ -62,8 +62,8 @@ class Trainer:
         self.window = Window(self.fabric.device, self.ranks)
         extractor, lens = players.extractor, players.lens
         free = isinstance(lens, LearnedLens) and lens.replaces  # its change is no budget: nobody weighs it
-        weight = 0.0 if free else settings.game.first_recon_weight
-        self.recon_weight = torch.tensor(weight, device=self.fabric.device)
+        weight, target = (0.0, None) if free else (settings.game.first_recon_weight, settings.game.steered_psnr)
+        self.steering = Steering(weight, target, self.fabric.device)
         self.extractor = Learner(self.fabric, extractor, extractor_optimizer(extractor, learning), learning.lr)
         self.rival = lens if isinstance(lens, Rival) else None
         self.fixed = lens if isinstance(lens, FixedLens) else None
@@ -109,11 +109,10 @@ class Trainer:
             self.norms["lens_gradient"] = self.lens.gradient_norm()
             self.lens.optimizer.step()
             self._average()
-        if lens_moves and self.settings.game.steered_psnr is not None and not self.moving.replaces:
+        if lens_moves and self.steering.target_psnr is not None:
             assert mean.clamped_mse is not None
             assert mean.pull is not None
-            mse, pull = self.ranks.mean(mean.clamped_mse.detach()), self.ranks.mean(mean.pull)
-            self.recon_weight = steer(self.recon_weight, mse, self.settings.game.steered_psnr, pull)
+            self.steering.update(self.ranks.mean(mean.clamped_mse.detach()), self.ranks.mean(mean.pull))
         if self.rival is not None:
             assert mean.clamped_mse is not None
             self.rival.steer(self.ranks.mean(mean.clamped_mse))
@@ -148,7 +147,7 @@ class Trainer:
         )
         if lens_moves:
             lens = Player(net, self.lens.parameters)
-            return adversarial_step(game, lens, extractor, views, question, self.recon_weight)
+            return adversarial_step(game, lens, extractor, views, question, self.steering.weight)
         with torch.no_grad():
             changed = clamp_straight_through(net(views))
         return rival_step(game, extractor, views, changed, question)
@@ -194,7 +193,7 @@ class Trainer:
         self.start_clock()
         line: dict[str, Any] = {"kind": "train", "step": self.step, "steps_averaged": count} | means
         if self.lens is not None:
-            line["recon_weight"] = float(self.recon_weight)
+            line["recon_weight"] = float(self.steering.weight)
         if self.rival is not None:
             line["strength"] = float(self.rival.strength)
         if "clamped_mse" in line:
@@ -255,9 +254,9 @@ class Trainer:
 
     def missed_target(self, found: Reconstruction | None) -> str | None:
         """A line where the lens changes test images more than --target_psnr asked, by over half a decibel; else None."""
-        asked = self.settings.game.steered_psnr
+        asked = self.steering.target_psnr
         psnr = None if found is None or found.psnr is None else found.psnr.value  # None as well where nothing changed
-        if self.lens is None or self.moving.replaces or asked is None or psnr is None or psnr > asked - 0.5:
+        if self.lens is None or asked is None or psnr is None or psnr > asked - 0.5:
             return None
         return (
             f"the lens changes more than was asked: {psnr:.1f} dB on test images, --target_psnr {asked:g}; "
@@ -277,7 +276,7 @@ class Trainer:
             lens=key_name(settings.players.lens),
             objective=settings.game.objective,
             shuffle_labels=settings.question.shuffle_labels,
-            recon_weight=float(self.recon_weight) if self.lens is not None else None,
+            recon_weight=float(self.steering.weight) if self.lens is not None else None,
             seed=settings.optimisation.seed,
             steps=self.step,
             images_seen=images_seen,

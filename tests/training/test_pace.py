@@ -59,12 +59,12 @@ def moved(before, module):
 def test_the_lens_moves_at_every_third_step_and_the_extractor_at_each(photos, words):
     made, batches = trainer(photos, *words)
     for step, batch in enumerate(batches):
-        lens, extractor, weight = copied(made.moving), copied(made.players.extractor), made.recon_weight.clone()
+        lens, extractor, weight = copied(made.moving), copied(made.players.extractor), made.steering.weight.clone()
         losses = made.train_step(batch)
         assert moved(extractor, made.players.extractor)
         assert moved(lens, made.moving) == (step % 3 == 2), step
         assert (losses.lens is not None) == (step % 3 == 2)
-        assert torch.equal(weight, made.recon_weight) != (step % 3 == 2)
+        assert torch.equal(weight, made.steering.weight) != (step % 3 == 2)
 
 
 @pytest.mark.parametrize("words", [[], ["--lens_ema", "0.9"]])
