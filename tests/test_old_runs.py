@@ -20,7 +20,7 @@ from lens.settings.parsing import parse
 
 EACH = pytest.mark.parametrize(("version", "name"), RUNS)
 SINCE_0_3 = {
-    "lens_grey": "free", "lens_noise": 0.0, "lens_update_every": 1, "lens_ema": 0.0, "adam_beta1": 0.9, "lr_schedule": "cosine",
+    "steering": "integral", "lens_grey": "free", "lens_noise": 0.0, "lens_update_every": 1, "lens_ema": 0.0, "adam_beta1": 0.9, "lr_schedule": "cosine",
     "mixup": 0.0, "rand_augment": 0.0, "judge_fraction": None, "group_by": None, "prove": False,
 }  # fmt: skip
 SINCE_0_2 = {"grey": None, "shuffle_labels": False, "probe_test_images": None}

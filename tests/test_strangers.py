@@ -24,6 +24,7 @@ from lens.protocols.lookup import find, names
 from lens.record import edits_file, schemas
 from lens.settings.parsing import parse
 from lens.settings.run_settings import FIELDS
+from lens.training import checkpoint
 
 LENSED = ["--shortcut", "arrow", "--target_psnr", "20", "--test_images", "8", "--probe_images", "20"]
 
@@ -454,9 +455,19 @@ def test_a_checkpoint_of_other_tensors_is_refused(stranger, capsys, name, sum_ag
     assert "to continue from step-00000004" in error
 
 
-def test_a_checkpoint_of_a_version_that_kept_no_error_of_the_steering_is_continued(stranger):
-    spoil(stranger, lambda t: t.pop("recon_error"), sum_again=True)
+def test_a_checkpoint_without_an_error_of_the_steering_is_continued_from_its_weight(stranger, monkeypatch):
+    kept, begun = [], []
+    spoil(stranger, lambda t: kept.append((t.pop("recon_error"), t["recon_weight"])), sum_again=True)
+    restore = checkpoint.restore
+
+    def watched(trainer, run):
+        restore(trainer, run)
+        begun.append((trainer.steering.error.item(), trainer.steering.weight.item()))
+
+    monkeypatch.setattr(checkpoint, "restore", watched)
     assert train.main(["--resume", "run", "--steps", "8"]) == 0
+    assert begun == [(0.0, pytest.approx(kept[0][1].item()))]
+    assert kept[0][0].item() != 0
 
 
 @pytest.mark.parametrize("part", ["extractor", "head", "lens"])

@@ -98,7 +98,7 @@ def test_the_record_has_losses_norms_and_held_out_figures(finished):
 
 
 def test_lambda_does_not_wind_up_behind_a_stage_that_cannot_be_undone(tmp_path, photos, capsys):
-    """So much noise stands before the lens that no weight brings it to 40 dB: λ, heavy from the start, is left as it is."""
+    """So much noise stands before the lens that no weight brings it to 40 dB: λ, heavy from the start, rises by the last error alone."""
     heavy = ["--lens", "noise+full_res", "--lens.noise.sigma", "0.3", "--target_psnr", "40", "--recon_weight", "100000"]
     assert run(tmp_path / "r", photos, *heavy) == 0
     lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
@@ -107,6 +107,18 @@ def test_lambda_does_not_wind_up_behind_a_stage_that_cannot_be_undone(tmp_path, 
     assert [line["recon_weight"] for line in training] == pytest.approx([100000 * math.e] * len(training))
     told = " ".join(capsys.readouterr().err.split())
     assert "dB on test images, --target_psnr 40; try more --steps" in told
+
+
+def test_a_weight_that_is_given_stays_and_one_that_is_steered_by_the_sum_moves_by_a_twentieth_a_step(tmp_path, photos):
+    def weights(name, *argv):
+        assert run(tmp_path / name, photos, "--log_every", "1", "--steps", "3", *argv) == 0
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        return [line["recon_weight"] for line in lines if line["kind"] == "train"]
+
+    assert weights("fixed", "--recon_weight", "30") == [30, 30, 30]
+    # It begins as the identity, far above its target.
+    assert weights("sum", "--steering", "integral")[0] == pytest.approx(100 * math.exp(-0.05))
+    assert weights("pi")[0] == pytest.approx(100 * math.exp(-1.1))
 
 
 def test_without_a_lens_lensed_figures_are_null(tmp_path, photos):

@@ -34,6 +34,10 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
         lambda s: s.players.lens_class.changes and not s.players.lens_class.fixed and not s.players.lens_class.replaces,
         "with --lens {lens} nobody steers how far the images are changed",
     ),
+    "steered weight": (
+        lambda s: _has_lens(s) and not s.players.lens_class.replaces and s.game.steered_psnr is not None,
+        "nobody steers the weight of the reconstruction: it is fixed by --recon_weight, or --lens {lens} has none",
+    ),
     "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),
     "label key": (
         lambda s: key_name(s.question.shortcut) != "none" and s.question.shortcut_key == "label",

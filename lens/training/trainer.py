@@ -63,7 +63,7 @@ class Trainer:
         extractor, lens = players.extractor, players.lens
         free = isinstance(lens, LearnedLens) and lens.replaces  # its change is no budget: nobody weighs it
         weight, target = (0.0, None) if free else (settings.game.first_recon_weight, settings.game.steered_psnr)
-        self.steering = Steering(weight, target, self.fabric.device)
+        self.steering = Steering(weight, target, settings.game.steering, self.fabric.device)
         self.extractor = Learner(self.fabric, extractor, extractor_optimizer(extractor, learning), learning.lr)
         self.rival = lens if isinstance(lens, Rival) else None
         self.fixed = lens if isinstance(lens, FixedLens) else None

@@ -309,7 +309,11 @@ def test_a_run_of_0_1_0_goes_on_and_is_then_of_this_version(copied, whole):
     assert Run.open(copied).origin()["lens"] == __version__
     fields = (field for field in FIELDS.values() if "before" in field.metadata)
     before = {field.name: field.metadata["before"] for field in fields}
-    assert before == {"lens_grey": "free", "probe_test_images": None}  # what versions without these settings did
+    assert before == {
+        "lens_grey": "free",
+        "steering": "integral",
+        "probe_test_images": None,
+    }  # what versions without these settings did
     assert Run.open(copied).settings() == Run.open(whole).settings() | before
 
 

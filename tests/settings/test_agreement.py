@@ -74,6 +74,8 @@ def test_a_version_lacks_what_came_after_it():
             {"image_size": 32, "cache_image_size": 36},
             False,
         ),
+        ("steering", {}, {"steering": "integral"}, True),
+        ("steering", {}, {"steering": "pi"}, False),
         ("lens_grey", {}, {"lens_grey": "free"}, True),
         ("lens_grey", {}, {"lens_grey": "keep"}, False),
         ("wandb_tags", {"wandb_tags": []}, {}, True),

@@ -27,6 +27,7 @@ ROWS = [
     *((FGSM, name, value, "with --lens fgsm there is no lens") for name, value in {
         "lens_noise": 0.1, "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
+    *((argv, "steering", "integral", "nobody steers the weight") for argv in (NONE, FGSM, ["--lens", "erase"], ["--recon_weight", "3"])),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
     (["--shortcut", "arrow"], "shortcut_share", 0.5, "no --shortcut is planted with --shortcut_key label"),
     *(([], name, value, "it belongs to --prove") for name, value in {

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from lens.training.steering import INTEGRAL, PROPORTIONAL, WINDUP, Steering
+from lens.training.steering import GAINS, WINDUP, Steering
 from lens.training.step import pull_of
+
+OF_SUM, OF_LAST = GAINS["pi"]
 
 
 def steered(mse, psnr, pull, first=100.0, steps=1):
@@ -17,12 +19,17 @@ def steered(mse, psnr, pull, first=100.0, steps=1):
     return steering.integral.item(), steering.weight.item()
 
 
-@pytest.mark.parametrize(("mse", "moves"), [(0.1, 1), (0.001, -1), (0.01, 0)])
+@pytest.mark.parametrize(("mse", "moves"), [(0.1, 1), (0.001, -1), (0.01, 0), (0.0, -1)])
 def test_steering_raises_lambda_below_the_target_psnr_and_lowers_it_above(mse, moves):
     # 20 dB is a mean squared error of 0.01; an error of a decade counts as one e-fold.
     integral, weight = steered(mse, 20.0, 0.1)
-    assert integral == pytest.approx(100 * math.exp(INTEGRAL * moves))
-    assert weight == pytest.approx(100 * math.exp((INTEGRAL + PROPORTIONAL) * moves))
+    assert integral == pytest.approx(100 * math.exp(OF_SUM * moves))
+    assert weight == pytest.approx(100 * math.exp((OF_SUM + OF_LAST) * moves))
+
+
+def test_lambda_has_ends():
+    assert steered(1.0, 60.0, 0.0, steps=1000)[0] == pytest.approx(1e7)
+    assert steered(0.0, 5.0, 0.0, steps=1000)[0] == pytest.approx(1e-3)
 
 
 def test_without_a_target_lambda_stays_what_it_is():
@@ -31,17 +38,16 @@ def test_without_a_target_lambda_stays_what_it_is():
 
 @pytest.mark.parametrize(("mse", "moves"), [(0.1, 0), (0.001, -1)])
 def test_a_lens_that_restores_already_is_pulled_no_harder_for_long_and_is_let_go_as_ever(mse, moves):
-    assert steered(mse, 20.0, torch.tensor(WINDUP))[0] == pytest.approx(100 * math.exp(INTEGRAL * moves))
+    assert steered(mse, 20.0, torch.tensor(WINDUP))[0] == pytest.approx(100 * math.exp(OF_SUM * moves))
     assert steered(0.1, 20.0, torch.tensor(0.99 * WINDUP))[0] > 100
-    assert steered(0.1, 20.0, WINDUP, steps=1000)[1] == pytest.approx(100 * math.exp(PROPORTIONAL))  # bounded
+    assert steered(0.1, 20.0, WINDUP, steps=1000)[1] == pytest.approx(100 * math.exp(OF_LAST))  # bounded
 
 
-def test_a_lens_that_answers_late_is_brought_to_its_target_without_swinging(monkeypatch):
-    """log mse follows −2 log λ, twenty steps late; without the proportional part it swings about the target."""
+def test_a_lens_that_answers_late_is_brought_to_its_target_without_swinging():
+    """log mse follows −2 log λ, twenty steps late; by the sum alone it swings about the target."""
 
-    def ways(proportional):
-        monkeypatch.setattr("lens.training.steering.PROPORTIONAL", proportional)
-        steering, log_mse, seen = Steering(100.0, 25.0), -12.0, []
+    def ways(rule):
+        steering, log_mse, seen = Steering(100.0, 25.0, rule), -12.0, []
         for _ in range(400):
             log_mse += (2.5 - 2 * steering.weight.log().item() - log_mse) / 20
             steering.update(torch.tensor(log_mse).exp(), 0.0)
@@ -49,11 +55,11 @@ def test_a_lens_that_answers_late_is_brought_to_its_target_without_swinging(monk
         assert seen[-1] == pytest.approx(25, abs=0.05)
         return min(seen), max(seen[100:]) - min(seen[100:])
 
-    lowest, swing = ways(PROPORTIONAL)
+    lowest, swing = ways("pi")
     assert lowest > 22
     assert swing < 0.2
-    lowest, swing = ways(0.0)
-    assert lowest < 20
+    lowest, swing = ways("integral")
+    assert lowest < 21.5
     assert swing > 1
 
 

@@ -26,6 +26,10 @@ class GameSettings:
     """Weight λ of the mean squared error on [0, 1]; fixed, or with --target_psnr where steering starts (default 100)."""
     target_psnr: float | None = setting(None, role="game", needs="steered change")
     """PSNR in dB that λ is steered to, 5 to 60; default 25.5, unless --recon_weight is given."""
+    steering: Literal["pi", "integral"] = setting(
+        "pi", role="game", since="0.4.0", needs="steered weight", before="integral"
+    )
+    """How λ is steered: by the last error in PSNR and the sum of all of them, or by the sum alone, as before 0.4.0, which swings."""
     match_mse: float | str | None = setting(None, role="game", since="0.2.0", path=True)
     """Mean squared change on [0, 1] of fgsm and random: a value, or the directory of a paired lens run (its validation
     error); default that of --target_psnr."""
