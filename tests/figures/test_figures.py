@@ -23,8 +23,19 @@ def test_the_markdown_table_has_the_figures_of_the_summary():
     summary = schemas.summary((ROOT / "results" / "chest_xray_summary.json").read_text())
     lines = summary_table.markdown(summary).splitlines()
     assert lines[:2] == ["| measure | value | 95 % interval | note |", "| --- | ---: | ---: | --- |"]
-    assert "| rotation accuracy, raw | 99.7 % | 99.1 % – 99.9 % | chance 25 %, 674 images |" in lines
+    assert "| rotation accuracy, raw | 99.9 % | 99.1 % – 100.0 % | chance 25 %, 674 images |" in lines
     assert all(line.count("|") == 5 for line in lines)
+    readme = (ROOT / "README.md").read_text()
+    told = {cells[1].strip(): cells[2].strip() for cells in (line.split("|") for line in lines)}
+    shown = {
+        cells[1].strip(): cells[2].strip()
+        for cells in (line.split("|") for line in readme.splitlines())
+        if len(cells) == 5
+    }
+    assert shown["rotation accuracy, raw (chance 25 %)"] == told["rotation accuracy, raw"]
+    assert shown["PSNR of the lens"] == told["PSNR of the lens"]
+    assert shown["rotation accuracy, lensed"] == told["rotation accuracy, lensed"]
+    assert shown["downstream linear, NORMAL or PNEUMONIA (chance 52.8 %)"] == told["chest_xray: linear"]
 
 
 def test_a_name_with_brackets_is_shown_in_tables_and_bars(monkeypatch, capsys):
