@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from lens.base.errors import check_number
@@ -34,13 +35,11 @@ class Border(Lens):
 
     def apply(self, views: Tensor, draws: Draws) -> Tensor:
         """Each view at its own size, its border gone."""
-        import math
-
         from torch.nn import functional
 
-        side = min(views.shape[-2:])
-        width = math.ceil(round(self.share * side, 6))  # 0.1 · 30 is 3.0000000000000004
-        if 2 * width >= side:  # of 2 or 3 pixels nothing would be left
-            width = (side - 1) // 2
-        inside = views[..., width : views.shape[-2] - width, width : views.shape[-1] - width]
+        height, across = views.shape[-2:]
+        side = min(height, across)
+        wanted = math.ceil(round(self.share * side, 6))  # 0.1 · 30 is 3.0000000000000004
+        width = min(wanted, (side - 1) // 2)  # a pixel inside is left
+        inside = views[..., width : height - width, width : across - width]
         return functional.pad(inside, (width, width, width, width), mode="replicate")
