@@ -77,7 +77,7 @@ def test_what_a_lens_lacks_is_one_line(file, change, lacks):
 def test_every_lens_of_the_package_says_what_it_is(name):
     plugin = find("lens", name)()
     assert (plugin.learns, plugin.changes) == (
-        name not in ("fgsm", "random", "none", "jpeg", "noise", "downsample", "border"),
+        name not in ("fgsm", "random", "none", "jpeg", "noise", "downsample", "border", "clamp"),
         name != "none",
     )
     assert plugin.multiple >= 1
