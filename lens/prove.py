@@ -107,6 +107,7 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     settings, summary = finished.parsed.settings, finished.summary
 
     from lens.figures import removal as figures_removal
+    from lens.figures import removal_table
     from lens.measuring.probes import load_probes
     from lens.players.fabric import make_fabric
     from lens.proving import proof
@@ -125,7 +126,7 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     run.write_files(
         pictures | {"removal.json": json_text(found.to_json()), "summary.json": json_text(summary.to_json())}
     )
-    figures_removal.print_table(found, run.directory / "removal.json")
+    removal_table.print_table(found, run.directory / "removal.json")
     say(f"written to {run.directory / 'removal.json'}")
     return 0
 

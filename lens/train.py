@@ -85,7 +85,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     import torch
 
     from lens.figures import removal as figures_removal
-    from lens.figures import summary_table
+    from lens.figures import removal_table, summary_table
     from lens.images import batching
     from lens.images.training_set import training_images
     from lens.measuring import evaluate
@@ -197,7 +197,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
             say(missed)
         if summary.removal is not None and settings.proof.prove:
             run.write_files(figures_removal.files(summary.removal, examples_of(players)))
-            figures_removal.print_table(summary.removal, run.directory / "removal.json")
+            removal_table.print_table(summary.removal, run.directory / "removal.json")
         run.mirror_results(summary)
     say(f"pictures: {run.directory / 'figures'}")
     if fabric.device.type == "cuda":

@@ -7,7 +7,7 @@ import pytest
 
 from lens.base import intervals
 from lens.figures import removal as figures_removal
-from lens.figures import summary_table
+from lens.figures import removal_table, summary_table
 from lens.figures import transfer as figures_transfer
 from lens.grids import table as grid_table
 from lens.record import schemas
@@ -68,18 +68,18 @@ def test_the_table_of_a_run_says_that_there_are_too_few_groups(capsys):
 
 def test_the_table_and_the_picture_of_a_proof_say_it(capsys):
     found = proof()
-    rows = {row[0].strip(): row for row in figures_removal.table(Removal.of_json(found))}
+    rows = {row[0].strip(): row for row in removal_table.table(Removal.of_json(found))}
     assert rows["source accuracy, best fresh classifier"][1:3] == (f"97.0 % ({SAID})",) * 2
     assert rows["its excess over chance"][1] == f"94.0 % ({SAID})"
     assert rows["the extractor, trained on"][2] == f"20.0 % ({SAID})"
     assert rows["class labels, fresh classifiers"][3] == f"cost 10.0 points ({SAID})"
-    figures_removal.print_table(Removal.of_json(found))
+    removal_table.print_table(Removal.of_json(found))
     printed = " ".join(capsys.readouterr().out.split())
     assert "too few groups: fresh classifiers tell a and b apart" in printed
     assert "fewer than 10 effective ones" in printed
     backwards = proof() | {"raw": proof()["raw"] | {"excess_ci": [-0.9, -0.8]}}
-    assert "answers backwards" in figures_removal.table(Removal.of_json(backwards))[1][3]
-    assert "answers backwards" not in figures_removal.table(Removal.of_json(found))[1][3]
+    assert "answers backwards" in removal_table.table(Removal.of_json(backwards))[1][3]
+    assert "answers backwards" not in removal_table.table(Removal.of_json(found))[1][3]
     grey = np.full((2, 3, 8, 8, 3), 128, np.uint8)
     assert figures_removal.draw(
         Removal.of_json(found), {"raw": grey, "lensed": grey, "map": np.zeros((2, 8, 8))}

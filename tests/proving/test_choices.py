@@ -9,7 +9,7 @@ from torch import nn
 
 from lens.base.draws import Draws
 from lens.base.ranks import Ranks
-from lens.figures import removal as figures_removal
+from lens.figures import removal_table
 from lens.images.training_set import training_images
 from lens.players.build import build
 from lens.players.fabric import make_fabric
@@ -123,7 +123,7 @@ def test_a_lens_that_draws_nothing_has_pairs_and_one_that_draws_has_laws(players
     assert (told.replays, told.missed, told.found_without) == (REPLAYS, [0.0], 0.0)
     assert told.differ[0] < 0.05 < told.upper[0]
     assert told.proved == pytest.approx(0.5 + told.upper[0] / 2)
-    words, note = figures_removal._bound(told)
+    words, note = removal_table._bound(told)
     assert 0 <= float(words.removeprefix("proved ≤ ").removesuffix(" %")) - 100 * told.proved < 0.01  # rounded up
     assert "2,048 replays each: 0.0 % have a part of it left, and of 0.0 % without it something was found" in note
     players.lens.unet = nn.Identity()

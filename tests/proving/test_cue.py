@@ -13,7 +13,7 @@ from torch import nn
 from lens import prove, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
-from lens.figures import removal as figures_removal
+from lens.figures import removal_table
 from lens.images.training_set import training_images
 from lens.measuring import judges
 from lens.measuring.forensic import Forensic
@@ -149,7 +149,7 @@ def test_a_lens_that_takes_the_cue_away_leaves_chance(players):
     assert found["change"]["without"] < found["change"]["with"]
     rows = {
         row[0]: row
-        for row in figures_removal.table(Removal.of_json(costs() | {"cue": {"planted": {"colour_cast": found}}}))
+        for row in removal_table.table(Removal.of_json(costs() | {"cue": {"planted": {"colour_cast": found}}}))
     }
     assert rows["the cue's presence"][3].startswith(f"{found['presence']['verdict']}; balanced, chance 50.0 %")
     assert rows["which of 6 cues"][2].startswith(f"{100 * found['theta']['lensed']['balanced_accuracy']:.1f} % (")
@@ -331,7 +331,7 @@ def test_a_lens_that_takes_one_cue_of_two_is_told_so(pictures, monkeypatch):
     assert verdict["colour_cast"] in ("removed", "reduced")
     assert verdict["arrow"] == "not removed"
     assert found.best_possible.none == "not known: several cues are planted"
-    rows = {row[0]: row[3] for row in figures_removal.table(found)}
+    rows = {row[0]: row[3] for row in removal_table.table(found)}
     assert rows["the cue's presence, arrow"].startswith("not removed")
     assert rows["which of 6 cues, colour_cast"].split(";")[0] in ("removed", "reduced")
 
@@ -370,7 +370,7 @@ def test_the_best_possible_line_stands_beside_the_mean_of_the_sides_and_a_half_w
     assert found.psnr == pytest.approx(-10 * np.log10(2 * 0.2**2 / 3 / 4))
     assert found.found == pytest.approx(found.psnr, abs=0.05)
     proved = Removal.of_json(costs() | {"best_possible": found.to_json()})
-    row = next(row for row in figures_removal.table(proved) if "mean of" in row[0])
+    row = next(row for row in removal_table.table(proved) if "mean of" in row[0])
     assert row[2] == f"{found.found:.2f} dB"
     assert f"{found.psnr:.2f} dB at most" in row[3]
 

@@ -17,7 +17,7 @@ from torch import nn
 from lens import prove, train
 from lens.base.errors import BadInput
 from lens.base.ranks import Ranks
-from lens.figures import removal as figures_removal
+from lens.figures import removal_table
 from lens.images import classes
 from lens.images.training_set import training_images
 from lens.measuring import judges, probes
@@ -176,9 +176,9 @@ def test_a_bound_stands_beside_what_was_measured(sources, monkeypatch):
     assert found["bound"]["unfinished"] == 0
     assert found["bound"]["proved"] < 0.52
     assert found["lensed"]["forensic_ci"][0] <= found["bound"]["proved"]
-    (row,) = [row for row in figures_removal.table(shown(found)) if row[0] == "any classifier at all"]
+    (row,) = [row for row in removal_table.table(shown(found)) if row[0] == "any classifier at all"]
     assert 0 < float(row[2].removeprefix("proved ≤ ").removesuffix(" %")) - 100 * found["bound"]["proved"] < 0.01
-    (of_presence,) = [row for row in figures_removal.table(shown(found)) if row[0] == "  any classifier at all"]
+    (of_presence,) = [row for row in removal_table.table(shown(found)) if row[0] == "  any classifier at all"]
     assert of_presence[2].startswith("proved ≤ ")  # of other qualities than the lens was told: they stay apart
     (planted,) = found["cue"]["planted"].values()
     assert planted["bound"]["differ"][0] > 0.5
@@ -404,12 +404,12 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert last["recipe"]["steps"] == 8
     assert last["probes"] == again["probes"]
     assert json.loads((out / "summary.json").read_text())["removal"] == last
-    assert "all_conv" in [row[0].strip() for row in figures_removal.table(shown(again))]
+    assert "all_conv" in [row[0].strip() for row in removal_table.table(shown(again))]
     for kind in ("raw", "lensed"):  # two of one name are told apart
         by_name = again[kind]["by_architecture"]
         by_name["all_conv:{pool: mean}"] = by_name["all_conv:{width: 8}"]
     assert {"all_conv:{width: 8}", "all_conv:{pool: mean}"} <= {
-        row[0].strip() for row in figures_removal.table(shown(again))
+        row[0].strip() for row in removal_table.table(shown(again))
     }
 
 
@@ -573,15 +573,13 @@ def test_the_headline_says_what_is_left_and_older_files_have_theirs():
     found |= {"raw": {"balanced_accuracy": 0.997}, "lensed": {"balanced_accuracy": 0.974}}
     line = "fresh classifiers tell a and b apart at 99.7 % raw, 97.4 % lensed"
     to = "left to the best fresh classifier"
+    assert removal_table.headline(shown(found)) == f"not halved: {line}; 95 of 100 parts of what could be read are {to}"
     assert (
-        figures_removal.headline(shown(found)) == f"not halved: {line}; 95 of 100 parts of what could be read are {to}"
+        removal_table.headline(shown(found | {"left": 1.02})) == f"not halved: {line}; all that could be read is {to}"
     )
-    assert (
-        figures_removal.headline(shown(found | {"left": 1.02})) == f"not halved: {line}; all that could be read is {to}"
-    )
-    assert figures_removal.headline(shown(found | {"verdict": "removed"})) == f"removed: {line}"
+    assert removal_table.headline(shown(found | {"verdict": "removed"})) == f"removed: {line}"
     older = {name: value for name, value in found.items() if name != "left"} | {"verdict": "reduced"}
-    assert figures_removal.headline(shown(older)) == f"reduced: {line}"
+    assert removal_table.headline(shown(older)) == f"reduced: {line}"
 
 
 def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few(players, monkeypatch, capsys):
@@ -591,13 +589,13 @@ def test_the_table_says_how_many_test_images_there_are_and_that_they_are_too_few
     players.lens = Corner(erase)
     found = proof.removal(players, []).to_json()
     assert (found["verdict"], found["wide"], found["close"]) == ("reduced", True, 0.505)
-    figures_removal.print_table(shown(found))
+    removal_table.print_table(shown(found))
     printed = capsys.readouterr().out
     count = found["images"]["test"][0]
     assert found["groups"]["test"][0] < count
     note = f"{count} test images in {found['groups']['test'][0]} groups"
     assert [
-        row[3].startswith(note) for row in figures_removal.table(shown(found)) if row[0] == "  set[real] recognised"
+        row[3].startswith(note) for row in removal_table.table(shown(found)) if row[0] == "  set[real] recognised"
     ] == [True]
     assert "goes on beyond 50.5 %" in " ".join(printed.split())
     assert "tell set[real] and set[fake] apart" in " ".join(printed.split())
@@ -609,7 +607,7 @@ def test_sources_of_one_name_are_told_apart():
     assert short_names(keys) == ["./a/images/", "./b/images/", "c", "chest_xray", "./", "d#1"]
     names = {"sources": ["./a/images/", "./b/images/"], "verdict": "reduced"}
     found = names | {"raw": {"balanced_accuracy": 0.9}, "lensed": {"balanced_accuracy": 0.6}}
-    assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in figures_removal.headline(shown(found))
+    assert "tell ./a/images/ and ./b/images/ apart at 90.0 % raw" in removal_table.headline(shown(found))
 
 
 def test_a_run_in_double_precision_is_proved_too(tmp_path, sources):
@@ -659,5 +657,5 @@ def test_the_share_left_stands_with_its_ends_where_there_are_some():
         (None, "40.0 %", "to the best fresh classifier"),
         ({"too_few_groups": 4.2}, "40.0 % (too few groups (G_eff 4.2))", "to the best fresh classifier"),
     ):
-        rows = {row[0]: row[1:] for row in figures_removal.table(shown(found | {"left_ci": ends}))}
+        rows = {row[0]: row[1:] for row in removal_table.table(shown(found | {"left_ci": ends}))}
         assert rows["left of what could be read"] == ("", value, told)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sets_of_noise import lensed_sets
 
-from lens.figures import removal as figures_removal
+from lens.figures import removal_table
 from lens.measuring.trees import Trees
 from lens.proving import rungs
 from lens.results.removal import Removal
@@ -40,7 +40,7 @@ def test_a_cue_that_a_lens_brings_is_told_to_have_risen_and_one_that_it_takes_is
     assert not found["mean_colour"].risen
     assert found["mean_colour"].lensed.value < 0.65
     proof = Removal.of_json({"psnr_planted": None, "downstream": None, "frozen": None, "probes": {}})
-    rows = figures_removal._rung_rows(found)
+    rows = removal_table._rung_rows(found)
     assert rows[0][3] == f"{sum(one.risen for one in found.values())} of 4 have risen"
     assert ("  noise", "risen") in {(row[0], row[3]) for row in rows}
     kept = Removal.of_json(proof.to_json() | {"rungs": {name: one.to_json() for name, one in found.items()}})
@@ -52,7 +52,7 @@ def test_where_a_lens_changes_nothing_no_rung_rises(tmp_path):
     for one in found.values():
         assert one.raw == one.lensed
         assert (one.p, one.risen) == (1, False)
-    assert figures_removal._rung_rows(found)[0][3] == "none of 4 has risen"
+    assert removal_table._rung_rows(found)[0][3] == "none of 4 has risen"
 
 
 def test_a_rise_by_luck_is_as_likely_as_it_says():

@@ -10,7 +10,7 @@ from sets_of_noise import CORNER, lensed_sets
 from tiny import SUMMARY
 
 from lens.base.errors import BadInput
-from lens.figures import removal as figures_removal
+from lens.figures import removal_table
 from lens.grids import table as grid_table
 from lens.measuring import judges
 from lens.measuring.judge import JudgeResult
@@ -79,7 +79,7 @@ def test_the_strictest_judge_of_all_counts_and_needs_no_network(tmp_path, monkey
     assert (alone.verdict, alone.left_to) == ("removed", "the best fresh classifier")
     assert (found.verdict, found.left_to) == ("not halved", "a threshold")
     assert found.lensed.judges["threshold"].value == pytest.approx(1)
-    assert [row[2] for row in figures_removal.table(found) if row[0].strip() == "a threshold"] != []
+    assert [row[2] for row in removal_table.table(found) if row[0].strip() == "a threshold"] != []
     row = grid_table.measured(Summary.of_json(SUMMARY | {"removal": found.to_json()}))
     assert (row["source_threshold"], row["val_source_threshold"]) == (pytest.approx(1), 0.9)
 
@@ -95,15 +95,13 @@ def test_what_only_another_judge_reads_was_there_to_be_removed(tmp_path, monkeyp
     assert found.raw.judges["threshold"].value == pytest.approx(1)
     assert (found.verdict, found.readable) == (word, True)
     assert found.fall.value == pytest.approx(0.5 if erased else 0, abs=0.05)
-    assert figures_removal.headline(found).startswith(
-        f"{word}: a threshold tell before and after apart at 100.0 % raw, "
-    )
-    (row,) = [row for row in figures_removal.table(found) if row[0].strip() == "a threshold"]
+    assert removal_table.headline(found).startswith(f"{word}: a threshold tell before and after apart at 100.0 % raw, ")
+    (row,) = [row for row in removal_table.table(found) if row[0].strip() == "a threshold"]
     assert row[1].startswith("100.0 % (")
     (line,) = [grid_table.measured(Summary.of_json(SUMMARY | {"removal": found.to_json()}))]
     assert (line["source_raw_threshold"], line["source_raw"]) == (pytest.approx(1), pytest.approx(0.5))
     unnamed = dataclasses.replace(found, judges={})  # a file of another hand: of who is not named nothing is told
-    assert "fresh classifiers tell before and after apart at 50.0 % raw" in figures_removal.headline(unnamed)
+    assert "fresh classifiers tell before and after apart at 50.0 % raw" in removal_table.headline(unnamed)
     alone = removal.removal(sets, judging())
     assert (alone.verdict, alone.readable) == ("nothing to remove", False)
 
