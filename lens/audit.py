@@ -31,13 +31,14 @@ def audit(argv: list[str]) -> int:
         raise BadInput("lens.audit measures in one process: start it without torchrun")
     from lens.auditing import keeping, story
     from lens.figures import audit as figures
+    from lens.figures import audit_tables
 
     folder = keeping.planned(asked)
     found = story.audited(asked, keeping.Finished(folder if asked.budget == "full" else None, asked))
     keeping.write(folder, found.audit, found.arrays, figures.files(found.audit, found.arrays))
-    figures.print_audit(found.audit, folder / "audit.json")
+    audit_tables.print_audit(found.audit, folder / "audit.json")
     say(f"written: {', '.join(str(folder / name) for name in ('audit.json', 'audit.md', 'audit.png'))}")
-    return ABOVE if figures.is_above(found.audit, asked.fail_above) else 0
+    return ABOVE if audit_tables.is_above(found.audit, asked.fail_above) else 0
 
 
 if __name__ == "__main__":

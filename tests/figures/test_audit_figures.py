@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from lens.figures import audit as figures
+from lens.figures import audit_pictures, audit_tables
 from lens.results.audit import Across, Audit, Comb, Row, Where
 from lens.results.figure import Estimate
 
@@ -45,20 +46,20 @@ def squares():
 
 
 def test_the_table_says_each_figure_and_marks_the_rows_that_tell():
-    head, *rows = figures.table(result())
+    head, *rows = audit_tables.table(result())
     assert head == ["cue", "accuracy", "95 %", "AUC", "null", "p (Holm)", ""]
     assert rows[0] == ["size", "90.0 %", "80–100", "0.88", "52 %", "0.0123", "tells"]
     assert rows[2][-1] == ""
     assert rows[3][0] == "whole image (network)"
     inner = {"balanced_accuracy": 0.7, "significant": True}
     within = dataclasses.replace(result(), rows=[row("size", 0.9, True, within_classes=inner), row("grey", 0.5, False)])
-    head, *rows = figures.table(within)
+    head, *rows = audit_tables.table(within)
     assert head[-2:] == ["within", ""]
     assert [line[-2] for line in rows] == ["70 % *", ""]
 
 
 def test_the_notes_tell_of_the_sample_and_the_cost():
-    words = " ".join(figures.notes(result()))
+    words = " ".join(audit_tables.notes(result()))
     assert "60 test images (30 of a, 30 of b); chance is 50.0 %" in words
     assert "Looked at 200 of 400 images. It took reading 3 s, and at most 1.2 GiB of memory." in words
     assert "Within" not in words
@@ -66,15 +67,15 @@ def test_the_notes_tell_of_the_sample_and_the_cost():
 
 def test_only_a_row_that_tells_is_above_a_limit():
     audit = result()
-    assert figures.is_above(audit, 0.94)
-    assert not figures.is_above(audit, 0.95)
-    assert not figures.is_above(audit, None)
+    assert audit_tables.is_above(audit, 0.94)
+    assert not audit_tables.is_above(audit, 0.95)
+    assert not audit_tables.is_above(audit, None)
     luck = dataclasses.replace(audit, rows=[row("grey", 0.99, False)])
-    assert not figures.is_above(luck, 0.6)
+    assert not audit_tables.is_above(luck, 0.6)
 
 
 def test_extremes_are_of_each_kind_first_and_of_rows_that_tell():
-    shown = figures._shown(result(), squares())
+    shown = audit_pictures.rows_shown(result(), squares())
     assert [key for _, key in shown] == ["extreme/whole_image (network)", "extreme/size", "extreme/quantisation"]
 
 
@@ -101,5 +102,5 @@ def test_every_picture_is_drawn_that_there_is_something_for_and_the_page_shows_i
 
 def test_duplicates_are_listed_by_both_names():
     pair = {"first": {"name": "1.png", "source": "./a"}, "second": {"name": "2.png", "source": "./b"}}
-    lines = figures.duplicates(dataclasses.replace(result(), duplicates=[pair]))
+    lines = audit_tables.duplicates(dataclasses.replace(result(), duplicates=[pair]))
     assert lines == ["1 pair of near-duplicates across the sources, kept in one split:", "1.png of ./a = 2.png of ./b"]
