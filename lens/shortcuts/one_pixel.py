@@ -19,6 +19,7 @@ class OnePixel:
     "One-pixel shortcut").
 
     With the key `label` every class has its own: a network learns it before anything else, and fails on clean images.
+    (Each is drawn by itself: of ten classes two have the very same dot in one seed of 180 at 32 px.)
     """
 
     plants: ClassVar[bool] = True
