@@ -123,11 +123,12 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     assert found is not None
     pictures = figures_removal.files(found, examples_of(players))
     run.folder("figures")
-    run.write_files(
-        pictures | {"removal.json": json_text(found.to_json()), "summary.json": json_text(summary.to_json())}
-    )
+    written = json_text(found.to_json())
+    earlier = run.aside("removal.json", written)
+    run.write_files(pictures | earlier | {"removal.json": written, "summary.json": json_text(summary.to_json())})
     removal_table.print_table(found, run.directory / "removal.json")
-    say(f"written to {run.directory / 'removal.json'}")
+    kept = "".join(f"; the proof that stood there is kept in {name}" for name in earlier)
+    say(f"written to {run.directory / 'removal.json'}{kept}")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lens.base.bar import Bar
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput
+from lens.base.files import json_text
 from lens.base.lost_ranks import lost_ranks_told_in_one_line
 from lens.base.phases import BEGAN, Phases
 from lens.base.ranks import Ranks, launched
@@ -105,6 +106,7 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
     Mirror.check(settings.record.wandb)
     command = "python -m lens.train " + shlex.join(argv)
     resumed = run.exists()
+    run.refuse_lost_checkpoint()
     refuse_unequal_parts(settings.optimisation)
     fabric = make_fabric(settings.machine)
     ranks = Ranks(fabric)
@@ -181,7 +183,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
                     found = proof.removal(players, probes if settings.measuring.probe else [])
                     summary = proof.added(summary, found)
                     assert summary.removal is not None
-                    run.write_json("removal.json", summary.removal.to_json())
+                    written = json_text(summary.removal.to_json())
+                    run.write_files(run.aside("removal.json", written) | {"removal.json": written})
             told = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
             summary = dataclasses.replace(summary, phases=told)
             run.write_summary(summary)  # last of all: it says that the run is finished

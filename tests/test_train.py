@@ -350,6 +350,24 @@ def test_a_resumed_run_may_train_longer_but_not_otherwise(tmp_path, photos, caps
     assert summary["resumed"] == 1
 
 
+def test_a_finished_run_without_its_checkpoint_is_not_begun_anew(tmp_path, photos, capsys):
+    assert run(tmp_path / "r", photos) == 0
+    shutil.rmtree(tmp_path / "r" / "checkpoint")
+
+    def held():
+        return {
+            file: file.read_bytes() for file in (tmp_path / "r").rglob("*") if file.is_file() and file.name != "lock"
+        }
+
+    before = held()
+    for more in ([], ["--steps", "8"]):
+        assert train.main(["--resume", str(tmp_path / "r"), *more]) == 2
+        assert "is finished, and its checkpoint/ is gone" in capsys.readouterr().err
+    assert held() == before
+    (tmp_path / "r" / "summary.json").unlink()  # killed before its first checkpoint: nothing is lost
+    assert train.main(["--resume", str(tmp_path / "r")]) == 0
+
+
 def test_later_lines_and_a_torn_last_line_are_cut(tmp_path, photos):
     assert run(tmp_path / "r", photos) == 0
     with open(tmp_path / "r" / "metrics.jsonl", "a") as stream:
@@ -453,7 +471,10 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "train_step", dead)
-    stale = [tmp_path / "r" / name for name in ("removal.json", "figures/removal.png", "figures/removal.npz")]
+    stale = [
+        tmp_path / "r" / name
+        for name in ("removal.json", "removal_1.json", "figures/removal.png", "figures/removal.npz")
+    ]
     for file in stale:
         file.write_text("of the weights before")
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -176,7 +177,9 @@ class Run:
         """An existing run directory. Raises BadInput where it is none."""
         run = cls(directory)
         if not run.exists():
-            what = "has no settings.yaml" if directory.is_dir() else "does not exist"
+            what = "does not exist"
+            if directory.exists():
+                what = "has no settings.yaml" if directory.is_dir() else "is a file"
             raise BadInput(f"{directory} is no run directory: it {what}")
         return run
 
@@ -308,6 +311,14 @@ class Run:
         """Where the last whole checkpoint lies, or None before the first."""
         return self._checkpoints.last_place()
 
+    def refuse_lost_checkpoint(self) -> None:
+        """Raise BadInput where a finished run has lost its checkpoint: it would begin anew, over its own weights."""
+        if (self.directory / "summary.json").exists() and self.last_checkpoint_path() is None:
+            raise BadInput(
+                f"{self.directory} is finished, and its checkpoint/ is gone: resumed, it would train from the start and replace "
+                "its weights; bring checkpoint/ back from a copy, or start a new run with another --out"
+            )
+
     # --- results -----------------------------------------------------------------------------------------------------
 
     @_on_rank_0
@@ -319,6 +330,17 @@ class Run:
     def write_files(self, contents: dict[str, str | bytes]) -> None:
         """Write several files, by their names in the directory, all of them or none."""
         write_together({self.directory / name: content for name, content in contents.items()})
+
+    def aside(self, name: str, content: str) -> dict[str, str | bytes]:
+        """What `content` would replace in file `name`, under the first free name beside it: to be written with it.
+
+        `removal.json` becomes `removal_1.json`. Empty where there is no such file, or the same stands in it.
+        """
+        file = self.directory / name
+        if not file.exists() or (old := read_bytes(file, RECORD)) == content.encode():
+            return {}
+        free = (f"{file.stem}_{number}{file.suffix}" for number in itertools.count(1))
+        return {next(one for one in free if not os.path.lexists(self.directory / one)): old}
 
     @_on_rank_0
     def write_summary(self, summary: Summary, name: str = "summary.json") -> None:
@@ -338,7 +360,7 @@ class Run:
     @_on_rank_0
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
-        for folder, pattern in ((".", "summary*.json"), (".", "removal.json"), ("figures", "removal.*")):
+        for folder, pattern in ((".", "summary*.json"), (".", "removal*.json"), ("figures", "removal.*")):
             if is_own_folder(self.directory / folder):
                 for file in (self.directory / folder).glob(pattern):
                     remove(file)

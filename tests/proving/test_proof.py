@@ -390,7 +390,10 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     assert json.loads((out / "summary.json").read_text())["removal"] == first
     assert (out / "figures" / "removal.png").stat().st_size > 10_000
     assert "excess" in capsys.readouterr().out  # the proof's table, whatever its width
+    assert not list(out.glob("removal_*.json"))
     assert prove.main([str(out), "--probe", sources[0]]) == 0
+    assert json.loads((out / "removal_1.json").read_text()) == first  # hours may stand in it
+    assert "the proof that stood there is kept in removal_1.json" in " ".join(capsys.readouterr().err.split())
     again = json.loads((out / "removal.json").read_text())
     assert again["raw"] == first["raw"]
     assert again["lensed"] == first["lensed"]
@@ -399,7 +402,9 @@ def test_a_run_is_proved_at_its_end_and_again_by_a_probe(tmp_path, sources, caps
     summary = json.loads((out / "summary.json").read_text())
     assert summary["removal"]["probes"] == again["probes"]  # of the same weights: kept
     assert list(summary["removal"]["raw"]["by_architecture"]) == ["all_conv:{width: 4}"]
+    assert json.loads((out / "removal_2.json").read_text()) == again
     assert train.main(["--resume", str(out), "--judge_steps", "8"]) == 0  # measured again
+    assert json.loads((out / "removal_3.json").read_text()) == summary["removal"]
     last = json.loads((out / "removal.json").read_text())
     assert last["recipe"]["steps"] == 8
     assert last["probes"] == again["probes"]
