@@ -14,8 +14,8 @@ from lens.base.characters import printable
 from lens.base.files import write_atomically
 
 Array = np.ndarray[Any, Any]
-NOISELESS = "without noise of the lens's own"
-"""What is said of every edit map: it shows where the lens edits, and its noise is the same everywhere."""
+NOISELESS = "--lens_noise left out"
+"""What is said of every edit map: it shows where the lens edits, and what --lens_noise adds is the same everywhere."""
 LONGEST = 60
 """Characters of a name in a picture."""
 DPI = 130

@@ -33,7 +33,7 @@ def draw(found: Removal, pictures: dict[str, Array]) -> bytes:
     sources, each = raw.shape[:2]
     factor = amplification(raw.reshape(-1, *raw.shape[2:]), lensed.reshape(-1, *raw.shape[2:]))
     parts_asked = {drawable(name): part for name, part in asked(found).items()}
-    rows, below, margin = 3 * sources, 0.6 + 0.6 * max(1, len(parts_asked)), 2.6 if any(parts_asked) else 0.8
+    rows, below, margin = 3 * sources, 0.6 + 0.6 * max(1, len(parts_asked)), 2.6 if any(parts_asked) else 1.3
     width, height = 1.25 * (each + 2) + margin, 1.25 * (rows + below) + 0.7
     figure = plt.figure(figsize=(width, height))
     figure.subplots_adjust(left=margin / width, right=1 - 0.15 / width, top=1 - 0.45 / height, bottom=0.5 / height)
@@ -59,7 +59,8 @@ def draw(found: Removal, pictures: dict[str, Array]) -> bytes:
         axis.imshow(pictures["map"][k], vmin=0, vmax=top, cmap="magma")
         axis.set(xticks=[], yticks=[])
         axis.set_title(
-            f"mean squared edit\n{NOISELESS}; {decibels((found.psnr_by_source or [])[k])} with it", fontsize=7
+            f"mean squared edit, {NOISELESS}\nPSNR with all of it: {decibels((found.psnr_by_source or [])[k])}",
+            fontsize=7,
         )
     axis = figure.add_subplot(grid[rows, :])
     _all_accuracies(axis, parts_asked, found)
@@ -115,7 +116,10 @@ def _accuracies(axis: Any, part: Judged, low: int) -> None:
 
 
 def _lowest(part: Judged) -> list[float]:
-    """Where each judge's accuracy and chance lie, in %, less a little."""
-    raw, lensed = part.answered
-    every = [one.value for read in (raw, lensed) for one in (read.balanced_accuracy, *read.judges.values())]
-    return [100 * one - 5 for one in (*every, part.chance) if one is not None]
+    """Where each judge's accuracy, the intervals' ends and chance lie, in %, less a little."""
+    every = [part.chance]
+    for read in part.answered:
+        ends = read.balanced_accuracy.interval
+        every += [] if intervals.too_few(ends) else list(ends or ())
+        every += [one.value for one in (read.balanced_accuracy, *read.judges.values())]
+    return [100 * one - 5 for one in every if one is not None]

@@ -101,6 +101,6 @@ def curves(metrics: list[dict[str, Any]], file: Path) -> None:
         if axis.get_legend_handles_labels()[1]:
             axis.legend(fontsize=7)
         else:
-            axis.text(0.5, 0.5, "no lens", ha="center", va="center", transform=axis.transAxes, color="grey")
+            axis.text(0.5, 0.5, "none in this run", ha="center", va="center", transform=axis.transAxes, color="grey")
     figure.tight_layout()
     save_picture(plt, figure, file)

@@ -86,6 +86,20 @@ def test_the_table_and_the_picture_of_a_proof_say_it(capsys):
     ).startswith(b"\x89PNG")
 
 
+def test_the_picture_of_a_proof_shows_the_whole_of_an_interval_and_of_its_labels(monkeypatch):
+    found = proof()
+    found["raw"] |= {"balanced_accuracy": 0.5, "ci": [0.21, 0.79]}
+    drawn = []
+    monkeypatch.setattr(figures_removal, "png", lambda plt, figure: drawn.append(figure) or b"")
+    grey = np.full((2, 3, 8, 8, 3), 128, np.uint8)
+    figures_removal.draw(Removal.of_json(found), {"raw": grey, "lensed": grey, "map": np.zeros((2, 8, 8))})
+    axis = drawn[0].axes[-1]
+    assert axis.get_xlim()[0] <= 21
+    drawn[0].canvas.draw()
+    assert min(label.get_window_extent().x0 for label in axis.get_yticklabels()) >= 0
+    axis.figure.clear()
+
+
 def test_the_table_and_the_picture_of_a_comparison_say_it():
     cell = {
         "lens": 0, "task": 0, "metric": "accuracy", "chance": 0.25, "raw": 0.9, "raw_ci": FEW, "lensed": 0.4, "lensed_ci": FEW,
