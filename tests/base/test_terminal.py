@@ -246,6 +246,20 @@ def test_a_table_is_shown_in_the_characters_that_the_terminal_has(tmp_path, envi
         assert len({len(line) for line in shown.splitlines()[1:] if line}) == 1  # its borders stand in line
 
 
+@pytest.mark.parametrize(("width", "is_table"), [(60, True), (40, False)])
+def test_no_figure_is_cut_where_the_terminal_is_narrow(monkeypatch, capsys, width, is_table):
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ["a long name", *(f"measure{number}" for number in range(3))]
+    rows = [[f"an_arm_whose_name_is_{number}" * 2, *(f"{10 * number + k}.25" for k in range(3))] for number in range(2)]
+    show("title", columns, rows, left=["a long name"], caption="below")
+    shown = capsys.readouterr().out
+    assert ("┃" in shown) == is_table
+    for word in ("title", "below", "measure2", *(cell for row in rows for cell in row[1:])):
+        assert word in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
 class Refuses(io.StringIO):
     """A stream that takes nothing."""
 
