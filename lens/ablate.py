@@ -17,7 +17,7 @@ from lens.base.bar import Bar
 from lens.base.disk_errors import refusal
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
-from lens.base.files import own_folder, read_bytes, reading, write_atomically, write_together
+from lens.base.files import own_folder, read_bytes, reading, remove, write_atomically, write_together
 from lens.base.stopping import stop_signals
 from lens.base.terminal import say
 from lens.grids import table as grid_table
@@ -138,7 +138,10 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
                     return  # it has saved what it had
                 failed[job.name] = error if code else "it ended without a summary"
                 say(f"failed: {run.title}: {error} (log: {job.log})")
-            write_atomically(out / "failed.json", json.dumps(failed, indent=2) + "\n")
+            if failed:
+                write_atomically(out / "failed.json", json.dumps(failed, indent=2) + "\n")
+            else:
+                remove(out / "failed.json")
             done += 1
             bar.advance(done, f"{len(failed)} failed" if failed else "")
 

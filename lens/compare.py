@@ -131,11 +131,11 @@ def described(run: Run) -> Compared:
 
 
 def _cue(summary: Summary) -> str:
-    """The planted shortcut in words, and who changed the images where that is no lens."""
+    """The planted shortcut in words, and what changed the images."""
     trained = summary.trained
     random = ", random key" if trained.shortcut_key == "random" else ""
     planted = "nothing planted" if trained.shortcut == "none" else trained.shortcut + random
-    return f"{planted} ({trained.lens})" if summary.match is not None else planted
+    return f"{planted} ({trained.lens})"
 
 
 def _planned(out: str | None, kinds: list[str], about: list[Compared]) -> Path:

@@ -215,6 +215,7 @@ def test_a_rival_in_a_real_grid_has_the_change_of_the_lens_run_of_its_seed(tmp_p
     assert float(row["match_ratio"]) == match["ratio"]
     (rival / "summary.json").unlink()  # as if it had been stopped at its end
     assert call(file) == 0
+    assert not (tmp_path / "out" / "failed.json").exists()  # nothing failed
     assert "--resume" in (rival / "commands.txt").read_text().splitlines()[1]
     assert json.loads((rival / "summary.json").read_text())["match"]["target_mse"] == target
 
@@ -297,6 +298,7 @@ def test_a_failed_run_does_not_stop_the_others(stub, capsys):
     file = write_grid(stub, rules=[{"when": {"images": ["natural"], "adversary": "lens"}, "set": {"lr": 9}}])
     assert call(file) == 1
     assert [row["status"] for row in read_csv(stub / "out")] == ["finished", "failed", "finished", "finished"] * 2
+    assert (stub / "out" / "failed.json").exists()
     assert capsys.readouterr().err.count("seed 1: lens: error: the loss is not finite (log: ") == 2
     assert "Failed: runs/natural-lens-seed0, runs/natural-lens-seed1" in (stub / "out" / "summary.md").read_text()
     told = stub / "out" / "runs" / "natural-lens-seed0" / "told.txt"
