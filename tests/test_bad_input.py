@@ -90,6 +90,18 @@ ROWS = [
     ([*GOOD, "--probe", "./missing"], "./missing does not exist"),
     ([*GOOD, "--task", "rotatoin"], "did you mean 'rotation'"),
     ([*GOOD, "--shortcut", "arow"], "did you mean 'arrow'"),
+    ([*GOOD, "--shortcut", "watermark,colour_cast"], "several are written watermark+colour_cast"),
+    (
+        [*GOOD, "--shortcut", "watermark", "colour_cast"],
+        "several of --shortcut are written together, as in --shortcut one+colour_cast",
+    ),
+    ([*GOOD, "--shortcut", "watermark+"], "--shortcut watermark+: a + stands between two names"),
+    ([*GOOD, "--lens", "+border"], "--lens +border: a + stands between two names"),
+    ([*GOOD, "--lens", "zzz"], "border, clamp, colour,"),
+    ([*GOOD, "--lens", "./flat"], "--lens ./flat: that is a folder"),
+    ([*GOOD, "--lens", "./a_file"], "--lens ./a_file: that is no .py file"),
+    ([*GOOD, "--prove", "yes"], "'yes' belongs to no setting"),
+    ([*GOOD, "--target_psnr", "nan"], "it must be a finite number"),
     ([*GOOD, "--shortcut_key", "constnt"], "'constant'"),
     ([*GOOD, "--extractor", "resnet_18"], "did you mean 'resnet18'"),
     ([*GOOD, "--extractor", "test_vit", "--extractor_stem", "small"], "is for ResNets"),
@@ -97,7 +109,7 @@ ROWS = [
     ([*GOOD, "--lens_weights", "./a_file"], "no safetensors file"),
     (
         [*fit([*GOOD, "--lens", "none"]), "--lens_weights", "./a_file"],
-        "--lens_weights would be ignored: with --lens none there is no lens",
+        "--lens_weights would be ignored: with --lens none no lens learns",
     ),
     ([*GOOD, "--recon_weight", "-1"], "--recon_weight is -1.0"),
     ([*GOOD, "--recon_weight", ".nan"], "--recon_weight is nan"),
@@ -124,6 +136,7 @@ ROWS = [
     ([*TINY, "--data", "./mixed/"], "beside folders that are no split (class0, class1)"),
     (["--resume", "./no_run"], "no_run is no run directory: it has no settings.yaml"),
     (["--resume", "./missing"], "missing is no run directory: it does not exist"),
+    (["--resume", "./a_file"], "a_file is no run directory: it is a file"),
     (["--resume", "./torn_run"], "settings.yaml cannot be read"),
 ]
 

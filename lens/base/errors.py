@@ -11,12 +11,16 @@ class BadInput(ValueError):
     """A mistake of the person at the keyboard: shown as one line, exit code 2, no traceback."""
 
 
+MOST = 20
+"""Known words that an error line lists."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The ending of an error line: the nearest known word, then all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    shown = ", ".join(known) if len(known) <= 12 else f"{len(known)} of them"
+    shown = ", ".join(known) if len(known) <= MOST else f"{len(known)} of them"
     return f"{hint}(known: {shown})"
 
 

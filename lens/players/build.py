@@ -81,7 +81,7 @@ def build(
         weights.load_weights(extractor.backbone, settings.players.extractor_weights, "--extractor_weights")
     if settings.players.lens_weights:
         if not isinstance(lens, LearnedLens):
-            raise BadInput(f"--lens_weights has no meaning with --lens {settings.players.lens}: there is no lens")
+            raise BadInput(f"--lens_weights has no meaning with --lens {settings.players.lens}: it does not learn")
         begin_from(lens, settings.players.lens_weights, settings.data.image_size, read=not weights_follow)
     place: Any = {"device": fabric.device, "memory_format": torch.channels_last}
     if settings.machine.precision == 64:

@@ -89,10 +89,15 @@ def find(kind: str, key: str) -> type[Any]:
         return several
     if is_file_key(key):
         path = Path(key)
-        if not path.is_file():
-            raise BadInput(
-                f"--{kind} {key}: there is no such file; give a path to a .py file or a name {nearest(key, names(kind))}"
+        if not path.is_file() or path.suffix != ".py":
+            what = (
+                "that is a folder"
+                if path.is_dir()
+                else "that is no .py file"
+                if path.exists()
+                else "there is no such file"
             )
+            raise BadInput(f"--{kind} {key}: {what}; give a path to a .py file or a name {nearest(key, names(kind))}")
         try:
             module = _executed(path.resolve(), path.read_bytes())
         except Exception as error:
@@ -100,7 +105,9 @@ def find(kind: str, key: str) -> type[Any]:
     elif key in names(kind):
         module = importlib.import_module(f"lens.{folder_of(kind).name}.{key}")
     else:
-        raise BadInput(f"unknown {kind} {key!r}: {nearest(key, names(kind))}")
+        parts = [part.strip() for part in key.split(",")]
+        joined = f"several are written {JOIN.join(parts)}; " if len(parts) > 1 and {*parts} <= {*names(kind)} else ""
+        raise BadInput(f"unknown {kind} {key!r}: {joined}{nearest(key, names(kind))}")
     found = [
         member
         for name, member in vars(module).items()
@@ -134,6 +141,10 @@ def _composed(kind: str, key: str) -> type[Any] | None:
 
     if of_kind(kind) is None:
         return None
+    if "" in keys_of(key):
+        raise BadInput(
+            f"--{kind} {key}: a {JOIN} stands between two names, as in one{JOIN}other, and here one of them is missing"
+        )
     parts: dict[str, type[Any]] = {}
     for one in keys_of(key):
         if key_name(one) in parts:

@@ -24,10 +24,10 @@ def _has_data_set(settings: Settings) -> bool:
 
 
 NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
-    "lens": (_has_lens, "with --lens {lens} there is no lens"),
+    "lens": (_has_lens, "with --lens {lens} no lens learns"),
     "added noise": (
         lambda s: _has_lens(s) and not s.players.lens_class.replaces,
-        "with --lens {lens} there is no lens that adds noise to its images",
+        "with --lens {lens} no lens adds noise to its images",
     ),
     "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
     "steered change": (
@@ -36,7 +36,7 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     ),
     "steered weight": (
         lambda s: _has_lens(s) and not s.players.lens_class.replaces and s.game.steered_psnr is not None,
-        "nobody steers the weight of the reconstruction: it is fixed by --recon_weight, or --lens {lens} has none",
+        "nobody steers the weight of the reconstruction: that takes a lens that learns to change images (--lens {lens}), and no --recon_weight",
     ),
     "planted shortcut": (lambda s: key_name(s.question.shortcut) != "none", "no --shortcut is planted"),
     "label key": (

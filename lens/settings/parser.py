@@ -16,7 +16,7 @@ from lens.base import yaml_text
 from lens.base.characters import fitting
 from lens.base.errors import BadInput, nearest
 from lens.base.terminal import only_stdout_fails
-from lens.protocols.composition import BETWEEN
+from lens.protocols.composition import BETWEEN, of_kind
 from lens.protocols.lookup import first_docstring_line, folder_of, key_name, keys_of, names, summary_line
 from lens.settings import words
 from lens.settings.field import default_of, fields_of, groups_of
@@ -64,6 +64,8 @@ def _one_line(message: str, keys: list[str]) -> str:
     keys = [key for key in keys if not key.endswith("+")]
     unknown = re.search(r"unrecognized arguments: (\S+)|Option '([^']+)' is not accepted", message)
     if unknown:
+        if not (unknown[1] or "-").startswith("-"):
+            return _stray(unknown[1])
         word = (unknown[1] or unknown[2]).split("=")[0].lstrip("-")
         owner, dot, _ = word.partition(".")
         if dot and owner in PLUGINS:
@@ -77,10 +79,24 @@ def _one_line(message: str, keys: list[str]) -> str:
         key, rest = wrong[1], wrong[2]
         value = re.search(r"(?:Got|Given) value: (.*)", rest)
         wanted = " or ".join(dict.fromkeys(re.findall(r"Expected an? (?:<class ')?([^\n'>]*(?:'[^\n\]]*\])?)", rest)))
+        if (
+            value
+            and "float" in wanted
+            and re.fullmatch(r"[+-]?\.?(nan|inf|infinity)", value[1].strip("'\""), re.IGNORECASE)
+        ):
+            wanted = wanted.replace("float", "a finite number")
         if value and wanted:
             return f"--{key} is {value[1]!r}: it must be {wanted.replace('typing.', '').replace('NoneType', 'null')}"
         return " ".join(f"--{key}: {rest}".split())
     return " ".join(message.split())
+
+
+def _stray(word: str) -> str:
+    """What is said of a word that stands behind no setting, or is the second behind one that takes one value."""
+    for kind in PLUGINS:
+        if word in names(kind) and of_kind(kind):
+            return f"{word!r} stands alone: several of --{kind} are written together, as in --{kind} one+{word}"
+    return f"{word!r} belongs to no setting: names of settings begin with --, each takes one value, and a switch true or false"
 
 
 SECTION = "{}_settings"

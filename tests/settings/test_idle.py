@@ -24,9 +24,11 @@ ROWS = [
         "batch_norm": "separate", "lens_update_every": 2, "lens_ema": 0.5, "lens_grey": "free",
         "lens_weights": "x.safetensors",
     }.items()),
-    *((FGSM, name, value, "with --lens fgsm there is no lens") for name, value in {
-        "lens_noise": 0.1, "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
+    *((FGSM, name, value, "with --lens fgsm no lens learns") for name, value in {
+        "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
+    (FGSM, "lens_noise", 0.1, "with --lens fgsm no lens adds noise"),
+    (["--lens", "border"], "lens_lr", 0.1, "with --lens border no lens learns"),
     *((argv, "steering", "integral", "nobody steers the weight") for argv in (NONE, FGSM, ["--lens", "erase"], ["--recon_weight", "3"])),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
     (["--shortcut", "arrow"], "shortcut_share", 0.5, "no --shortcut is planted with --shortcut_key label"),

@@ -29,8 +29,9 @@ class PlayerSettings:
     pretrained: bool = setting(False, role="players")
     """Start the extractor from timm's published weights (downloads them)."""
     lens: str = setting("full_res", role="players", since="0.4.0", path=True)
-    """What changes the views: a lens (full_res, unet, smooth, colour, erase), a rival of it (fgsm: adversarial training; random:
-    augmentation), none (the extractor alone), or a path to a .py file."""
+    """What changes the views: a lens by its name (docs/lenses.md says what each may do; an unknown name lists all), a rival of it
+    (fgsm: adversarial training; random: augmentation), none (the extractor alone), several one after the other
+    (noise+full_res), or a path to a .py file."""
     lens_noise: float = setting(0.0, role="players", since="0.4.0", needs="added noise")
     """Standard deviation, on [0, 1], of Gaussian noise that the lens adds to what it gives: what is left of a cue is harder
     to read under it (dataset_classification: 0.03; 0 turns it off)."""
