@@ -41,24 +41,23 @@ def show(
     def text(words: str, style: str = "") -> Text:  # no markup: a name may hold brackets
         return Text(fitting(printable(words), outlet), style=style)
 
+    styles = [["bold" if bold and bold[number][k] else "" for k in range(len(columns))] for number in range(len(rows))]
     table = Table(title=text(title), caption=text(caption) if caption else None, show_lines=lines)
     for column in columns:
         table.add_column(text(column), justify="left" if column in left else "right", overflow="fold")
     for number, row in enumerate(rows):
-        flags = bold[number] if bold else [False] * len(row)
-        table.add_row(*(text(word, "bold" if flag else "") for word, flag in zip(row, flags, strict=True)))
+        table.add_row(*(text(word, styles[number][k]) for k, word in enumerate(row)))
     console = Console(file=cast(IO[str], outlet), highlight=False)
     if _narrowest(columns, rows, left) <= console.width:
         console.print(table)
     else:
         console.print(text(title, "italic"))
         for number, row in enumerate(rows):
-            named = [word for column, word in zip(columns, row, strict=True) if column in left and word]
-            console.print(text(", ".join(named) or f"row {number + 1}", "bold"))
-            told = [
-                f"{column} {word}" for column, word in zip(columns, row, strict=True) if column not in left and word
-            ]
-            console.print(Padding(text(" · ".join(told)), (0, 0, 0, 2)))
+            named = [word for k, word in enumerate(row) if columns[k] in left and word]
+            console.print(text(", ".join(named) or f"row {number + 1}", "underline"))
+            figures = [k for k, word in enumerate(row) if columns[k] not in left and word]
+            told = [text(f"{columns[k]} ") + text(row[k], styles[number][k]) for k in figures]
+            console.print(Padding(text(" · ").join(told), (0, 0, 0, 2)))
         if caption:
             console.print(text(caption))
     for note, style in notes:
