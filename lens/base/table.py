@@ -12,6 +12,8 @@ from lens.base.terminal import Outlet, say, settle
 
 FOLDED = 12
 """Characters of a name, at least, before it goes on in the next line."""
+LEAST = 20
+"""Characters across, at least, whatever a terminal says of itself."""
 
 
 def show(
@@ -48,12 +50,14 @@ def show(
     for number, row in enumerate(rows):
         table.add_row(*(text(word, styles[number][k]) for k, word in enumerate(row)))
     console = Console(file=cast(IO[str], outlet), highlight=False)
-    if _narrowest(columns, rows, left) <= console.width:
+    console.width = max(console.width, LEAST)
+    headings = [text(column).plain for column in columns]
+    if _narrowest(headings, [[text(word).plain for word in row] for row in rows], left) <= console.width:
         console.print(table)
     else:
         console.print(text(title, "italic"))
         for number, row in enumerate(rows):
-            named = [word for k, word in enumerate(row) if columns[k] in left and word]
+            named = [f"{columns[k]} {word}" for k, word in enumerate(row) if columns[k] in left and word]
             console.print(text(", ".join(named) or f"row {number + 1}", "underline"))
             figures = [k for k, word in enumerate(row) if columns[k] not in left and word]
             told = [text(f"{columns[k]} ") + text(row[k], styles[number][k]) for k in figures]
@@ -71,12 +75,13 @@ def show(
 
 
 def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str]) -> int:
-    """Characters that a table takes across where every figure and every heading's word is whole; names may be folded."""
+    """Characters that a table takes across where no word of a column of figures is broken; names may be folded.
+
+    rich makes the widest columns narrower, all to the same width: none of figures may then have a longer word.
+    """
     from rich.cells import cell_len
 
-    needed = 1
-    for number, column in enumerate(columns):
-        cells = [column, *(row[number] for row in rows)]
-        longest = max(cell_len(word) for cell in cells for word in (cell.split() or [""]))
-        needed += 3 + (min(longest, FOLDED) if column in left else longest)
-    return needed
+    cells = [[column, *(row[k] for row in rows)] for k, column in enumerate(columns)]
+    figures = [cell for k, column in enumerate(columns) if column not in left for cell in cells[k]]
+    width = max([FOLDED, *(cell_len(word) for cell in figures for word in cell.split())])
+    return 1 + sum(3 + min(width, max(map(cell_len, column))) for column in cells)

@@ -260,6 +260,16 @@ def test_no_figure_is_cut_where_the_terminal_is_narrow(monkeypatch, capsys, widt
     assert max(map(len, shown.splitlines())) <= width
 
 
+def test_no_word_of_a_heading_is_broken_in_a_table(monkeypatch, capsys):
+    columns = ["name", *(f"reconstruction_psnr{number}" for number in range(4))]
+    for width in (24, 60, 80, 100, 101, 102, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show("title", columns, [["an arm", "1.25", "2.25", "3.25", "4.25"]], left=["name"])
+        shown = capsys.readouterr().out
+        assert all(word in shown for word in [*columns[1:], "1.25", "4.25"])
+        assert ("┃" in shown) == (width >= 102)
+
+
 class Refuses(io.StringIO):
     """A stream that takes nothing."""
 
