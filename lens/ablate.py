@@ -126,24 +126,30 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
     done = len(runs) - len(todo)
     say(f"{grid.name}: {len(runs)} runs, {done} of them finished, in {out}")
     failed = {slug: error for slug, error in failures(out).items() if slug in todo}
+
+    def keep_failures() -> None:
+        """Write failed.json, or remove it where nothing failed."""
+        if failed:
+            write_atomically(out / "failed.json", json.dumps(failed, indent=2) + "\n")
+        else:
+            remove(out / "failed.json")
+
+    keep_failures()
     with stop_signals() as stops, Bar("runs", len(runs), "runs", done) as bar:
         wait_for_holders([grid_table.folder(out, run) for run in todo.values()], stops)
 
         def ended(job: Job, code: int, error: str) -> None:
             nonlocal done
             run = todo[job.name]
+            finished = (grid_table.folder(out, run) / "summary.json").exists()
             failed.pop(job.name, None)
-            if not (grid_table.folder(out, run) / "summary.json").exists():
-                if stops:
-                    return  # it has saved what it had
+            if not finished and not stops:
                 failed[job.name] = error if code else "it ended without a summary"
                 say(f"failed: {run.title}: {error} (log: {job.log})")
-            if failed:
-                write_atomically(out / "failed.json", json.dumps(failed, indent=2) + "\n")
-            else:
-                remove(out / "failed.json")
-            done += 1
-            bar.advance(done, f"{len(failed)} failed" if failed else "")
+            keep_failures()
+            if finished or not stops:  # one that was stopped has saved what it had
+                done += 1
+                bar.advance(done, f"{len(failed)} failed" if failed else "")
 
         def tick() -> None:
             if bar.live is not None:
