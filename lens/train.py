@@ -184,7 +184,10 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
                     summary = proof.added(summary, found)
                     assert summary.removal is not None
                     written = json_text(summary.removal.to_json())
-                    run.write_files(run.aside("removal.json", written) | {"removal.json": written})
+                    earlier = run.aside("removal.json", written)
+                    run.write_files(earlier | {"removal.json": written})
+                    for name in earlier:
+                        say(f"the proof that stood in removal.json is kept in {name}")
             told = {name: round(seconds, 2) for name, seconds in phases.seconds.items()}
             summary = dataclasses.replace(summary, phases=told)
             run.write_summary(summary)  # last of all: it says that the run is finished

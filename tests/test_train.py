@@ -362,9 +362,11 @@ def test_a_finished_run_without_its_checkpoint_is_not_begun_anew(tmp_path, photo
     before = held()
     for more in ([], ["--steps", "8"]):
         assert train.main(["--resume", str(tmp_path / "r"), *more]) == 2
-        assert "is finished, and its checkpoint/ is gone" in capsys.readouterr().err
+        assert "has been trained, and its checkpoint/ holds none" in capsys.readouterr().err
     assert held() == before
-    (tmp_path / "r" / "summary.json").unlink()  # killed before its first checkpoint: nothing is lost
+    (tmp_path / "r" / "summary.json").unlink()  # as an error line may advise
+    assert train.main(["--resume", str(tmp_path / "r")]) == 2
+    (tmp_path / "r" / "extractor.safetensors").unlink()  # as of a run that was killed before its first checkpoint
     assert train.main(["--resume", str(tmp_path / "r")]) == 0
 
 
@@ -471,6 +473,7 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "train_step", dead)
+    (tmp_path / "r" / "removal_mine.json").write_text("somebody's")
     stale = [
         tmp_path / "r" / name
         for name in ("removal.json", "removal_1.json", "figures/removal.png", "figures/removal.npz")
@@ -479,6 +482,7 @@ def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, pho
         file.write_text("of the weights before")
     assert train.main(["--resume", str(tmp_path / "r"), "--steps", "8"]) == 130
     assert not any(file.exists() for file in (*stale, tmp_path / "r" / "summary.json"))
+    assert (tmp_path / "r" / "removal_mine.json").exists()
 
 
 def test_validation_during_training_looks_at_a_random_subset():

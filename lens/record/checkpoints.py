@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 KEPT = 2
 
 
+WEIGHTS = "extractor.safetensors"
+"""A run that has this file has been trained to an end: what begins it anew replaces that."""
+
+
 class Checkpoints:
     """The folder `checkpoint` of a run's directory, each checkpoint a folder `step-<step>` in it."""
 
@@ -94,6 +98,8 @@ class Checkpoints:
 
     def _without(self, place: Path) -> str:
         earlier = self._places()[:-1]
+        if not earlier and (self.directory / WEIGHTS).exists():
+            return "bring it back from a copy, or start a new run with another --out"
         return f"delete {place} to continue {f'from {earlier[-1].name}' if earlier else 'from the start'}"
 
     def _places(self) -> list[Path]:

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ from lens.base.files import (
 )  # fmt: skip
 from lens.base.ranks import own_rank
 from lens.record import image_record, origin
-from lens.record.checkpoints import Checkpoints
+from lens.record.checkpoints import WEIGHTS, Checkpoints
 from lens.record.lock import Lock
 from lens.record.mirror import Mirror
 from lens.results.summary import Summary
@@ -312,11 +313,12 @@ class Run:
         return self._checkpoints.last_place()
 
     def refuse_lost_checkpoint(self) -> None:
-        """Raise BadInput where a finished run has lost its checkpoint: it would begin anew, over its own weights."""
-        if (self.directory / "summary.json").exists() and self.last_checkpoint_path() is None:
+        """Raise BadInput where a trained run has lost its checkpoint: it would begin anew, over its own weights."""
+        trained = any((self.directory / name).exists() for name in ("summary.json", WEIGHTS))
+        if trained and self.last_checkpoint_path() is None:
             raise BadInput(
-                f"{self.directory} is finished, and its checkpoint/ is gone: resumed, it would train from the start and replace "
-                "its weights; bring checkpoint/ back from a copy, or start a new run with another --out"
+                f"{self.directory} has been trained, and its checkpoint/ holds none: resumed, it would train from the start and "
+                "replace its weights; bring the checkpoint back from a copy, or start a new run with another --out"
             )
 
     # --- results -----------------------------------------------------------------------------------------------------
@@ -334,10 +336,14 @@ class Run:
     def aside(self, name: str, content: str) -> dict[str, str | bytes]:
         """What `content` would replace in file `name`, under the first free name beside it: to be written with it.
 
-        `removal.json` becomes `removal_1.json`. Empty where there is no such file, or the same stands in it.
+        `removal.json` becomes `removal_1.json`. Empty where no file of ours stands there, or the same one.
         """
         file = self.directory / name
-        if not file.exists() or (old := read_bytes(file, RECORD)) == content.encode():
+        try:
+            old = read_bytes(file, RECORD) if not file.is_symlink() else b""
+        except OSError:  # none, a folder, or larger than any of ours
+            old = b""
+        if old in (b"", content.encode()):
             return {}
         free = (f"{file.stem}_{number}{file.suffix}" for number in itertools.count(1))
         return {next(one for one in free if not os.path.lexists(self.directory / one)): old}
@@ -360,10 +366,11 @@ class Run:
     @_on_rank_0
     def forget_summary(self) -> None:
         """Remove the figures of a run that trains on: they would be those of other weights."""
-        for folder, pattern in ((".", "summary*.json"), (".", "removal*.json"), ("figures", "removal.*")):
+        for folder, pattern in ((".", r"summary.*\.json|removal(_\d+)?\.json"), ("figures", r"removal\..*")):
             if is_own_folder(self.directory / folder):
-                for file in (self.directory / folder).glob(pattern):
-                    remove(file)
+                for file in (self.directory / folder).iterdir():
+                    if re.fullmatch(pattern, file.name):
+                        remove(file)
 
     def folder(self, name: str) -> Path:
         """A subfolder, made if it is not there. Raises BadInput where a link or a file stands in its place."""

@@ -98,6 +98,23 @@ def another_process(directory):
             process.kill()
 
 
+def test_what_a_file_of_ours_is_replaced_by_leaves_the_old_one_under_a_free_name(tmp_path):
+    run = Run(tmp_path)
+    assert run.aside("removal.json", "new") == {}
+    (tmp_path / "removal.json").write_text("old")
+    assert run.aside("removal.json", "old") == {}
+    assert run.aside("removal.json", "new") == {"removal_1.json": b"old"}
+    (tmp_path / "removal_1.json").symlink_to(tmp_path / "nothing")
+    assert run.aside("removal.json", "new") == {"removal_2.json": b"old"}
+    (tmp_path / "private").write_text("a stranger's link must not copy it")
+    (tmp_path / "removal.json").unlink()
+    (tmp_path / "removal.json").symlink_to(tmp_path / "private")
+    assert run.aside("removal.json", "new") == {}
+    (tmp_path / "removal.json").unlink()
+    (tmp_path / "removal.json").mkdir()
+    assert run.aside("removal.json", "new") == {}  # refused where it is written
+
+
 def test_a_directory_in_use_is_refused_and_names_its_owner(whole, capsys):
     before = tree(whole)
     with another_process(whole) as owner:
