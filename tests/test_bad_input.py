@@ -93,8 +93,10 @@ ROWS = [
     ([*GOOD, "--shortcut", "watermark,colour_cast"], "several are written watermark+colour_cast"),
     (
         [*GOOD, "--shortcut", "watermark", "colour_cast"],
-        "several of --shortcut are written together, as in --shortcut one+colour_cast",
+        "several of a kind are written together, as in --shortcut one+colour_cast",
     ),
+    ([*GOOD, "--task", "rotation,jigsaw"], "unknown task 'rotation,jigsaw': did you mean 'rotation'?"),
+    (["--data", "./flat", "--lens", "downsample", "jpeg"], "as in --shortcut one+jpeg or --lens one+jpeg"),
     ([*GOOD, "--shortcut", "watermark+"], "--shortcut watermark+: a + stands between two names"),
     ([*GOOD, "--lens", "+border"], "--lens +border: a + stands between two names"),
     ([*GOOD, "--lens", "zzz"], "border, clamp, colour,"),

@@ -105,8 +105,11 @@ def find(kind: str, key: str) -> type[Any]:
     elif key in names(kind):
         module = importlib.import_module(f"lens.{folder_of(kind).name}.{key}")
     else:
+        from lens.protocols.composition import of_kind
+
         parts = [part.strip() for part in key.split(",")]
-        joined = f"several are written {JOIN.join(parts)}; " if len(parts) > 1 and {*parts} <= {*names(kind)} else ""
+        are_several = len(parts) > 1 and {*parts} <= {*names(kind)} and of_kind(kind) is not None
+        joined = f"several are written {JOIN.join(parts)}; " if are_several else ""
         raise BadInput(f"unknown {kind} {key!r}: {joined}{nearest(key, names(kind))}")
     found = [
         member

@@ -27,7 +27,7 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
     "lens": (_has_lens, "with --lens {lens} no lens learns"),
     "added noise": (
         lambda s: _has_lens(s) and not s.players.lens_class.replaces,
-        "with --lens {lens} no lens adds noise to its images",
+        "with --lens {lens} no lens is given noise of its own",
     ),
     "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
     "steered change": (

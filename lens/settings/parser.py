@@ -93,10 +93,10 @@ def _one_line(message: str, keys: list[str]) -> str:
 
 def _stray(word: str) -> str:
     """What is said of a word that stands behind no setting, or is the second behind one that takes one value."""
-    for kind in PLUGINS:
-        if word in names(kind) and of_kind(kind):
-            return f"{word!r} stands alone: several of --{kind} are written together, as in --{kind} one+{word}"
-    return f"{word!r} belongs to no setting: names of settings begin with --, each takes one value, and a switch true or false"
+    kinds = [f"--{kind} one+{word}" for kind in PLUGINS if word in names(kind) and of_kind(kind) and word != "none"]
+    if kinds:
+        return f"{word!r} stands alone: several of a kind are written together, as in {' or '.join(kinds)}"
+    return f"{word!r} belongs to no setting: names of settings begin with --, most take one value, and a switch true or false"
 
 
 SECTION = "{}_settings"

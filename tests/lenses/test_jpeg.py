@@ -83,7 +83,7 @@ def test_it_trains_is_measured_and_goes_on_like_any_lens(photos, tmp_path, monke
     [
         (["--target_psnr", "30"], "nobody steers how far"),
         (["--lens_grey", "free"], "nobody steers how far"),
-        (["--lens_noise", "0.1"], "no lens adds noise"),
+        (["--lens_noise", "0.1"], "no lens is given noise"),
         (["--match_mse", "0.01"], "--match_mse has no meaning with --lens jpeg"),
         (["--lens.quality", "0"], "lens.quality is 0"),
         (["--lens.passes", "0"], "lens.passes is 0"),

@@ -27,7 +27,7 @@ ROWS = [
     *((FGSM, name, value, "with --lens fgsm no lens learns") for name, value in {
         "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
-    (FGSM, "lens_noise", 0.1, "with --lens fgsm no lens adds noise"),
+    (FGSM, "lens_noise", 0.1, "with --lens fgsm no lens is given noise"),
     (["--lens", "border"], "lens_lr", 0.1, "with --lens border no lens learns"),
     *((argv, "steering", "integral", "nobody steers the weight") for argv in (NONE, FGSM, ["--lens", "erase"], ["--recon_weight", "3"])),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
