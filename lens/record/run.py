@@ -266,7 +266,11 @@ class Run:
         file = self.directory / "metrics.jsonl"
         with reading(file, "delete the lines that are damaged"):
             lines = read_text(file, RECORD).split("\n")[:-1] if file.exists() else []
-            return [schemas.metrics_line(line) for line in lines]
+        found = []
+        for number, line in enumerate(lines, start=1):
+            with reading(file, f"delete line {number}, and others that are damaged"):
+                found.append(schemas.metrics_line(line))
+        return found
 
     @_on_rank_0
     def cut_metrics(self, step: int) -> None:

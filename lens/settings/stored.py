@@ -37,7 +37,8 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     try:
         defaults = _defaults(json.dumps(chosen | asked_about, default=str))
     except BadInput as error:
-        raise BadInput(f"{both}: {error}") from error
+        where = f"{directory}/settings.yaml" if writer == __version__ else both
+        raise BadInput(f"{where}: {error}") from error
     theirs, ours = set(stored), set(defaults)
     if unknown := sorted(theirs - ours):
         raise BadInput(f"{both}, which does not know the setting {unknown[0]!r}: use lens {writer}")

@@ -115,6 +115,13 @@ def test_what_a_file_of_ours_is_replaced_by_leaves_the_old_one_under_a_free_name
     assert run.aside("removal.json", "new") == {}  # refused where it is written
 
 
+def test_a_damaged_line_of_the_record_is_told_by_its_number(tmp_path):
+    line = '{"kind": "train", "step": 1}\n'
+    (tmp_path / "metrics.jsonl").write_text(line + '{"kind": "train", "st\n' + line)
+    with pytest.raises(BadInput, match="delete line 2, and others"):
+        Run(tmp_path).metrics()
+
+
 def test_a_directory_in_use_is_refused_and_names_its_owner(whole, capsys):
     before = tree(whole)
     with another_process(whole) as owner:
