@@ -33,14 +33,17 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str) -> bytes:
     columns = min(COLUMNS, len(groups))
     lines = -(-len(groups) // columns)
     width = max(2.0, 0.55 * len(arms) + 0.8)
+    below = 0.035 * max(map(len, arms))  # inches that the slanted names of the arms take
     # Losses of different tasks have no common scale.
     figure, axes = plt.subplots(
-        lines, columns, figsize=(max(4.0, width * columns), 2.5 * lines + 0.9), squeeze=False,
+        lines, columns, figsize=(max(4.0, width * columns), 2.5 * lines + 0.6 + below), squeeze=False,
         sharey=all(entry.share for entry in found), sharex=True,
     )  # fmt: skip
     for axis, group in zip(axes.flat, groups, strict=False):
         panel(axis, grid, [entry for entry in found if grid.group(entry.cell) == group], arms)
         axis.set_title(drawable(", ".join(group) or grid.name), fontsize=9)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(drawable(title(measure, found)), fontsize=9)
     for axis in axes.flat[len(groups) :]:
         axis.set_visible(False)
     for number, axis in enumerate(axes.flat[: len(groups)]):
@@ -49,7 +52,6 @@ def panels(grid: Grid, found: Sequence[Entry], measure: str) -> bytes:
         last = number + columns >= len(groups)
         axis.tick_params(axis="x", labelbottom=last)
         axis.set_xticks(range(len(arms)), list(map(drawable, arms)), rotation=30, ha="right")
-    figure.supylabel(drawable(title(measure, found)), fontsize=9)
     figure.suptitle(
         "points: seeds; bars: mean ± s.e.m.\ndashed: the baseline; *: p < 0.05 after correction",
         fontsize=7,
