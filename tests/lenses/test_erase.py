@@ -250,7 +250,7 @@ def test_it_trains_is_measured_and_goes_on_bit_for_bit(photos, tmp_path, monkeyp
         (["--target_psnr", "24"], "nobody steers how far"),
         (["--recon_weight", "10"], "nobody steers how far"),
         (["--lens_grey", "free"], "nobody steers how far"),
-        (["--lens_noise", "0.1"], "no lens that adds noise"),
+        (["--lens_noise", "0.1"], "no lens is given noise"),
     ],
 )
 def test_what_it_does_not_take_is_refused(words, told):
