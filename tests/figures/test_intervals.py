@@ -88,13 +88,13 @@ def test_the_table_and_the_picture_of_a_proof_say_it(capsys):
 
 def test_the_picture_of_a_proof_shows_the_whole_of_an_interval_and_of_its_labels(monkeypatch):
     found = proof()
-    found["raw"] |= {"balanced_accuracy": 0.5, "ci": [0.21, 0.79]}
+    found["raw"] |= {"balanced_accuracy": 0.5, "ci": [0.05, 0.79]}
     drawn = []
     monkeypatch.setattr(figures_removal, "png", lambda plt, figure: drawn.append(figure) or b"")
     grey = np.full((2, 3, 8, 8, 3), 128, np.uint8)
     figures_removal.draw(Removal.of_json(found), {"raw": grey, "lensed": grey, "map": np.zeros((2, 8, 8))})
     axis = drawn[0].axes[-1]
-    assert axis.get_xlim()[0] <= 21
+    assert axis.get_xlim()[0] <= 5
     drawn[0].canvas.draw()
     assert min(label.get_window_extent().x0 for label in axis.get_yticklabels()) >= 0
     axis.figure.clear()
