@@ -90,13 +90,8 @@ def find(kind: str, key: str) -> type[Any]:
     if is_file_key(key):
         path = Path(key)
         if not path.is_file() or path.suffix != ".py":
-            what = (
-                "that is a folder"
-                if path.is_dir()
-                else "that is no .py file"
-                if path.exists()
-                else "there is no such file"
-            )
+            what = "that is no .py file" if path.exists() else "there is no such file"
+            what = "that is a folder" if path.is_dir() else what
             raise BadInput(f"--{kind} {key}: {what}; give a path to a .py file or a name {nearest(key, names(kind))}")
         try:
             module = _executed(path.resolve(), path.read_bytes())
