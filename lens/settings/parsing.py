@@ -84,6 +84,18 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     chosen = _selected([old_names.in_settings(layer) for layer in layers], flags)
     named = [None, *files] if base else files
     layers = [old_names.in_settings(layer, chosen, file) for layer, file in zip(layers, named, strict=True)]
+    return _of_layers(layers, flags, chosen, prog, base, refuse_idle)
+
+
+def _of_layers(
+    layers: list[dict[str, Any]],
+    flags: list[str],
+    chosen: dict[str, str],
+    prog: str,
+    base: dict[str, Any] | None,
+    refuse_idle: bool,
+) -> Parsed:
+    """The settings of `layers`, the first of which is `base` where there is one, and then of flags, with the `chosen` plug-ins."""
     flags, asked = without("--print_config", normalise_arguments(flags, Settings))
     plugins = {kind: find(kind, key) for kind, key in chosen.items()}
     known = set(FIELDS)
