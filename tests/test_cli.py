@@ -22,7 +22,14 @@ def test_help_lists_the_verbs_without_importing_torch():
 
 
 @pytest.mark.parametrize(
-    "argv", [["train", "--help"], ["train", "--print_config"], ["train", "--tsk", "x"], ["train", "--task", "x"]]
+    "argv",
+    [
+        ["train", "--help"],
+        ["train", "--print_config"],
+        ["train", "--print_config", "--task", "jigsaw", "--shortcut", "arrow+jpeg", "--lens", "noise+full_res"],
+        ["train", "--tsk", "x"],
+        ["train", "--task", "x"],
+    ],
 )
 def test_help_and_mistakes_do_not_wait_for_torch(argv):
     code = f"import sys; from lens.cli import main\ntry: main({argv!r})\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"

@@ -10,7 +10,7 @@ from typing import Any
 from lens.base.errors import BadInput
 from lens.protocols.composition import BETWEEN
 from lens.settings import words
-from lens.settings.field import fields_of
+from lens.settings.field import KINDS, fields_of
 
 
 def normalise_arguments(argv: list[str], settings: type[Any]) -> list[str]:
@@ -128,9 +128,8 @@ def refuse_times(told: list[str], settings: type[Any], prefix: str = "") -> None
         parts = re.findall(r'[^\s"\[\],]+', text)  # of a list, as it is written
         is_time = any(re.fullmatch(r"[-+]?\d[\d_]*(:\d+)+(\.\d*)?", part) for part in parts)
         if flag in numbers and (is_time or ("str" not in numbers[flag] and re.search(r"\d:\d", text))):
-            raise BadInput(
-                f"{flag} is {text!r}: it must be {numbers[flag].replace('None', 'null').replace(' |', ' or')}"
-            )
+            kind = re.sub(r"\w+", lambda name: KINDS.get(name[0], name[0]), numbers[flag]).replace(" |", " or")
+            raise BadInput(f"{flag} is {text!r}: it must be {kind}")
 
 
 def flags_last(argv: list[str]) -> list[str]:

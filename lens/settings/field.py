@@ -14,6 +14,10 @@ Role = Literal[
 in training; what is asked; what the two players are; what the lens is after; how both learn, in which numbers and for how
 long; what is drawn; what is looked at on the way, and what is written down; what is measured at the end, and what is proved;
 where it runs; who is told; where it is kept."""
+KINDS = {
+    "float": "a number", "int": "a whole number", "bool": "true or false", "str": "text", "NoneType": "null", "None": "null",
+}  # fmt: skip
+"""What an error line calls a type of Python's."""
 FIRST = "0.1.0"
 """The version of the settings that no `since` names."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +21,7 @@ from lens.base.terminal import only_stdout_fails
 from lens.protocols.composition import BETWEEN, of_kind
 from lens.protocols.lookup import first_docstring_line, folder_of, key_name, keys_of, names, summary_line
 from lens.settings import words
-from lens.settings.field import default_of, fields_of, groups_of
+from lens.settings.field import KINDS, default_of, fields_of, groups_of
 from lens.settings.run_settings import PLUGINS
 
 LOADER = "plain"
@@ -74,21 +76,31 @@ def _one_line(message: str, keys: list[str]) -> str:
         if dot and owner in names("task") + names("shortcut"):
             return f"--{word}: {owner} is not selected, so its settings have no meaning; select it or drop the flag"
         return f"unknown setting {word!r}: {nearest(word, keys)}"
-    wrong = re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL)
-    if wrong:
-        key, rest = wrong[1], wrong[2]
-        value = re.search(r"(?:Got|Given) value: (.*)", rest)
-        wanted = " or ".join(dict.fromkeys(re.findall(r"Expected an? (?:<class ')?([^\n'>]*(?:'[^\n\]]*\])?)", rest)))
-        if (
-            value
-            and "float" in wanted
-            and re.fullmatch(r"[+-]?\.?(nan|inf|infinity)", value[1].strip("'\""), re.IGNORECASE)
-        ):
-            wanted = wanted.replace("float", "a finite number")
-        if value and wanted:
-            return f"--{key} is {value[1]!r}: it must be {wanted.replace('typing.', '').replace('NoneType', 'null')}"
-        return " ".join(f"--{key}: {rest}".split())
+    if wrong := re.match(r'Parser key "([^"]+)":\s*(.*)', message, re.DOTALL):
+        return _wrong_kind(wrong[1], wrong[2])
     return " ".join(message.split())
+
+
+def _wrong_kind(key: str, told: str) -> str:
+    """What is said of a value of another kind than the setting's, of which the parser's library has `told`."""
+    value = re.search(r"(?:Got|Given) value: (.*)", told)
+    wanted = dict.fromkeys(
+        re.findall(r"Expected an? (?:<class '(\w+)'>|(?:typing\.)?(.+?)(?=\. Got value|\n|$))", told)
+    )
+    if not value or not wanted:
+        return " ".join(f"--{key}: {told}".split())
+    kinds = [kind for plain, other in wanted for kind in (_literal(other) if other else [KINDS.get(plain, plain)])]
+    if re.fullmatch(r"[+-]?\.?(nan|inf|infinity)", value[1].strip("'\""), re.IGNORECASE):
+        kinds = ["a finite number" if kind == KINDS["float"] else kind for kind in kinds]
+    given = "null" if value[1] == "None" else repr(value[1])
+    listed = ", ".join(kinds[:-1]) + " or " * (len(kinds) > 1) + kinds[-1]
+    return f"--{key} is {given}: it must be {listed}"
+
+
+def _literal(kind: str) -> list[str]:
+    """The values of a kind `Literal['a', 'b']`, or the kind itself, as it is written, where it is another."""
+    listed = re.fullmatch(r"Literal(\[.*\])", kind)
+    return list(map(str, ast.literal_eval(listed[1]))) if listed else [kind]
 
 
 def _stray(word: str) -> str:
@@ -151,6 +163,8 @@ def add_settings(parser: Parser, settings: type[Any], section: str | None) -> li
     Where a setting may hold anything, the parser's library would import and call whatever class it names.
     """
     opened = words.open_fields(settings)
+    for part in (settings, *groups_of(settings).values()):
+        _name_types(part)
     prefix = f"{section}." if section else ""
     fields = fields_of(settings)
     for part in groups_of(settings).values() or (settings,):
@@ -160,6 +174,17 @@ def add_settings(parser: Parser, settings: type[Any], section: str | None) -> li
         told = {"default": default_of(fields[name]), "help": "settings by their names"}
         parser.add_argument(f"--{prefix}{name}", type=Named(words.mapping), **told)
     return [prefix + name for name in opened]
+
+
+def _name_types(settings: type[Any]) -> None:
+    """Put the types of a dataclass's settings in place of the text that `from __future__ import annotations` makes of them.
+
+    The parser's library reads that text by itself where it is text: it imports torch for it if a module does so for its
+    types alone, and what it cannot read (a setting beside what the class inherits) it takes unchecked.
+    """
+    hints = typing.get_type_hints(settings)
+    named = settings.__init__.__annotations__
+    named |= {name: hints[name] for name in named if name in hints}
 
 
 def description(prog: str) -> str:

@@ -28,7 +28,7 @@ class Geometry:
     jitter: int
 
     @classmethod
-    def of(cls, side: int, gap: float, jitter: float, task: str) -> Geometry:
+    def of(cls, side: int, gap: float, jitter: float) -> Geometry:
         """For images of `side` px. Raises BadInput where a patch would be smaller than 4 px."""
         check_number("task.gap", gap, low=0, high=1)
         check_number("task.jitter", jitter, low=0, high=1)
@@ -37,7 +37,7 @@ class Geometry:
         patch = cell - moves - apart
         if patch < 4:
             raise BadInput(
-                f"--{task}.gap {gap:g} and --{task}.jitter {jitter:g} leave patches of {patch} px in cells of {cell} px: "
+                f"--task.gap {gap:g} and --task.jitter {jitter:g} leave patches of {patch} px in cells of {cell} px: "
                 "4 px are the least; lower them or raise --image_size"
             )
         return cls(cell, patch, moves)

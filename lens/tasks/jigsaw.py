@@ -62,7 +62,7 @@ class Jigsaw(Task):
 
         from lens.tasks._patches import Geometry
 
-        geometry = Geometry.of(images.shape[-1], self.gap, self.jitter, "jigsaw")
+        geometry = Geometry.of(images.shape[-1], self.gap, self.jitter)
         every = torch.from_numpy(permutations(self.permutations)).to(images.device)
         target = draws.uniform("permutation", self.permutations).argsort(dim=1)[:, : self.shown].reshape(-1)
         return images, {"target": target, "order": every[target], "corners": geometry.corners(images, draws)}
@@ -71,14 +71,14 @@ class Jigsaw(Task):
         """Nine patches of each view (V·9, C, patch, patch) in the grid's order, scaled to [−1, 1]."""
         from lens.tasks._patches import Geometry, cut
 
-        patch = Geometry.of(views.shape[-1], self.gap, self.jitter, "jigsaw").patch
+        patch = Geometry.of(views.shape[-1], self.gap, self.jitter).patch
         return cut(views, question["corners"], patch) * 2 - 1
 
     def prepare(self, images: Tensor) -> Tensor:
         """Nine patches of each upright image (B·9, C, patch, patch), whose features are averaged."""
         from lens.tasks._patches import Geometry, nine
 
-        return nine(images, Geometry.of(images.shape[-1], self.gap, self.jitter, "jigsaw").patch) * 2 - 1
+        return nine(images, Geometry.of(images.shape[-1], self.gap, self.jitter).patch) * 2 - 1
 
     def head(self, features: int) -> nn.Module:
         """Embed each patch, concatenate them in each shown order, classify: (V·9, F) → (V·S, K)."""

@@ -47,7 +47,7 @@ class RelativePatch(Task):
 
         from lens.tasks._patches import Geometry
 
-        geometry = Geometry.of(images.shape[-1], self.gap, self.jitter, "relative_patch")
+        geometry = Geometry.of(images.shape[-1], self.gap, self.jitter)
         target = torch.arange(8, device=images.device).repeat(len(images))
         return images, {"target": target, "corners": geometry.corners(images, draws)}
 
@@ -55,14 +55,14 @@ class RelativePatch(Task):
         """Nine patches of each view (V·9, C, patch, patch), scaled to [−1, 1]."""
         from lens.tasks._patches import Geometry, cut
 
-        patch = Geometry.of(views.shape[-1], self.gap, self.jitter, "relative_patch").patch
+        patch = Geometry.of(views.shape[-1], self.gap, self.jitter).patch
         return cut(views, question["corners"], patch) * 2 - 1
 
     def prepare(self, images: Tensor) -> Tensor:
         """Nine patches of each upright image (B·9, C, patch, patch), whose features are averaged."""
         from lens.tasks._patches import Geometry, nine
 
-        return nine(images, Geometry.of(images.shape[-1], self.gap, self.jitter, "relative_patch").patch) * 2 - 1
+        return nine(images, Geometry.of(images.shape[-1], self.gap, self.jitter).patch) * 2 - 1
 
     def head(self, features: int) -> nn.Module:
         """Embed each patch, concatenate each pair, classify: (V·9, F) → (V·8, 8)."""

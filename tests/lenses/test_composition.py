@@ -70,7 +70,7 @@ def test_a_file_of_settings_says_the_same(tmp_path):
         ([*BOTH[:2], "--lens.jpeg.quality", "0"], "--lens.jpeg.quality is 0"),
         ([*BOTH[:2], "--lens.full_res.depth", "9"], "--lens.full_res.depth is 9"),
         ([*BOTH[:2], "--lens.quality", "9"], "no such setting: did you mean 'lens.jpeg.quality'"),
-        ([*BOTH[:2], "--lens.jpeg.quality", "1:30"], "--lens.jpeg.quality is '1:30': it must be int"),
+        ([*BOTH[:2], "--lens.jpeg.quality", "1:30"], "--lens.jpeg.quality is '1:30': it must be a whole number"),
         ([*BOTH[:2], "--lens.jpeg", "other.yaml"], "no such setting"),
         ([*BOTH[:2], "--lens_settings.jpeg__of__quality", "3"], "unknown setting 'lens_settings'"),
     ],

@@ -270,9 +270,9 @@ def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys,
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--steps", "1:30"], "--steps is '1:30': it must be int or null"),
+        (["--steps", "1:30"], "--steps is '1:30': it must be a whole number or null"),
         (["--steps=1:30"], "--steps is '1:30'"),
-        (["--lr", "1:30.5"], "--lr is '1:30.5': it must be float"),
+        (["--lr", "1:30.5"], "--lr is '1:30.5': it must be a number"),
         (["--shortcut", "arrow", "--shortcut.size", "1:30"], "--shortcut.size is '1:30'"),
         (["--threads", "100000"], "--threads is 100000: it must be a finite number, at least 1 and at most 1024"),
         (["--num_workers", "100000"], "--num_workers is 100000"),
