@@ -70,7 +70,7 @@ def start(argv: list[str]) -> int:
     for given, other in (("--steps", "epochs"), ("--epochs", "steps")):
         if value_of(given, argv) is not None:
             base[other] = None
-    parsed = parse(argv, "lens.train", base)
+    parsed = parse(argv, "lens.train", base, where=f"{run.directory}/settings.yaml")
     if changed := differing(stored, parsed.plain):
         key = changed[0]
         raise BadInput(

@@ -64,7 +64,8 @@ class FinishedRun:
         _refuse_other_plugins(stored, argv, run.directory)
         run.refuse_changed_plugins(stored)
         stored = of_this_version(stored, run.origin()["lens"], run.directory)
-        return cls(run, summary, parse([], "lens.train", stored | changed))
+        where = f"{run.directory}/settings.yaml"
+        return cls(run, summary, parse([], "lens.train", stored | changed, where=where))
 
     def images(self) -> Images:
         """The images that the run was trained on and is measured on.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lens.base import yaml_text
@@ -66,12 +69,19 @@ def refuse_untrusted_files(settings: dict[str, Any], where: str, argv: list[str]
             raise BadInput(f"{where} uses the {kind} file {key}: if you trust that file, say so with --{kind} {key}")
 
 
-def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, refuse_idle: bool = True) -> Parsed:
-    """The settings of a training run: defaults, then `base` (a run's own), then --config files, then flags.
+def parse(
+    argv: list[str],
+    prog: str,
+    base: dict[str, Any] | None = None,
+    *,
+    where: str | None = None,
+    refuse_idle: bool = True,
+) -> Parsed:
+    """The settings of a training run: defaults, then `base` (a run's own, of the file `where`), then --config files, then flags.
 
-    Raises BadInput, in one line, for an unknown key (with the nearest one), a wrong type or a value out of range, for a
-    value that would import code, and for settings of the files and flags that nobody would read in such a run (`idle`;
-    with `refuse_idle` False they are left to the caller, in `Parsed.given`).
+    Raises BadInput, in one line, for an unknown key (with the nearest one), a wrong type or a value out of range, which
+    names the file that says so, for a value that would import code, and for settings of the files and flags that nobody
+    would read in such a run (`idle`; with `refuse_idle` False they are left to the caller, in `Parsed.given`).
     """
     files, flags = without_files(argv)
     layers = [words.of_file(file) for file in files]
@@ -84,7 +94,23 @@ def parse(argv: list[str], prog: str, base: dict[str, Any] | None = None, *, ref
     chosen = _selected([old_names.in_settings(layer) for layer in layers], flags)
     named = [None, *files] if base else files
     layers = [old_names.in_settings(layer, chosen, file) for layer, file in zip(layers, named, strict=True)]
-    return _of_layers(layers, flags, chosen, prog, base, refuse_idle)
+    read_from = [where, *files] if base else files
+    with _file_named({key: file for file, layer in zip(read_from, layers, strict=True) for key in layer}, flags):
+        return _of_layers(layers, flags, chosen, prog, base, refuse_idle)
+
+
+@contextmanager
+def _file_named(said_by: dict[str, str | None], flags: list[str]) -> Iterator[None]:
+    """Put the file of a setting, where it is known and no flag says the setting again, before an error about it."""
+    try:
+        yield
+    except BadInput as error:
+        about = re.match(rf"--([\w.]+)|unknown setting '([^']+)'|unknown ({'|'.join(PLUGINS)})", str(error))
+        name = about[about.lastindex or 0] if about else ""
+        file = said_by.get(name)
+        if file is None or any(word.partition("=")[0].removesuffix("+") == f"--{name}" for word in flags):
+            raise
+        raise BadInput(f"{file}: {error}") from error
 
 
 def _of_layers(

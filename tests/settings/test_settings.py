@@ -1,5 +1,7 @@
 """Settings cannot lie: typed, no unknown keys, file then flags, plug-ins' own settings."""
 
+import dataclasses
+import typing
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,10 @@ from tiny import ROOT
 from lens import probe, train
 from lens.base.errors import BadInput
 from lens.grids.file import read
-from lens.protocols.lookup import find
+from lens.protocols.lookup import find, names
 from lens.settings import parsing, small_verbs
 from lens.settings.parsing import parse
-from lens.settings.run_settings import Settings
+from lens.settings.run_settings import PLUGINS, Settings
 from lens.settings.stored import differing, refuse_foreign_code
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -154,6 +156,49 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path):
     (tmp_path / "c.yaml").write_text("recon_wieght: 3\n")
     with pytest.raises(BadInput, match="did you mean 'recon_weight'"):
         settings("--config", str(tmp_path / "c.yaml"))
+
+
+OWN = [
+    (kind, name, field.name)
+    for kind in PLUGINS
+    for name in names(kind)
+    for field in dataclasses.fields(find(kind, name))
+    if field.init and typing.get_type_hints(find(kind, name))[field.name] is not str
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "own"), OWN)
+def test_a_setting_of_a_plugin_is_asked_for_its_kind(kind, name, own):
+    with pytest.raises(BadInput, match=rf"^--{kind}\.{own} is 'x': it must be "):
+        parse([f"--{kind}", name, f"--{kind}.{own}", "x"], "lens.train")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr: -3", "--lr is -3.0: it must be a finite number, above 0"),
+        ("lr: abc", "--lr is 'abc': it must be a number"),
+        ("augment: [1]", "--augment is '[1]': it must be none, crop, inception or resized"),
+        ("steps: {a: 1}", "--steps"),
+        ("lrr: 3", "unknown setting 'lrr': did you mean 'lr'?"),
+        ("lens: clamp\nlens.margin: 7", "--lens.margin is 7.0: it must be a finite number"),
+        ("task: {angle: 45}", "--task.angle: what --task names has no such setting"),
+        ("shortcut: arow", "unknown shortcut 'arow': did you mean 'arrow'?"),
+        ("steps: 3\nepochs: 3", "--steps 3 and --epochs 3 contradict each other"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path, text, message):
+    """And one that a flag makes, whatever a file says, names none."""
+    file, other = tmp_path / "c.yaml", tmp_path / "other.yaml"
+    file.write_text(text)
+    other.write_text("seed: 3\nlens_lr: 0.5\n")
+    with pytest.raises(BadInput) as caught:
+        parse(["--config", str(file), "--config", str(other), "--batch_size", "9"], "lens.train")
+    assert str(caught.value).startswith(f"{file}: {message}")
+    with pytest.raises(BadInput, match=r"^--seed is 'x': it must be a whole number$"):
+        parse(["--config", str(other), "--seed", "x"], "lens.train")
+    with pytest.raises(BadInput, match=r"^/a/settings.yaml: --lens_lr is -1.0"):
+        parse([], "lens.train", {"lens_lr": -1.0}, where="/a/settings.yaml")
 
 
 def test_a_task_from_a_file_outside_the_package(tmp_path):
