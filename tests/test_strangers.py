@@ -480,6 +480,23 @@ def test_weights_that_are_not_finite_are_refused(stranger, capsys, part, value):
     assert "hold what is no finite number" in refused(capsys, probe.main, "run")
 
 
+@pytest.mark.parametrize("part", ["extractor", "lens"])
+def test_weights_that_are_cut_off_are_written_anew_as_the_line_says(stranger, capsys, part):
+    file = stranger / f"{part}.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:3000])
+    error = refused(capsys, probe.main, "run")
+    assert f"{file.relative_to(stranger.parent)} is no safetensors file" in error
+    assert error.endswith(
+        "bring it back from a copy, or write it anew from the last checkpoint, and measure again, with --resume run"
+    )
+    assert train.main(["--resume", "run"]) == 0
+    assert file.read_bytes() == whole
+    shutil.rmtree(stranger / "checkpoint")
+    file.unlink()
+    assert refused(capsys, probe.main, "run").endswith("there is no such file: bring it back from a copy")
+
+
 @pytest.fixture
 def in_time():
     """Fails a test that hangs."""

@@ -99,8 +99,13 @@ class FinishedRun:
         target = None if match is None else match.target_mse
         players = build(self.parsed, images, fabric, rival_mse=target, weights_follow=True)
         folder = self.run.directory / "best" if weights == "best" else self.run.directory
-        load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor")
-        load_weights(without_backbone(players.extractor), folder / "head.safetensors", "head")
+        advice = "bring it back from a copy"
+        if weights == "last" and self.run.last_checkpoint_path() is not None:
+            advice += (
+                f", or write it anew from the last checkpoint, and measure again, with --resume {self.run.directory}"
+            )
+        load_weights(players.extractor.backbone, folder / "extractor.safetensors", "extractor", advice)
+        load_weights(without_backbone(players.extractor), folder / "head.safetensors", "head", advice)
         if players.lens is not None:
-            load_weights(players.lens, folder / "lens.safetensors", "lens")
+            load_weights(players.lens, folder / "lens.safetensors", "lens", advice)
         return players
