@@ -60,6 +60,11 @@ def unknown_to(version: str) -> dict[str, Any]:
     return {field.name: field.metadata.get("before", default_of(field)) for field in later}
 
 
+def brought_by(version: str) -> tuple[str, ...]:
+    """The settings that a version of lens brought."""
+    return tuple(name for name, field in FIELDS.items() if field.metadata["since"] == version)
+
+
 def comparable(name: str, plain: Mapping[str, Any]) -> Any:
     """A setting among a run's plain ones, as it compares: what was meant, however it is written.
 

@@ -9,9 +9,12 @@ from typing import Any
 
 from lens.base.errors import BadInput
 from lens.settings import agreement, old_names, words
-from lens.settings.field import as_list
+from lens.settings.field import FIRST, as_list
 from lens.settings.parsing import parse, refuse_untrusted_files
 from lens.settings.run_settings import PLUGINS
+
+SECOND = "0.2.0"
+"""The version after the first; runs of all later ones have its settings."""
 
 
 def differing(stored: dict[str, Any], given: dict[str, Any]) -> list[str]:
@@ -26,11 +29,17 @@ def of_this_version(stored: dict[str, Any], writer: str, directory: Path) -> dic
     """A run's settings with the keys of this version, where it can be known what they meant to the run.
 
     Raises BadInput, naming both versions and the key, where the run lacks a setting that the version `writer` had, or has one
-    that this version has not, and where `writer` is newer: the same settings may then mean something else.
+    that this version has not, and where `writer` is newer: the same settings may then mean something else. And where the run
+    seems to be of the first version, which wrote no origin.json, and has settings of the second, so that it has lost that file.
     """
     from lens import __version__
 
     stored = old_names.in_settings(stored)
+    if writer == FIRST and (later := [name for name in agreement.brought_by(SECOND) if name in stored]):
+        raise BadInput(
+            f"{directory} has lost its origin.json: lens {FIRST}, which wrote none, did not know the setting {later[0]!r}; bring "
+            "the file back from a copy, or start a new run with another --out"
+        )
     chosen: dict[str, Any] = {kind: str(stored[kind]) for kind in PLUGINS if kind in stored}
     asked_about = {key: stored[key] for key in ("data", "pseudo_sources") if key in stored}  # a task may need several
     both = f"{directory} was written by lens {writer} and this is lens {__version__}"

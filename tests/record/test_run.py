@@ -303,7 +303,6 @@ def change(file, **changes):
         ("9.0.0", {"colour": 3}, "which does not know the setting 'colour'"),
         ("9.0.0", {"task": "unheard_of"}, "unknown task 'unheard_of'"),
         ("9.0.0", {}, "which is older and may read its settings otherwise"),
-        (None, {"lens_lr": GONE}, "whose setting 'lens_lr' it lacks"),
     ],
 )
 @pytest.mark.parametrize("verb", [train, probe])
@@ -311,11 +310,20 @@ def test_a_run_of_another_version_is_refused_where_its_settings_are_not_ours(
     copied, capsys, verb, version, changes, message
 ):
     change(copied / "settings.yaml", **changes)
-    change(copied / "origin.json", lens=version) if version else (copied / "origin.json").unlink()
+    change(copied / "origin.json", lens=version)
     assert verb.main(["--resume", str(copied)] if verb is train else [str(copied)]) == 2
     error = one_line(capsys)
-    assert f"was written by lens {version or '0.1.0'} and this is lens {__version__}" in error
+    assert f"was written by lens {version} and this is lens {__version__}" in error
     assert message in error
+
+
+@pytest.mark.parametrize("verb", [train, probe])
+def test_a_run_that_has_lost_its_version_is_not_taken_for_one_of_the_first(copied, capsys, verb):
+    (copied / "origin.json").unlink()
+    assert verb.main(["--resume", str(copied)] if verb is train else [str(copied)]) == 2
+    assert f"{copied} has lost its origin.json: lens 0.1.0, which wrote none, did not know the setting" in one_line(
+        capsys
+    )
 
 
 def test_settings_that_were_cut_short_are_told_as_damaged(copied, capsys):
