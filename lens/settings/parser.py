@@ -183,7 +183,7 @@ def _name_types(settings: type[Any]) -> None:
     types alone, and what it cannot read (a setting beside what the class inherits) it takes unchecked.
     """
     hints = typing.get_type_hints(settings)
-    named = settings.__init__.__annotations__
+    named = getattr(settings.__init__, "__annotations__", {})  # none where a class has no settings and makes itself
     named |= {name: hints[name] for name in named if name in hints}
 
 
