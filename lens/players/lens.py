@@ -79,9 +79,16 @@ class LearnedLens(nn.Module):
         return images
 
     def noise_for(self, images: Tensor, draws: Draws) -> Tensor | None:
-        """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without."""
+        """The noise of images (V, C, H, W), same shape: a function of each image, in any batch; None for a lens without.
+
+        Whether an image has colour is asked of what the stages before the network leave of it: what they take away must not
+        come back as the noise's colour.
+        """
         if not self.noise:
             return None
+        if self.before and self.grey == "keep":
+            with torch.no_grad():
+                images = self.prepared(images, lambda: draws)
         return self.noise * noise_of(images, draws, "lens noise", keep=self.grey == "keep")
 
     def _delta(self, images: Tensor) -> Tensor:

@@ -11,8 +11,11 @@ from tiny import TINY, draws
 
 from lens import train
 from lens.base.errors import BadInput
+from lens.lenses.border import Border
+from lens.lenses.downsample import Downsample
 from lens.lenses.full_res import FullResolution
 from lens.lenses.jpeg import JpegProjection
+from lens.operations import quality
 from lens.operations.jpeg import settled
 from lens.players.fixed import FixedLens
 from lens.players.lens import LearnedLens
@@ -96,6 +99,20 @@ def test_a_stage_before_is_what_the_lens_sees_and_one_after_changes_what_it_give
         assert torch.equal(after(images, None, lambda: draws(4)), settled(plain(images).clamp(0, 1), 40, 256)[0])
     after(images, None, lambda: draws(4)).sum().backward()
     assert after.unet.last.bias.grad.abs().min() > 0.9 * images[0, 0].numel()  # straight through the stage
+
+
+@pytest.mark.parametrize("stage", [Border(share=1 / 16), Downsample()])
+def test_noise_tells_nothing_of_what_a_stage_before_has_taken_away(stage):
+    """A colour at the border, or finer than the blocks: what is left is grey in both, and so is the noise."""
+    grey = quality.to_8_bits(0.25 + smooth(3)[:, :1].expand(-1, 3, -1, -1) / 2)
+    marked = grey.clone()
+    marked[:, 0, 0, 0::2] += 8 / 255
+    marked[:, 0, 0, 1::2] -= 8 / 255
+    lens = LearnedLens(FullResolution(depth=3), noise=0.03, before=[FixedLens(stage)]).eval()
+    with torch.no_grad():
+        first, second = (lens(x, lens.noise_for(x, draws(3)), lambda: draws(3)) for x in (grey, marked))
+    assert torch.equal(first, second)
+    assert (first - first[:, :1]).abs().max() == 0
 
 
 def test_what_leaves_the_range_before_a_later_stage_is_seen_by_the_reconstruction():
