@@ -53,16 +53,21 @@ def _bound(bound: Bound) -> tuple[str, str]:
         return proved, _replays(bound)
     of = bound.of or 0
     apart = ", ".join(f"{round(share * of):,}" for share in bound.differ or [])
-    note = f"of {of:,} pairs with and without the cue {apart} leave the lens different; at a confidence of 95 %"
+    note = f"of {of:,} pairs with and without the cue{_in_groups(bound)} {apart} leave the lens different; at a confidence of 95 %"
     left = f"; {bound.unfinished:,} images are unfinished" if bound.unfinished else ""
     return proved, note + left
+
+
+def _in_groups(bound: Bound) -> str:
+    """In how many groups pairs come, where images of one are not independent."""
+    return f" (in {bound.groups:,} groups)" if bound.groups else ""
 
 
 def _replays(bound: Bound) -> str:
     """What was proved of a lens that draws what it hides."""
     distance, missed = (", ".join(f"{100 * one:.1f} %" for one in part or []) for part in (bound.differ, bound.missed))
     return (
-        f"what comes out with and without the cue differs by {distance} in law, over {bound.of:,} pictures with "
+        f"what comes out with and without the cue differs by {distance} in law, over {bound.of:,} pictures{_in_groups(bound)} with "
         f"{bound.replays:,} replays each: {missed} have a part of it left, and of {100 * (bound.found_without or 0):.1f} % "
         "without it something was found; at a confidence of 95 %"
     )

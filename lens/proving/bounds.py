@@ -136,21 +136,27 @@ def _lensed(players: Players, batch: batching.Batch) -> torch.Tensor:
 def bound(differ: Array, group: Array) -> Bound:
     """The bound from pairs (K − 1, n) that came out different, or from their distances in [0, 1], and each image's group (n,).
 
-    Images of a group are not independent, so a group counts as different where one of its pairs is; distances add up, to 1
-    at most. The ends are Clopper's and Pearson's (1934), those of distances Hoeffding's (1963, theorem 1), with a level that
-    holds for all sources together (Bonferroni).
+    P is the share of the images, which count in an accuracy one by one. The ends are Clopper's and Pearson's (1934) where each
+    pair is independent. Images of a group are not, and distances are no counts: of groups of n_g images, a share d_g of which is
+    different, P = Σ n_g d_g / Σ n_g. The n_g d_g / max n are independent and in [0, 1], so that Hoeffding's end (1963, theorem 1) of
+    their mean is one of P as well, the groups' sizes given. The level holds for all sources together (Bonferroni).
     """
-    _, member = np.unique(group, return_inverse=True)
-    any_of = np.stack([np.minimum(np.bincount(member, row), 1) for row in differ])
-    of, cues = any_of.shape[1], len(any_of)
+    _, member, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    images, cues = len(member), len(differ)
     tail = (1 - LEVEL) / cues
-    counts = any_of.sum(axis=1)
-    end = _clopper_pearson if differ.dtype == bool else _hoeffding
-    upper = [1.0 if k >= of else end(k, of, tail) for k in counts.tolist()]
-    shares = (counts / of).tolist()
+    shares = differ.mean(axis=1).tolist()
+    grouped = len(sizes) < images
+    if differ.dtype == bool and not grouped:
+        upper = [1.0 if row.all() else _clopper_pearson(int(row.sum()), images, tail) for row in differ]
+    else:
+        largest = sizes.max()
+        sums = [float(np.bincount(member, row).sum()) / largest for row in differ]
+        upper = [min(1.0, _hoeffding(one, len(sizes), tail) * len(sizes) * largest / images) for one in sums]
     chance = 1 / (cues + 1)
     at_best, proved = (min(1.0, chance * (1 + sum(parts))) for parts in (shares, upper))
-    return Bound(differ=shares, upper=upper, of=of, at_best=at_best, proved=proved)
+    return Bound(
+        differ=shares, upper=upper, of=images, groups=len(sizes) if grouped else None, at_best=at_best, proved=proved
+    )
 
 
 def _clopper_pearson(count: float, of: int, tail: float) -> float:

@@ -106,7 +106,7 @@ class Bound(Result):
     """What was proved of any classifier, or why nothing was (`none`).
 
     Of `of` pairs of images with and without the cue, by source, the shares `differ` leave the lens different, at most `upper`
-    at a confidence of 95 %; so `proved` is the most that a classifier reads, `at_best` what the shares themselves allow.
+    at a confidence of 95 % (they come in so many `groups`, where images of one are not independent); so `proved` is the most that a classifier reads, `at_best` what the shares themselves allow.
     `unfinished` images had passes left. Of a lens that draws what it hides `differ` is the mean distance of two laws: of which
     share of `replays` of each picture something is left (`missed`), and in which something was `found_without` the cue.
     """
@@ -115,6 +115,7 @@ class Bound(Result):
     differ: list[float] | None = optional()
     upper: list[float] | None = optional()
     of: int | None = optional()
+    groups: int | None = optional()
     at_best: Number = optional()
     proved: Number = optional()
     unfinished: int | None = optional()

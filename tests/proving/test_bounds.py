@@ -10,6 +10,7 @@ from pictures import turned_blocks
 from scipy import stats
 
 from lens.base.ranks import Ranks
+from lens.figures import removal_table
 from lens.images.training_set import training_images
 from lens.players.build import build
 from lens.players.fabric import make_fabric
@@ -162,10 +163,33 @@ def test_of_laws_that_are_all_but_apart_nothing_is_proved(distance, pairs):
     assert (found.upper, found.proved) == ([1.0], 1.0)
 
 
-def test_a_group_differs_where_one_of_its_pairs_does():
+def test_an_image_counts_as_in_an_accuracy_whatever_the_size_of_its_group():
     differ = np.array([[True, False, False, False, False, False]])
     found = bounds.bound(differ, np.array([7, 7, 7, 8, 8, 9]))
-    assert (found.of, found.differ) == (3, [pytest.approx(1 / 3)])
+    assert (found.of, found.groups, found.differ) == (6, 3, [pytest.approx(1 / 6)])
+    # Five films of 200 pictures of which all differ, 495 groups of two of which none does: who reads the films reads half of all.
+    group = np.repeat(np.arange(500), [200] * 5 + [2] * 495)
+    found = bounds.bound((group < 5)[None], group)
+    assert found.at_best == pytest.approx((1 + 1000 / 1990) / 2)
+    assert found.proved > 0.9
+    assert "of 1,990 pairs with and without the cue (in 500 groups) 1,000 leave" in removal_table._bound(found)[1]
+
+
+@pytest.mark.parametrize("kind", [bool, float])
+def test_the_end_holds_in_groups_of_any_sizes(kind):
+    """Large groups are the ones that differ: the end is below what is true in 5 % of trials at most, and says something."""
+    rng, trials = np.random.default_rng(0), 400
+    sizes = np.repeat([1, 4, 10], [80, 60, 40])
+    group, share = np.repeat(np.arange(180), sizes), np.array([0.02, 0.1, 0.3]).repeat([80, 60, 40])
+    truth = float((sizes * share).sum() / sizes.sum())
+    missed, ends = 0, []
+    for _ in range(trials):
+        each = rng.random(180) < share  # a group as a whole
+        found = bounds.bound(each[group][None].astype(kind), group)
+        missed += found.upper[0] < truth
+        ends.append(found.upper[0])
+    assert missed <= 0.05 * trials
+    assert np.mean(ends) < truth + 0.2
 
 
 def test_the_bound_holds_for_the_best_classifier_of_a_known_law():

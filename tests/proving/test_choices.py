@@ -161,6 +161,6 @@ def test_the_end_of_distances_is_hoeffdings_and_no_mean_below_it_is_seen_more_of
     assert 0 < bounds.bound(np.zeros((1, 50)), np.arange(50)).upper[0] < 0.07
 
 
-def test_distances_of_a_group_add_up():
+def test_a_distance_counts_once_for_each_image_of_a_group():
     found = bounds.bound(np.array([[0.25, 0.5, 0.7, 0.6, 0.0]]), np.array([1, 1, 2, 2, 3]))
-    assert (found.of, found.differ) == (3, [pytest.approx((0.75 + 1 + 0) / 3)])
+    assert (found.of, found.groups, found.differ) == (5, 3, [pytest.approx(2.05 / 5)])
