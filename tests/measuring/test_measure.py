@@ -149,6 +149,35 @@ def test_ten_right_answers_of_a_small_source_leave_doubt():
     assert low == pytest.approx(1 - (1 - proportions.wilson(1, 10)[0]) / 2, abs=1e-3)
 
 
+@pytest.mark.parametrize("way", ["balanced", "bootstrap"])
+def test_balanced_intervals_know_groups_that_stand_in_every_class(way):
+    """As of a cue in half of each patient's images: a patient whose images are read is read in both halves."""
+    rng, groups, images, trials, held = np.random.default_rng(1), 60, 20, 300, 0
+    group = np.repeat(np.arange(groups), images)
+    for trial in range(trials):
+        carries = rng.permuted(np.tile([0, 1], groups * images // 2).reshape(groups, images), axis=1).ravel()
+        right = (rng.random(len(group)) < rng.choice([0.5, 1.0], groups)[group]).astype(float)
+        ends = proportions.balanced_accuracy(right, np.ones(len(group)), carries, group)[1]
+        if way == "bootstrap":
+            ends = resampling.bootstrap(right, np.ones(len(group)), group, trial, 300, stratum=carries)
+        held += ends[0] <= 0.75 <= ends[1]
+    assert 0.92 * trials <= held <= 0.985 * trials
+
+
+def test_a_judge_with_one_answer_for_each_group_is_at_chance_and_no_surer_than_of_single_images():
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(60), 20)
+    carries = np.tile([0, 1], 600)
+    right = (rng.integers(0, 2, 60)[group] == carries).astype(float)
+    p, (low, high) = proportions.balanced_accuracy(right, np.ones(1200), carries, group)
+    assert p == 0.5
+    alone = proportions.balanced_accuracy(right, np.ones(1200), carries)[1]
+    assert [low, high] == pytest.approx(alone)
+    some = right.copy()
+    some[carries == 1] = 1  # all of one class right: nothing is known of how it goes with the other
+    _, (low, high) = proportions.balanced_accuracy(some, np.ones(1200), carries, group)
+    assert low < some.mean() < high
+
+
 @pytest.mark.parametrize("way", ["accuracy", "bootstrap"])
 def test_balanced_intervals_cover_as_they_say(way):
     rng = np.random.default_rng(2)
