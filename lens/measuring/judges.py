@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -25,6 +26,8 @@ from lens.protocols.lookup import find
 Array = np.ndarray[Any, Any]
 FOUND = 0.95
 """Validation accuracy at which a classifier has found what it was looking for."""
+SLOWER = 2
+"""How often one that diverges begins again, each time at a tenth of the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +85,15 @@ def trained(
     autocast: Callable[[], AbstractContextManager[Any]],
     flip: bool = False,
     tell: Callable[[int, str], None] = lambda done, note: None,
+    slower: int = 0,
 ) -> tuple[nn.Module, JudgeResult]:
     """Train what `make` builds on the pictures of `train`, stop on those of `val`, answer about those of `test`.
 
     Every class is shown equally often, where an image is asked one thing. With `flip` training images are mirrored at random: for what the pictures show,
     never for where they come from (a marker's side can be the cue). `tell` is called with the steps done and a note.
+
+    One whose loss is no finite number any more keeps its best weights; has it none, it begins again at a tenth of the rate, twice
+    at most: it would give one answer to all, and that reads as chance. Raises BadInput where that does not help either.
     """
     torch.manual_seed(step_seed(seed, 0, "fresh classifier"))
     model = make().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,6 +137,8 @@ def trained(
         if step % recipe.every and step < recipe.steps:
             continue
         told, value = answers("val")
+        if not math.isfinite(value):
+            break
         truth = pictures["val"].answer.reshape(-1)
         accuracy = float(means_by_class(told == truth, truth).mean())
         tell(step, f"validation {100 * accuracy:.1f} %")
@@ -140,6 +149,14 @@ def trained(
         lowest, waited = (value, 0) if value < lowest - 1e-4 else (lowest, waited + 1)
         if waited >= recipe.patience and (step >= recipe.least or (certain and accuracy >= FOUND)):
             plateaus, waited = plateaus + 1, 0
+    if not best[1]:
+        if slower < SLOWER:
+            tell(step, "diverged: again at a tenth of the rate")
+            slow = dataclasses.replace(recipe, lr=recipe.lr / 10)
+            return trained(make, pictures, seed, slow, device, autocast, flip, tell, slower + 1)
+        raise BadInput(
+            f"the loss of a judge is no finite number, even at a rate of {recipe.lr:g}: ask another one, with --judges"
+        )
     model.load_state_dict(best[1])
     return model, JudgeResult(answers("test")[0], best[0][0], -best[0][1], step, plateaus >= 3)
 

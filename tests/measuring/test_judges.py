@@ -46,6 +46,39 @@ def test_a_cue_is_found_and_ends_the_training_early():
     assert found.steps < 1000
 
 
+class Fragile(torch.nn.Module):
+    """Its logits are no numbers once its weight has moved by more than `reach`."""
+
+    def __init__(self, reach):
+        super().__init__()
+        self.reach = reach
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs):
+        logits = inputs[:, :, :4, :4].mean(dim=(1, 2, 3))[:, None] * (1 + self.weight)
+        return logits * (1 if self.weight.detach().abs().max() < self.reach else float("nan"))
+
+
+def test_a_judge_that_diverges_begins_again_more_slowly_and_is_never_taken_for_one_at_chance():
+    recipe, told = Recipe(steps=120, every=40, least=40, batch=32, lr=0.02), []
+    shown = splits(40)
+
+    def read(reach):
+        return judges.trained(
+            lambda: Fragile(reach), shown, 0, recipe, torch.device("cpu"), contextlib.nullcontext,
+            tell=lambda done, note: told.append(note),
+        )[1]  # fmt: skip
+
+    found = read(0.2)
+    assert told.count("diverged: again at a tenth of the rate") == 1
+    assert np.isfinite(found.loss)
+    with pytest.raises(BadInput, match=r"no finite number, even at a rate of 0.0002: ask another one, with --judges"):
+        read(0)
+    late = read(0.6)  # after a validation: what it had learnt by then is kept, and told as no plateau
+    assert np.isfinite(late.loss)
+    assert not late.plateau
+
+
 def test_nothing_is_found_where_nothing_is():
     shown = splits(0)
     found = judge(shown)
