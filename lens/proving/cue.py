@@ -98,7 +98,7 @@ def _asked(players: Players, judging: Judging, planted: Planted, name: str) -> P
     rows = [mine & (test.kind == k) for k in range(thetas.classes)]
     if thetas.classes == 1:
         theta = Answered(none="every θ plants the same")
-    elif len(np.unique(sets["train"].kind)) == 1:
+    elif min(len(np.unique(part.kind)) for part in (sets["train"], test)) == 1:
         theta = Answered(none="there are too few images")
     else:
         theta, _ = ask("which cue it is", thetas.classes, "kind", "")

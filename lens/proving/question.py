@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from lens.base.bar import Bar
+from lens.base.terminal import say
+from lens.images import classes
 from lens.images.cache import cache_dir_of
 from lens.measuring import posed
 from lens.measuring.forensic import Forensic
@@ -57,9 +59,10 @@ def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> 
     if why := why_none(players):
         return Answered(none=why)
     splits, name = splits_of(players), key_name(players.settings.question.task)
-    if players.answers is not None:  # below zero: of a class that training lacks
-        known = (players.answers >= 0).cpu().numpy()
-        splits = {split: index[known[index]] for split, index in splits.items()}
+    if players.answers is not None:
+        splits = _answerable(players, splits)
+        if why := one_class(players.answers.cpu().numpy()[splits["test"]]):
+            return Answered(none=why)
     with Bar(f"posing {name}", sum(map(len, splits.values())), "images") as bar:
         raw, lensed, change = {}, {}, 0.0
         for split, index in splits.items():
@@ -74,6 +77,26 @@ def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> 
     both = {"forensic": Forensic(players.fabric.device)} if alone else {}
     found, _ = reading.compared(asked, judging, lambda spec: _fresh(players, judging, spec), further, both)
     return found
+
+
+def _answerable(players: Players, splits: dict[str, Array]) -> dict[str, Array]:
+    """The splits without images of classes that the lens's training lacks, or the judges'; a line says of how many."""
+    assert players.answers is not None
+    answers = players.answers.cpu().numpy()
+    splits = {split: index[answers[index] >= 0] for split, index in splits.items()}
+    kept, lines = classes.known(
+        {split: answers[index] for split, index in splits.items()}, classes.pooled(players.images)[1]
+    )
+    for line in lines:
+        say(f"the run's own question: {line}")
+    return {split: index[kept[split]] for split, index in splits.items()}
+
+
+def one_class(answers: Array) -> str | None:
+    """Why nobody is asked about test images with these answers, or None where they have several."""
+    return (
+        "the test images that judges could be asked about are all of one class" if len(np.unique(answers)) < 2 else None
+    )
 
 
 def _fresh(players: Players, judging: Judging, spec: str) -> Network:

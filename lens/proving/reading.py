@@ -44,6 +44,11 @@ class Asked:
         """The answers about test images (n,)."""
         return self.raw["test"].answer.reshape(-1)
 
+    @property
+    def chance(self) -> float:
+        """What who sees nothing gets at most: one answer always is right of one of the classes that test images have."""
+        return 1 / (self.classes if self.paired else len(np.unique(self.truth)))
+
     def accuracy(self, right: Array) -> tuple[float, Interval]:
         """The balanced accuracy of answers of which these are right (n,), and its 95 % interval."""
         each, ones = right.astype(float), np.ones(len(right))
@@ -90,7 +95,7 @@ def concluded(
     by = {kind: {key: read_by(judge, asked, judging.seed, kind) for key, judge in both.items()} for kind in read}
     others = {kind: {key: one for key, (one, _) in found.items()} for kind, found in by.items()}
     found = Judged(
-        chance=1 / asked.classes,
+        chance=asked.chance,
         judges={key: judge.name for key, judge in (*further.items(), *both.items())},
         raw=ReadRaw(**read["raw"], judges=others["raw"]),
         lensed=ReadLensed(**read["lensed"], judges=also | others["lensed"]),
@@ -99,7 +104,7 @@ def concluded(
     for kind, best_fresh in zip(("raw", "lensed"), (part.balanced_accuracy for part in found.answered), strict=True):
         key = verdict.strictest(best_fresh, others[kind])
         one, answers = by[kind][key] if key else (best_fresh, right[kind])
-        each[kind] = mirrored(answers, one.interval, 1 / asked.classes)
+        each[kind] = mirrored(answers, one.interval, asked.chance)
     found = dataclasses.replace(found, fall=fall(asked, each["raw"] - each["lensed"], judging.seed))
     return verdict.added(found, changed=asked.psnr is not None)
 
@@ -115,10 +120,10 @@ def fresh(asked: Asked, kind: str, judging: Judging, make: Callable[[str], Netwo
     strictest = best([one for results in every.values() for one in results])
     right = strictest.answers == truth
     accuracy, interval = asked.accuracy(right)
-    chance = 1 / asked.classes
+    chance = asked.chance
     by_architecture = {
         name: Seeds(
-            balanced_accuracy=[float(means_by_class(one.answers == truth, truth).mean()) for one in results],
+            balanced_accuracy=[asked.accuracy(one.answers == truth)[0] for one in results],
             validation=[one.validation for one in results],
             steps=[one.steps for one in results],
             plateau=[one.plateau for one in results],

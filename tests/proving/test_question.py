@@ -1,5 +1,7 @@
 """A run's own question, asked of judges: raw and lensed views, posed as the task poses them."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,7 +16,7 @@ from lens.measuring.judge import JudgeResult, Pictures
 from lens.operations import quality
 from lens.players.build import build
 from lens.players.fabric import make_fabric
-from lens.proving import examples, proof, question
+from lens.proving import examples, proof, question, reading
 from lens.settings.parsing import parse
 
 SIDE = 24
@@ -88,6 +90,47 @@ def test_what_hides_the_turn_makes_rotation_harder_and_not_the_labels(pictures, 
         assert labels["lensed"][judge] > 0.9
     assert turned["verdict"] in ("removed", "reduced")
     assert labels["verdict"] == "not removed"
+
+
+class Constant:
+    """Knows raw images, and gives one answer for all lensed ones."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def read(self, shown, seed, what):
+        truth = shown["test"].answer
+        answers = truth if what.startswith("raw") else np.zeros_like(truth)
+        return JudgeResult(answers, 1.0, 0.1, 100, True)
+
+
+def test_chance_is_of_the_classes_that_test_images_have():
+    """Of three classes test images have two: whoever always gives one answer is right of half."""
+    answer = np.random.default_rng(0).integers(0, 2, 2000)
+    shown = {split: Pictures(np.zeros((2000, 1, 1, 3), np.uint8), answer) for split in ("train", "val", "test")}
+    one = reading.Asked("labels", shown, shown, 3, np.arange(2000), 25.0)
+    judging = judges.Judging({"x": "default"}, [0], 0, judges.Recipe(), 1, torch.device("cpu"), nullcontext)
+    found, _ = reading.compared(one, judging, Constant)
+    assert found.chance == found.lensed.balanced_accuracy.value == 0.5
+    assert found.lensed.excess.value == 0
+    assert found.verdict == "removed"
+
+
+def test_nobody_is_asked_about_classes_that_judges_cannot_learn(pictures, monkeypatch, capsys):
+    monkeypatch.setattr(judges.Network, "read", lambda judge, shown, seed, what: Constant("x").read(shown, seed, what))
+    monkeypatch.setattr(question.classes, "pooled", lambda images: (images.label, ["a", "b", "c"]))
+    made = players_of(pictures, "--task", "labels")
+    made.lens = Flat()
+    answers, images = made.answers.clone(), made.images
+    test, fresh = images.indices("test"), images.indices("fresh")
+    made.answers[test[::3]] = 2  # nobody else is of it
+    found = question.of_run(made, proof.judging_of(made), lambda: Linear(3)).to_json()
+    assert (found["chance"], found["images"]["test"]) == (0.5, len(test) - len(test[::3]))
+    made.answers[:] = answers
+    made.answers[fresh] = 0
+    found = question.of_run(made, proof.judging_of(made), lambda: Linear(3)).to_json()
+    assert "all of one class" in found["none"]
+    assert "that training lacks: left out" in capsys.readouterr().err
 
 
 def test_the_extractor_that_was_trained_with_the_lens_is_asked_as_it_meets_lensed_views(pictures, monkeypatch):
