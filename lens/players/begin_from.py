@@ -54,6 +54,12 @@ def origin(weights: Path) -> dict[str, Any]:
 
     Raises BadInput where the file that holds them cannot be read as a run's settings.
     """
+    found = run_of(weights)
+    return {} if found is None else found[1]
+
+
+def run_of(weights: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The directory of that run, and its settings as `origin` gives them; None where there is no such run."""
     for folder in (weights.parent, weights.parent.parent):
         if (folder / "settings.yaml").is_file():
             with reading(folder / "settings.yaml", "copy the weights elsewhere, if it is no run's"):
@@ -64,5 +70,8 @@ def origin(weights: Path) -> dict[str, Any]:
                 grey = found.get("lens_grey", "free")  # as it was before there was the setting
                 if grey not in ("keep", "free"):
                     raise ValueError(f"its lens_grey is {grey!r}")
-                return found | numbers | {"lens_grey": grey}
-    return {}
+                further = found.get("lens_weights")
+                if not isinstance(further, str | None):
+                    raise ValueError(f"its lens_weights is {further!r}")
+                return folder, found | numbers | {"lens_grey": grey}
+    return None

@@ -26,7 +26,7 @@ from lens.operations import quality
 from lens.players.players import Players
 from lens.protocols.lookup import key_name
 from lens.protocols.shortcut import Shortcut, each_of
-from lens.proving import bounds, choices, parameters, reading
+from lens.proving import begun_with, bounds, choices, parameters, reading
 from lens.proving.lensed_set import rows_of, stored
 from lens.proving.lensing import splits_of
 from lens.proving.parameters import Parameters
@@ -118,6 +118,8 @@ def bound_of(players: Players, test: CueSet) -> Bound:
 
     Presence is drawn anew for each image, whatever the run's task and key are, and the lens's draws are shared by the pair.
     """
+    if unknown := begun_with.why_unknown(players):
+        return Bound(none=unknown)
     if choices.network_of(players) is not None:
         return Bound(none="the lens draws what it hides: that is replayed of the source alone")
     return bounds.bound(test.apart[None], test.group)

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from lens.base.errors import BadInput
+from lens.base.terminal import say
 from lens.measuring import judges
 from lens.measuring.downstream import merge_downstream, untrained_extractor
 from lens.measuring.features import of_extractor, of_pixels
@@ -16,7 +17,7 @@ from lens.measuring.judges import Judging, Network
 from lens.measuring.probes import Probe
 from lens.players.extractor import Extractor
 from lens.players.players import Players
-from lens.proving import best_possible, bounds, cue, question
+from lens.proving import begun_with, best_possible, bounds, cue, question
 from lens.proving.cost import Features, FrozenFeatures
 from lens.proving.lensing import lens_probe, lens_splits, splits_of
 from lens.proving.removal import check as check_sets
@@ -24,7 +25,7 @@ from lens.proving.removal import removal as removal_of
 from lens.proving.removal import unasked
 from lens.proving.rungs import rungs
 from lens.proving.whole import whole
-from lens.results.removal import TRAINED_ON, Cue, Removal
+from lens.results.removal import TRAINED_ON, Bound, Cue, Removal
 from lens.results.summary import Summary
 
 
@@ -41,7 +42,8 @@ def removal(players: Players, probes: list[Probe]) -> Removal:
         further: dict[str, Judge] = {"trained_on": trained_on(players, judging)} if players.by_source else {}
         both = {"forensic": Forensic(players.fabric.device)}
         found = removal_of(sets, judging, further, frozen, probed, both)
-        bound = bounds.of_run(shown, splits_of(players)["test"])
+        unknown = begun_with.why_unknown(players)
+        bound = Bound(none=unknown) if unknown else bounds.of_run(shown, splits_of(players)["test"])
         if players.settings.proof.judge_cues:
             found = dataclasses.replace(found, rungs=rungs(sets, judging.seed))
     why = why_no_cue(players)
@@ -164,6 +166,9 @@ def check(players: Players) -> None:
             "--prove needs images that the lens has not seen: train with --judge_fraction 0.5 (the default of "
             "--task dataset_classification)"
         )
+    begun_with.refuse_met(players)
+    if unknown := begun_with.why_unknown(players):
+        say(f"--prove: {unknown}")
     counts = {
         split: [len(images.indices(split, source)) for source in range(len(images.keys))]
         for split in ("fresh", "val", "test")

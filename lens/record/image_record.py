@@ -72,6 +72,23 @@ def refuse_others(directory: Path, splits: bytes) -> None:
         )
 
 
+def contents(directory: Path, size: int) -> dict[str, str] | None:
+    """The split of each content (a hash) that a run has recorded; of one in two splits the one that was trained on.
+
+    None where it recorded none. `size` is that of today's record, in bytes. Raises BadInput where the record is damaged.
+    """
+    file = directory / NAME
+    if not file.exists():
+        return None
+    with reading(file, "bring it back from a copy"):
+        entries = list(_entries(_read(file, size)).values())
+    if _pixels({("", ""): entries[0]}) != "content":
+        return None
+    order = ("test", "fresh", "val", "train")
+    entries.sort(key=lambda entry: order.index(entry["split"]) if entry["split"] in order else -1)
+    return {entry["content"]: entry["split"] for entry in entries}
+
+
 def differences(then: dict[Image, Entry], now: dict[Image, Entry]) -> str:
     """What differs between two records, each kind of difference with its number and its first image; empty if nothing does."""
     kept = [image for image in then if image in now]
