@@ -30,7 +30,8 @@ Array = np.ndarray[Any, Any]
 COLUMNS = ("measure", "raw", "lensed", "note")
 COVERS = (
     "Judged are 8-bit pixels alone: nothing is said of contents, names, sizes or headers of files, nor, where there is no bound, "
-    "of classifiers that were not asked."
+    "of classifiers that were not asked. Pictures of one patient or film, and copies within one source, count as independent unless "
+    "--group_by joins them."
 )
 """What a proof does not cover."""
 LEFT = ("not removed", "reduced", "not halved")
@@ -222,9 +223,10 @@ def print_table(found: Removal, where: Path | None = None) -> None:
     """Print the figures as a table, the verdict as its title; `where` is the file that holds them."""
     notes = []
     parts = asked(found).values()
-    if wide := [part.close for part in parts if part.wide]:
+    if wide := [(name, part.close) for name, part in asked(found).items() if part.wide]:
+        beyond = ", ".join(f"{_share(close)}{f' ({name})' * bool(name)}" for name, close in wide)
         notes.append((
-            f"An interval holds chance and goes on beyond {_share(wide[0])}, or as far below: with so few test images, "
+            f"An interval holds chance and goes on beyond {beyond}, or as far below: with so few test images, "
             "or groups of them, chance cannot be told from a little more or less; give more.", "bold",
         ))  # fmt: skip
     if found.bound or found.cue:

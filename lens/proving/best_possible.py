@@ -72,7 +72,11 @@ def of_run(players: Players, asked: Cue | None, test: LensedSet) -> BestPossible
     thetas = [low if kinds.exact else (low + high) / 2 for low, high in itertools.pairwise(ends)]
     weights = [0.5, *widths]
     changed = sum(one.change.values()) / 2
-    return _line(players, thetas, weights, "images without and with the cue", changed)
+    # The line is that of one law for all sides: where θ has several values, each of them counts, and not their mixture.
+    sides = (
+        "images without and with the cue" if len(thetas) == 1 else "images without the cue and with each of its values"
+    )
+    return _line(players, thetas, weights, sides, changed)
 
 
 def _line(players: Players, thetas: list[float], weights: list[float], sides: str, changed: float) -> BestPossible:

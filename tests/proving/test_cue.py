@@ -413,7 +413,7 @@ def test_a_run_of_one_source_is_proved_and_read_back(pictures, tmp_path, capsys)
     assert not {"raw", "verdict", "bound"} & found.keys()
     assert found["cue"]["planted"]["colour_cast"]["theta"]["classes"] == 6
     assert found["question"]["asked"] == "rotation"
-    assert found["best_possible"]["sides"] == "images without and with the cue"
+    assert found["best_possible"]["sides"] == "images without the cue and with each of its values"
     assert (out / "figures" / "removal.png").stat().st_size > 10_000
     assert schemas.summary((out / "summary.json").read_bytes()).removal.to_json() == found
     told = " ".join(capsys.readouterr().out.split())
