@@ -58,19 +58,35 @@ class LearnedLens(nn.Module):
         With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
         the views' draws, which `draws` gives.
         """
+        return self._staged(self._edited(images, noise, draws), draws)
+
+    def in_step(
+        self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`forward`, and by how much x + δ(x) + noise left [0, 1] before the stages after it took that away; None without any.
+
+        The reconstruction has to see that: nothing else would bring δ back.
+        """
+        edited = self._edited(images, noise, draws)
+        outside = (edited - edited.clamp(0, 1)).detach() if self.after else None
+        return self._staged(edited, draws), outside
+
+    def _edited(self, images: Tensor, noise: Tensor | None, draws: GiveDraws | None) -> Tensor:
+        """What the network makes of images, and noise, before the stages after it."""
         images = self.prepared(images, draws)
         if self.replaces:
-            lensed: Tensor = self.unet(images, _given(draws))
-        else:
-            delta = self._delta(images)
-            if self.grey == "keep":
-                delta = keep_grey(images, delta)
-            lensed = images + delta if noise is None else images + delta + noise
+            replaced: Tensor = self.unet(images, _given(draws))
+            return replaced
+        delta = self._delta(images)
+        if self.grey == "keep":
+            delta = keep_grey(images, delta)
+        return images + delta if noise is None else images + delta + noise
+
+    def _staged(self, images: Tensor, draws: GiveDraws | None) -> Tensor:
+        """Edited images as the stages after the network make them."""
         for stage in self.after:
-            # In a step what left [0, 1] stays outside, where the reconstruction sees it: δ would run away otherwise.
-            outside = (lensed - lensed.clamp(0, 1)).detach() if lensed.requires_grad else 0
-            lensed = stage(lensed, _given(draws)) + outside
-        return lensed
+            images = stage(images, _given(draws))
+        return images
 
     def prepared(self, images: Tensor, draws: GiveDraws | None = None) -> Tensor:
         """Images (V, C, H, W) in [0, 1] as the stages before the network make them, same shape."""

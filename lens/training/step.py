@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +50,12 @@ class Game:
 
 @dataclasses.dataclass(frozen=True)
 class Player:
-    """One side of the game: what it computes, and the parameters that its own loss moves."""
+    """One side of the game: what it computes, and the parameters that its own loss moves.
 
-    net: Callable[..., Tensor]
+    An extractor gives its outputs; a lens changed views, not clamped, and by how much they left [0, 1] before a stage after it, or None.
+    """
+
+    net: Callable[..., Any]
     parameters: list[nn.Parameter]
 
 
@@ -105,11 +109,12 @@ def adversarial_step(
     Both gradients are taken at the same point, before either player moves. The extractor (and every measure) sees the
     lensed image clamped to [0, 1], straight through; the reconstruction error is the mean squared error of the
     *unclamped* x + δ: otherwise, on black and white pixels, the adversary's gradient passes while the penalty
-    saturates, and δ runs away.
+    saturates, and δ runs away. So it has back what a stage after the lens has taken away of that.
     """
     task, rules = game.task, game.rules
-    unclamped = lens.net(views)
-    lensed = clamp_straight_through(unclamped)
+    changed, outside = lens.net(views)
+    unclamped = changed if outside is None else changed + outside
+    lensed = clamp_straight_through(changed)
     extractor_loss, outputs = extractor_losses(extractor.net, task, views, lensed, question, rules)
     assert rules.objective is not None
     adversarial = adversarial_loss(rules.objective, task, outputs, question).mean()
@@ -117,7 +122,7 @@ def adversarial_step(
     lens_loss = adversarial + recon_weight * reconstruction
     game.backward(extractor_loss * game.share, extractor.parameters, True)
     at_pixels: list[Tensor] = []
-    unclamped.register_hook(at_pixels.append)  # type: ignore[no-untyped-call]
+    changed.register_hook(at_pixels.append)
     game.backward(lens_loss * game.share, lens.parameters, False)
     clamped_mse = (lensed.detach() - views).square().mean()
     pull = pull_of(at_pixels[0] / game.share, (unclamped - views).detach(), recon_weight)

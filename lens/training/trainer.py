@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +71,7 @@ class Trainer:
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
             moving = copy.deepcopy(lens) if learning.lens_ema else lens
             self.lens = Learner(self.fabric, moving, lens_optimizer(moving, learning), learning.lens_lr)
+            self.lens.module.mark_forward_method(moving.in_step)
 
     @property
     def moving(self) -> LearnedLens:
@@ -142,14 +142,12 @@ class Trainer:
         if self.lens is None:
             return plain_step(game, extractor, views, question)
         # The lens that moves, with the noise that it adds to these views.
-        net: Callable[..., Tensor] = functools.partial(
-            self.lens.module, noise=self.moving.noise_for(views, draws), draws=lambda: draws
-        )
+        module, with_noise = self.lens.module, {"noise": self.moving.noise_for(views, draws), "draws": lambda: draws}
         if lens_moves:
-            lens = Player(net, self.lens.parameters)
+            lens = Player(functools.partial(module.in_step, **with_noise), self.lens.parameters)
             return adversarial_step(game, lens, extractor, views, question, self.steering.weight)
         with torch.no_grad():
-            changed = clamp_straight_through(net(views))
+            changed = clamp_straight_through(module(views, **with_noise))
         return rival_step(game, extractor, views, changed, question)
 
     def _backward(self, loss: Tensor, inputs: list[nn.Parameter], keep: bool) -> None:

@@ -1,5 +1,6 @@
 """Several lenses one after the other: in their order, one of them learning, its gradient through what stands after it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tiny import TINY, draws
 from lens import train
 from lens.base.errors import BadInput
 from lens.lenses.border import Border
+from lens.lenses.clamp import Clamp
 from lens.lenses.downsample import Downsample
 from lens.lenses.full_res import FullResolution
 from lens.lenses.jpeg import JpegProjection
@@ -21,6 +23,8 @@ from lens.players.fixed import FixedLens
 from lens.players.lens import LearnedLens
 from lens.protocols.lookup import find, key_name, settings_of
 from lens.settings.parsing import parse
+from lens.tasks.rotation import Rotation
+from lens.training.step import Game, Player, Rules, adversarial_step
 
 DEPTH = TINY.index("--lens.depth")
 QUICK = [*TINY[:DEPTH], *TINY[DEPTH + 2 :], "--log_every", "2", "--val_every", "2", "--checkpoint_every", "2"]
@@ -115,15 +119,39 @@ def test_noise_tells_nothing_of_what_a_stage_before_has_taken_away(stage):
     assert (first - first[:, :1]).abs().max() == 0
 
 
-def test_what_leaves_the_range_before_a_later_stage_is_seen_by_the_reconstruction():
+def test_in_a_step_a_later_stage_gives_what_is_measured_and_the_reconstruction_sees_what_left_the_range():
     """A white picture that the lens makes whiter still: were it clamped, nothing would bring the lens back."""
     white = torch.ones(2, 3, 16, 16)
-    lens = LearnedLens(FullResolution(depth=3), after=[FixedLens(JpegProjection())])
+    lens = LearnedLens(FullResolution(depth=3), after=[FixedLens(Clamp(margin=0.08))])
     with torch.no_grad():
         lens.unet.last.bias.fill_(3)
-    assert torch.allclose(lens(white, None, lambda: draws(2)), torch.tensor(4.0))
-    with torch.no_grad():
-        assert torch.allclose(lens(white, None, lambda: draws(2)), torch.tensor(1.0))
+        measured = lens(white, None, lambda: draws(2))
+    assert torch.allclose(measured, torch.tensor(0.92))
+    changed, outside = lens.in_step(white, None, lambda: draws(2))
+    assert torch.allclose(changed, measured, atol=1e-6)
+    assert torch.allclose(outside, torch.tensor(3.0))
+
+    class Watched(Rotation):
+        def present(self, views, question):
+            seen.append(views.detach())
+            return super().present(views, question)
+
+    seen, head = [], torch.nn.Linear(3, 4)
+    game = Game(
+        Watched(),
+        Rules("full", "lensed", "separate"),
+        lambda loss, inputs, keep: loss.backward(inputs=inputs, retain_graph=keep),
+    )
+    extractor = Player(lambda x, question, lensed: head(x.mean(dim=(2, 3))), list(head.parameters()))
+    step = functools.partial(lens.in_step, draws=lambda: draws(2))
+    parameters = [p for p in lens.parameters() if p.requires_grad]
+    losses = adversarial_step(
+        game, Player(step, parameters), extractor, white, {"target": torch.zeros(2, dtype=torch.int64)}, 1.0
+    )
+    assert all(x.amax() <= 0.92 + 1e-6 for x in seen)  # what the extractor learns from is what it is asked about
+    assert losses.clamped_mse.item() == pytest.approx(0.08**2, rel=1e-4)
+    assert losses.reconstruction.item() == pytest.approx((0.92 + 3 - 1) ** 2, rel=1e-4)
+    assert losses.pull.isfinite()
 
 
 def test_it_trains_steers_the_whole_and_is_measured(photos, tmp_path, monkeypatch):

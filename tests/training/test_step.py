@@ -78,9 +78,13 @@ def player(module):
     return Player(module, [p for p in module.parameters() if p.requires_grad])
 
 
+def lens_player(lens):
+    return Player(lambda views: (lens(views), None), player(lens).parameters)
+
+
 def run_step(lens, extractor, views, question, adversary, feed, batch_norm, share=1.0):
     game = Game(ROTATION, Rules(adversary, feed, batch_norm), backward, share)
-    return adversarial_step(game, player(lens), player(extractor), views, question, LAMBDA)
+    return adversarial_step(game, lens_player(lens), player(extractor), views, question, LAMBDA)
 
 
 @pytest.mark.parametrize("adversary", ADVERSARIES)
@@ -108,7 +112,7 @@ def test_neither_loss_reaches_the_other_players_gradients(adversary, feed, batch
     other_lens, other_extractor = copy.deepcopy(lens), copy.deepcopy(extractor)
     run_step(lens, extractor, views, question, adversary, feed, batch_norm)
     game = Game(ROTATION, Rules(adversary, feed, batch_norm), backward)
-    adversarial_step(game, player(other_lens), player(other_extractor), views, question, 1e6)
+    adversarial_step(game, lens_player(other_lens), player(other_extractor), views, question, 1e6)
     assert torch.equal(gradients(extractor), gradients(other_extractor))
     assert not torch.allclose(gradients(lens), gradients(other_lens))
 
