@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
+from lens.base.files import json_text
 from lens.base.ranks import launched
 from lens.base.terminal import say
 from lens.players.finished import FinishedRun
@@ -149,7 +150,7 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
 
     from lens.figures import summary_table
     from lens.measuring import evaluate, inner_features, linear, pretext
-    from lens.measuring.downstream import merge_downstream
+    from lens.measuring.downstream import merge_downstream, replaced
     from lens.players.fabric import make_fabric
 
     fabric = make_fabric(settings.machine)
@@ -170,7 +171,12 @@ def measure(asked: ProbeSettings, run: Run, argv: list[str]) -> int:
     place = run.directory / ("summary.json" if asked.weights == "last" else "summary-best.json")
     if asked.weights == "last":
         together = merge_downstream(summary.downstream, found.downstream)
-        run.write_summary(dataclasses.replace(now, downstream=together))
+        written = json_text(dataclasses.replace(now, downstream=together).to_json())
+        gone = replaced(summary.downstream, found.downstream)
+        earlier = run.aside("summary.json", written) if gone else {}
+        run.write_files(earlier | {"summary.json": written})
+        for name in earlier:
+            say(f"figures of {', '.join(gone)} on other numbers of images stood in summary.json: it is kept as {name}")
     else:
         run.write_summary(now, place.name)
     summary_table.print_table(now, place)
@@ -184,7 +190,8 @@ def labelled(asked: ProbeSettings, finished: FinishedRun) -> tuple[Images, list[
 
     settings = finished.parsed.settings
     images = finished.images()
-    probes = load_probes(settings.data, as_list(asked.probe), images, asked.image_column, asked.label_column)
+    drawn = (settings.measuring.probe_images, settings.optimisation.seed)
+    probes = load_probes(settings.data, as_list(asked.probe), images, asked.image_column, asked.label_column, drawn)
     if not probes:
         raise BadInput(
             f"{finished.summary.trained.data} has no labels to probe with: name a labelled source with --probe"

@@ -116,8 +116,8 @@ def judge(asked: ProveSettings, run: Run, argv: list[str]) -> int:
     fabric = make_fabric(settings.machine)
     images = finished.images()
     players = finished.players(images, fabric)
-    asks = as_list(asked.probe)
-    probes = load_probes(settings.data, asks, images, asked.image_column, asked.label_column) if asks else []
+    asks, drawn = as_list(asked.probe), (settings.measuring.probe_images, settings.optimisation.seed)
+    probes = load_probes(settings.data, asks, images, asked.image_column, asked.label_column, drawn) if asks else []
     summary = proof.added(summary, proof.removal(players, probes))
     found = summary.removal
     assert found is not None

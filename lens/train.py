@@ -114,7 +114,8 @@ def train(parsed: Parsed, run: Run, argv: list[str]) -> int:
         images = training_images(settings)
         preferred = parsed.plugins["task"].defaults.get("steps", DEFAULT_STEPS)
         total = total_steps(settings, batching.steps_per_epoch(images, settings.optimisation.batch_size), preferred)
-        probes = load_probes(settings.data, settings.measuring.probes, images)
+        drawn = (settings.measuring.probe_images, settings.optimisation.seed)
+        probes = load_probes(settings.data, settings.measuring.probes, images, drawn=drawn)
     splits = images.splits()
     # Two machines' copies may differ in their times.
     shared = images.splits(stamps=False) if images.stamps else splits

@@ -264,6 +264,39 @@ def test_sgd_and_layers_stand_beside_what_was_measured_before(runs, capsys):
     ].layers  # those were fitted on other images
 
 
+def test_figures_on_other_numbers_of_images_are_kept_beside_those_that_replace_them(runs, tmp_path, capsys):
+    run = shutil.copytree(runs / "plain", tmp_path / "run")
+    before, count = (run / "summary.json").read_bytes(), downstream_of(run)["photos"]["n_train"]
+    assert probe.main([f"{run}", "--probe_images", f"{count - 2}"]) == 0
+    assert (
+        "figures of photos on other numbers of images stood in summary.json: it is kept as summary_1.json"
+        in capsys.readouterr().err
+    )
+    assert (run / "summary_1.json").read_bytes() == before
+    assert downstream_of(run)["photos"]["n_train"] == count - 2
+    assert probe.main([f"{run}", "--probe_images", f"{count - 2}"]) == 0  # of the same images: nothing is lost
+    assert not (run / "summary_2.json").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "probe", "prove"])
+def test_so_few_images_that_they_are_of_one_class_are_refused_before_anything_is_done(
+    runs, photos, tmp_path, capsys, verb
+):
+    few = ["--probe_images", "1"]
+    call = {
+        "train": (train.main, [*fit([*LAYERED, "--data", str(photos), "--out", str(tmp_path / "new")]), "--probe", str(photos), *few]),
+        "probe": (probe.main, [str(runs / "lens"), *few, "--probe", str(photos)]),
+        "prove": (prove.main, [str(runs / "lens"), *few, "--probe", str(photos)]),
+    }  # fmt: skip
+    main, argv = call[verb]
+    before = (runs / "lens" / "summary.json").read_bytes()
+    capsys.readouterr()
+    assert main(argv) == 2
+    assert "a probe needs two classes, and what --probe_images 1 takes of" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert (runs / "lens" / "summary.json").read_bytes() == before
+
+
 def test_features_in_files_give_a_run_the_same_figures(runs, monkeypatch, photos):
     argv = [f"{runs / 'control'}", "--method", "both", "--probe_epochs", "7", "--layer", "layer4"]
     assert probe.main(argv) == 0

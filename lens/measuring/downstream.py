@@ -131,6 +131,15 @@ def merge_downstream(earlier: Mapping[str, Probed], new: Mapping[str, Probed]) -
     return merged
 
 
+def replaced(earlier: Mapping[str, Downstream], new: Mapping[str, Downstream]) -> list[str]:
+    """The sources whose earlier figures give way to new ones, since they are of other numbers of images."""
+    return [
+        name
+        for name, part in new.items()
+        if (before := earlier.get(name)) is not None and before.source == part.source and not _of_the_same(before, part)
+    ]
+
+
 def _beside(before: Probed, part: Probed) -> Probed:
     if before.source != part.source:
         return part

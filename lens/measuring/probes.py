@@ -41,6 +41,10 @@ def probe_splits(
             what = none if len(index) == 0 else "one class"
             raise BadInput(f"a probe needs two classes and {key} has {what} in its {split} split: give another --probe")
     splits["train"] = sample_of(splits["train"], limit, seed, "probe")
+    if len(np.unique(label[splits["train"]])) < 2:
+        raise BadInput(
+            f"a probe needs two classes, and what --probe_images {limit} takes of {key} is of one: give more of them"
+        )
     known, lines = classes.known({split: label[index] for split, index in splits.items()}, images.classes[source])
     for split in ("val", "test"):
         if not known[split].any():
@@ -69,12 +73,15 @@ def load_probes(
     images: data.Images,
     image_column: str | None = None,
     label_column: str | None = None,
+    drawn: tuple[int | None, int] = (None, 0),
 ) -> list[Probe]:
     """The sources that `keys` name (--probe), else the training sources that a probe can be fitted on.
 
     They are read as those of training are, but for the columns of a table. Loaded before training, so that a source that cannot be read is refused in the first minute and not in the last. Held-out
-    images of a source that the run learns from (`unseen`) are left out.
+    images of a source that the run learns from (`unseen`) are left out. `drawn` is how many training images a probe is fitted
+    on, and the seed of which: what holds one class alone is refused now, too.
     """
+    limit, seed = drawn
     images = images.whole()  # a probe is about the source that was named, not about its pseudo-sources
     if not keys:
         probes = []
@@ -82,7 +89,7 @@ def load_probes(
             if not images.classes[number]:
                 continue
             try:
-                probe_splits(images, number, key, None, None, 0, tell=False)
+                probe_splits(images, number, key, limit, None, seed, tell=False)
             except BadInput as error:
                 say(f"no probe on {key}: {error}")
             else:
@@ -103,5 +110,5 @@ def load_probes(
             ):
                 say(printable(line))
         probes.append(Probe(key, where, known or 0))
-        probe_splits(where, known or 0, key, None, None, 0, tell=False)
+        probe_splits(where, known or 0, key, limit, None, seed, tell=False)
     return probes
