@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lens.base.entry_point import guard
-from lens.base.errors import BadInput, check_number
+from lens.base.errors import MOST_COUNT, BadInput, check_number
 from lens.base.files import json_text
 from lens.base.ranks import launched
 from lens.base.terminal import say
@@ -78,11 +78,11 @@ class ProbeSettings:
             )
         if self.fuse_control and not self.fuse:
             raise BadInput(f"--fuse_control {self.fuse_control} has no meaning without --fuse")
-        check_number("probe_epochs", self.probe_epochs, low=1)
+        check_number("probe_epochs", self.probe_epochs, low=1, high=MOST_COUNT)
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
         if self.probe_images is not None:
-            check_number("probe_images", self.probe_images, low=1)
+            check_number("probe_images", self.probe_images, low=1, high=MOST_COUNT)
         self._refuse_other_modes()
         self._refuse_unread()
         if len(self.run) > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lens.base.entry_point import guard
-from lens.base.errors import BadInput, check_number
+from lens.base.errors import MOST_COUNT, BadInput, check_number
 from lens.base.files import json_text
 from lens.base.ranks import launched
 from lens.base.terminal import say
@@ -18,6 +18,7 @@ from lens.record.run import Run
 from lens.settings import agreement
 from lens.settings.field import as_list, setting
 from lens.settings.groups.machine import MOST_THREADS
+from lens.settings.groups.proof import MOST_SEEDS
 from lens.settings.small_verbs import parse_simple
 
 JUDGES = tuple(name for name in agreement.names({"proof"}) if name != "prove")
@@ -67,7 +68,7 @@ class ProveSettings:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
         for flag in ("probe_images", *JUDGES):
             if isinstance(value := getattr(self, flag), int) and not isinstance(value, bool):
-                check_number(flag, value, low=1)
+                check_number(flag, value, low=1, high=MOST_SEEDS if flag == "judge_seeds" else MOST_COUNT)
         if self.probe_images is not None and not as_list(self.probe):
             raise BadInput(
                 f"--probe_images {self.probe_images} would be ignored: a probe is fitted only on what --probe names"

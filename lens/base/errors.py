@@ -13,6 +13,8 @@ class BadInput(ValueError):
 
 MOST = 20
 """Known words that an error line lists."""
+MOST_COUNT = 10**12
+"""Images, steps, epochs, at most: more of them no machine counts."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -71,6 +71,21 @@ def own_kind(entries: Iterable[str]) -> str | None:
     return next((kind for kind, (mark, beside) in OWN.items() if mark in found and beside & found), None)
 
 
+def entries(folder: str) -> list[str]:
+    """The names in a folder. Raises BadInput where it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    advice = "mend it or move it away"
+    raise system_fault(error) or BadInput(
+        f"cannot read the folder {error.filename} ({error.strerror}): {advice}"
+    ) from error
+
+
 def walk(folder: str, passed: Passed | None = None) -> Iterator[str]:
     """All files of somebody's below `folder`, relative to it; links to folders are followed, each real folder once.
 
@@ -79,14 +94,9 @@ def walk(folder: str, passed: Passed | None = None) -> Iterator[str]:
     for a folder that cannot be read: images would be missing without a word.
     """
     passed = Passed() if passed is None else passed
-
-    def refuse(error: OSError) -> NoReturn:
-        advice = "mend it or move it away"
-        raise system_fault(error) or BadInput(f"cannot read the folder {error.filename} ({error.strerror}): {advice}")
-
     status = os.stat(folder)
     seen = {(status.st_dev, status.st_ino)}
-    for place, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
+    for place, subfolders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         prefix = "" if place == folder else os.path.relpath(place, folder) + os.sep
         if prefix and (kind := own_kind([*subfolders, *files])):
             passed.add(kind, prefix)
@@ -100,7 +110,7 @@ def walk(folder: str, passed: Passed | None = None) -> Iterator[str]:
             try:
                 status = os.stat(os.path.join(place, name))
             except OSError as error:
-                refuse(error)
+                _refuse(error)
             if (status.st_dev, status.st_ino) in seen:
                 passed.add("repeated link", prefix + name + os.sep)
             else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lens.base.errors import BadInput, check_path, nearest
 from lens.base.files import system_fault
-from lens.base.walk import own_kind, walk
+from lens.base.walk import entries, own_kind, walk
 from lens.protocols.lookup import find, names
 from lens.protocols.source import Source
 
@@ -53,7 +53,7 @@ def open_source(
         raise BadInput(
             f"{key} does not exist: give a folder of images, a parquet file, or a name {nearest(key, built_in)}{hub}"
         )
-    if path.is_dir() and (kind := own_kind(os.listdir(key))):
+    if path.is_dir() and (kind := own_kind(entries(key))):
         raise BadInput(f"{key} is one of lens's own folders ({kind}): name a folder of pictures")
     # One walk for all readers: on a network disk a walk takes minutes.
     files = walk(key) if path.is_dir() else [key]

@@ -191,6 +191,11 @@ class Run:
             plain = yaml_text.read(file)
         if not isinstance(plain, dict) or not all(isinstance(key, str) for key in plain):
             raise BadInput(f"{self.directory}/settings.yaml holds no settings")
+        if "data" not in plain:
+            raise BadInput(
+                f"{self.directory}/settings.yaml is damaged: it lacks the setting 'data'; bring it back from a copy, or start a "
+                "new run with another --out"
+            )
         for name in ("data", "probe"):
             value = plain.get(name, [])
             if not isinstance(value, str) and not (isinstance(value, list) and all(isinstance(x, str) for x in value)):

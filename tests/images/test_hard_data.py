@@ -74,6 +74,17 @@ def test_a_folder_that_cannot_be_read_is_refused_and_not_passed_over(tmp_path, m
         load([folder], tmp_path)
 
 
+def test_a_source_that_cannot_be_read_is_refused_by_its_name(tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "a", 3)
+
+    def listdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(BadInput, match=r"cannot read the folder .*/a \(Permission denied\): mend it or move it away"):
+        load([folder], tmp_path)
+
+
 def test_images_are_listed_by_folder_and_each_keeps_its_label(tmp_path):
     for name in ("b", "a b", "a", "a/deep"):
         (tmp_path / "f" / name).mkdir(parents=True)

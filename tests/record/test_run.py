@@ -19,7 +19,7 @@ from run_directories import LENSED, one_line, same_weights, tree
 from safetensors.torch import load_file
 from tiny import SUMMARY, TINY
 
-from lens import __version__, probe, train
+from lens import __version__, compare, probe, train
 from lens.base.errors import BadInput
 from lens.base.files import append_line
 from lens.figures import run as figures
@@ -315,6 +315,14 @@ def test_a_run_of_another_version_is_refused_where_its_settings_are_not_ours(
     error = one_line(capsys)
     assert f"was written by lens {version} and this is lens {__version__}" in error
     assert message in error
+
+
+@pytest.mark.parametrize("verb", [train, probe, compare])
+def test_settings_without_sources_are_told_as_damaged(copied, whole, tmp_path, capsys, verb):
+    change(copied / "settings.yaml", data=GONE)
+    words = {train: ["--resume"], probe: [], compare: [str(whole), "--out", str(tmp_path / "c")]}
+    assert verb.main([*words[verb], str(copied)]) == 2
+    assert "settings.yaml is damaged: it lacks the setting 'data'" in one_line(capsys)
 
 
 @pytest.mark.parametrize("verb", [train, probe])

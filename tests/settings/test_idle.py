@@ -276,6 +276,11 @@ def test_a_path_of_a_probe_that_no_file_system_holds_is_one_line(probed, capsys,
         (["--shortcut", "arrow", "--shortcut.size", "1:30"], "--shortcut.size is '1:30'"),
         (["--threads", "100000"], "--threads is 100000: it must be a finite number, at least 1 and at most 1024"),
         (["--num_workers", "100000"], "--num_workers is 100000"),
+        (
+            ["--prove", "--judge_seeds", "9" * 20],
+            "--judge_seeds is 99999999999999999999: it must be a finite number, at least 1 and at most 1000",
+        ),
+        (["--val_images", "9" * 20], "and at most 1e+12"),
         (["--extractor_args", "[1]"], "it must be a mapping"),
         (
             ["--extractor_args.a.b", "1", "--extractor_args.a", "2", "--extractor_args.a.c", "3"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lens.base.errors import check_number
+from lens.base.errors import MOST_COUNT, check_number
 from lens.settings.field import as_list, setting
 
 
@@ -27,7 +27,7 @@ class MeasuringSettings:
         """Raise BadInput, with the flag, for a value outside its range."""
         for flag in ("val_images", "test_images", "probe_images", "probe_test_images"):
             if getattr(self, flag) is not None:
-                check_number(flag, getattr(self, flag), low=1)
+                check_number(flag, getattr(self, flag), low=1, high=MOST_COUNT)
 
     @property
     def probes(self) -> list[str]:

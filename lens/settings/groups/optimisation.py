@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from lens.base.errors import BadInput, check_number
+from lens.base.errors import MOST_COUNT, BadInput, check_number
 from lens.settings.field import setting
 
 
@@ -49,11 +49,11 @@ class OptimisationSettings:
         if self.steps is not None and self.epochs is not None:
             raise BadInput(f"--steps {self.steps} and --epochs {self.epochs:g} contradict each other: give one of them")
         if self.steps is not None:
-            check_number("steps", self.steps, low=1)
+            check_number("steps", self.steps, low=1, high=MOST_COUNT)
         if self.epochs is not None:
-            check_number("epochs", self.epochs, low=0, open_low=True)
+            check_number("epochs", self.epochs, low=0, high=MOST_COUNT, open_low=True)
         for flag in ("batch_size", "grad_accum_steps", "lens_update_every"):
-            check_number(flag, getattr(self, flag), low=1)
+            check_number(flag, getattr(self, flag), low=1, high=MOST_COUNT)
         if self.batch_size % self.grad_accum_steps:
             raise BadInput(
                 f"--batch_size {self.batch_size} does not divide into --grad_accum_steps {self.grad_accum_steps} equal parts"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from lens.base.errors import check_number
+from lens.base.errors import MOST_COUNT, check_number
 from lens.settings.field import setting
+
+MOST_SEEDS = 1000
+"""Judges of one architecture, at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,4 +42,4 @@ class ProofSettings:
         """Raise BadInput, with the flag, for a value outside its range."""
         for flag in ("judge_seeds", "judge_steps", "judge_images"):
             if getattr(self, flag) is not None:
-                check_number(flag, getattr(self, flag), low=1)
+                check_number(flag, getattr(self, flag), low=1, high=MOST_SEEDS if flag == "judge_seeds" else MOST_COUNT)

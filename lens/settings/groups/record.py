@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from lens.base.errors import BadInput, check_number
+from lens.base.errors import MOST_COUNT, BadInput, check_number
 from lens.settings.field import setting
 
 
@@ -35,7 +35,7 @@ class RecordSettings:
     def __post_init__(self) -> None:
         """Raise BadInput, with the flag, for a value outside its range."""
         for flag in ("log_every", "val_every", "checkpoint_every"):
-            check_number(flag, getattr(self, flag), low=1)
+            check_number(flag, getattr(self, flag), low=1, high=MOST_COUNT)
         if self.wandb != "disabled":
             _check_wandb_names(self.wandb_project, self.wandb_group, self.wandb_tags)
 
