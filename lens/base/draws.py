@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ def _absorb(state: Tensor, word: Tensor | int) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Draws:
-    """Draws for a batch of rows: `index` (V,) int64 names each row's image, `view` (V,) int64 which view of it."""
+    """Draws for a batch of rows: `index` (V,) int64 names each row's image, `view` (V,) int64 which view of it.
+
+    `epoch` is that of all rows, or of each (V,) int64.
+    """
 
     seed: int
-    epoch: int
+    epoch: int | Tensor
     index: Tensor
     view: Tensor
 
@@ -52,12 +56,16 @@ class Draws:
 
         index = self.index.repeat_interleave(views)
         view = torch.arange(views, device=index.device).repeat(len(self.index))
-        return Draws(self.seed, self.epoch, index, view)
+        epoch = self.epoch if isinstance(self.epoch, int) else self.epoch.repeat_interleave(views)
+        return Draws(self.seed, epoch, index, view)
 
     def chunk(self, parts: int) -> list[Draws]:
         """The rows in `parts` equal parts, as torch's `chunk` cuts the tensors beside them."""
         rows = zip(self.index.chunk(parts), self.view.chunk(parts), strict=True)
-        return [Draws(self.seed, self.epoch, index, view) for index, view in rows]
+        epochs: Iterable[int | Tensor] = (
+            [self.epoch] * parts if isinstance(self.epoch, int) else self.epoch.chunk(parts)
+        )
+        return [Draws(self.seed, epoch, *row) for epoch, row in zip(epochs, rows, strict=True)]
 
     def uniform(self, name: str, *shape: int, per_image: bool = False) -> Tensor:
         """Float32 in [0, 1), (V, *shape); with `per_image` the same in every view and every epoch of an image."""

@@ -19,21 +19,27 @@ from lens.images.data import Images
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Images (B, C, H, W) uint8 at cache size, their indices and sources (B,) int64, and the epoch they belong to."""
+    """Images (B, C, H, W) uint8 at cache size, their indices and sources (B,) int64, and the epoch they belong to.
+
+    `again` (B,) int64 is how often each image was shown before in this epoch; None: never.
+    """
 
     images: Tensor
     index: Tensor
     source: Tensor
     epoch: int
+    again: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         moved = [x.to(device, non_blocking=True) for x in (self.images, self.index, self.source)]
-        return Batch(moved[0], moved[1], moved[2], self.epoch)
+        again = None if self.again is None else self.again.to(device, non_blocking=True)
+        return Batch(moved[0], moved[1], moved[2], self.epoch, again)
 
     def draws(self, seed: int) -> Draws:
-        """The draws of this batch's images."""
-        return Draws(seed, self.epoch, self.index, torch.zeros_like(self.index))
+        """The draws of this batch's images: others each time that one is shown, in the first pass those of the epoch."""
+        epoch = self.epoch if self.again is None else self.epoch + (self.again << 32)
+        return Draws(seed, epoch, self.index, torch.zeros_like(self.index))
 
 
 class _Steps(Dataset[Batch | BadInput]):
@@ -56,15 +62,18 @@ class _Steps(Dataset[Batch | BadInput]):
         self.part = slice(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
         self.steps_per_epoch = len(index) // batch_size
         self.sources = images.source[index] if balanced else None
-        self.order: tuple[int, Tensor] | None = None
+        self.order: tuple[int, Tensor, Tensor | None] | None = None
 
     def __getitem__(self, step: int) -> Batch | BadInput:
         epoch, position = divmod(step, self.steps_per_epoch)
         if self.order is None or self.order[0] != epoch:
-            self.order = (epoch, order_of(len(self.index), self.seed, epoch, "order", self.sources))
-        rows = self.order[1][position * self.batch_size : (position + 1) * self.batch_size]
+            order = order_of(len(self.index), self.seed, epoch, "order", self.sources)
+            self.order = (epoch, order, None if self.sources is None else shown_before(order))
+        _, order, before = self.order
+        mine = slice(position * self.batch_size + self.part.start, position * self.batch_size + self.part.stop)
+        again = None if before is None else before[mine]
         try:
-            return gather(self.images, self.index[rows[self.part].numpy()], epoch)
+            return gather(self.images, self.index[order[mine].numpy()], epoch, again)
         except BadInput as error:
             return error
 
@@ -95,9 +104,20 @@ def order_of(
     return torch.cat(rows)[order]
 
 
-def gather(images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int) -> Batch:
-    """The batch that holds the images at `index`."""
-    return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch)
+def shown_before(order: Tensor) -> Tensor:
+    """How often each row of an order (n,) stands in it before, (n,) int64."""
+    rows, place = order.sort(stable=True)
+    first = torch.searchsorted(rows, rows)
+    before = torch.empty_like(order)
+    before[place] = torch.arange(len(order)) - first
+    return before
+
+
+def gather(
+    images: Images, index: np.ndarray[Any, np.dtype[np.int64]], epoch: int, again: Tensor | None = None
+) -> Batch:
+    """The batch that holds the images at `index`, each shown so often before in the epoch."""
+    return Batch(images.fetch(index), torch.from_numpy(index), torch.from_numpy(images.source[index]), epoch, again)
 
 
 GRACE = 15

@@ -15,7 +15,7 @@ import pytest
 import torch
 from pictures import load, load_uncached, picture, write_folder, write_parquet
 
-from lens.base.draws import generator
+from lens.base.draws import Draws, generator
 from lens.base.errors import BadInput
 from lens.images import batching, cache, decoding, loading, opening, splits
 from lens.protocols.source import Listing, Record
@@ -369,6 +369,27 @@ def test_a_balanced_epoch_is_mixed_and_every_pass_over_a_small_source_is_another
     small = passes[100:].reshape(5, 20)  # as they were drawn, before they were mixed
     assert all(sorted(one.tolist()) == list(range(180, 200)) for one in small)
     assert len({tuple(one.tolist()) for one in small}) == 5
+
+
+def test_an_image_that_comes_again_in_an_epoch_is_drawn_anew_and_the_first_time_as_ever(tmp_path):
+    images = uneven(tmp_path)
+    per_epoch = batching.steps_per_epoch(images, 8)
+    drawn, keys = {}, set()
+    for batch in batching.training_batches(images, 8, 0, 0, 2 * per_epoch, 0, balanced=True):
+        draws = batch.draws(0).repeat(2)
+        value = draws.uniform("crop")
+        parts = torch.cat([part.uniform("crop") for part in draws.chunk(2)])
+        assert torch.equal(parts, value)
+        plain = Draws(0, batch.epoch, batch.index, torch.zeros_like(batch.index)).repeat(2).uniform("crop")
+        for row, (index, again) in enumerate(zip(batch.index.tolist(), batch.again.tolist(), strict=True)):
+            assert (batch.epoch, index, again) not in keys
+            assert again == 0 or (batch.epoch, index, again - 1) in keys
+            keys.add((batch.epoch, index, again))
+            two = slice(2 * row, 2 * row + 2)
+            drawn.setdefault(index, []).extend(value[two].tolist())
+            assert torch.equal(value[two], plain[two]) == (again == 0)
+    assert max(again for _, _, again in keys) >= 2
+    assert all(len(set(values)) == len(values) for values in drawn.values())
 
 
 def test_balanced_batches_are_the_same_for_any_number_of_workers_and_ranks(tmp_path):

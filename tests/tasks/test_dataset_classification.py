@@ -130,7 +130,7 @@ def test_statistics_are_re_estimated_on_equal_parts(sources, monkeypatch):
     seen = []
     gather = batching.gather
     monkeypatch.setattr(
-        batching, "gather", lambda images, index, epoch: seen.append(index) or gather(images, index, epoch)
+        batching, "gather", lambda images, index, *rest: seen.append(index) or gather(images, index, *rest)
     )
     players.reestimate_statistics(players.extractor)
     count = np.bincount(players.images.source[np.concatenate(seen)])
