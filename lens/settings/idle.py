@@ -30,6 +30,10 @@ NEEDS: dict[str, tuple[Callable[[Settings], bool], str]] = {
         "with --lens {lens} no lens is given noise of its own",
     ),
     "changed images": (lambda s: s.players.lens_class.changes, "with --lens {lens} nothing changes the images"),
+    "both kinds": (
+        lambda s: s.players.lens_class.changes and s.game.feed == "both",
+        "with --lens {lens} and --feed {feed} the extractor learns from images of one kind",
+    ),
     "steered change": (
         lambda s: s.players.lens_class.changes and not s.players.lens_class.fixed and not s.players.lens_class.replaces,
         "with --lens {lens} nobody steers how far the images are changed",
@@ -64,7 +68,7 @@ def idle(settings: Settings, given: Iterable[str]) -> dict[str, str]:
         if needs := needed.get(name):
             is_there, reason = NEEDS[needs]
             if not is_there(settings):
-                found[name] = reason.format(lens=settings.players.lens)
+                found[name] = reason.format(lens=settings.players.lens, feed=settings.game.feed)
     return found
 
 

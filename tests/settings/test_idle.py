@@ -28,6 +28,8 @@ ROWS = [
         "objective": "uniform", "lens_lr": 1e-3, "lens_update_every": 2, "lens_ema": 0.5,
     }.items()),
     (FGSM, "lens_noise", 0.1, "with --lens fgsm no lens is given noise"),
+    (["--feed", "lensed"], "batch_norm", "joint", "images of one kind"),
+    (["--task", "dataset_classification", "--data", "./a", "./b"], "batch_norm", "joint", "--feed lensed the extractor learns from images of one"),
     (["--lens", "border"], "lens_lr", 0.1, "with --lens border no lens learns"),
     *((argv, "steering", "integral", "nobody steers the weight") for argv in (NONE, FGSM, ["--lens", "erase"], ["--recon_weight", "3"])),
     ([], "shortcut_key", "image", "no --shortcut is planted"),
@@ -73,7 +75,7 @@ def test_every_need_is_of_a_setting_and_every_row_above_has_one():
     "words",
     [
         [*FGSM, "--target_psnr", "20"],
-        [*FGSM, "--feed", "lensed", "--batch_norm", "joint"],
+        [*FGSM, "--feed", "both", "--batch_norm", "joint"],
         ["--lens.depth", "3", "--lens_lr", "1e-3"],
         ["--shortcut", "arrow", "--shortcut_key", "random"],
         ["--prove", "--judge_seeds", "1"],

@@ -35,7 +35,7 @@ class GameSettings:
     error); default that of --target_psnr."""
     feed: Literal["both", "lensed"] = setting("both", role="game", needs="changed images")
     """What the extractor learns from: raw and lensed images in equal parts (the paper), or lensed ones only."""
-    batch_norm: Literal["separate", "joint"] = setting("separate", role="game", needs="changed images")
+    batch_norm: Literal["separate", "joint"] = setting("separate", role="game", needs="both kinds")
     """Batch statistics of raw and lensed images: two sets, or one concatenated batch."""
 
     def __post_init__(self) -> None:
