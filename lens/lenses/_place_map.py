@@ -57,6 +57,8 @@ class Eraser(nn.Module):
 
     rows: Tensor
     columns: Tensor
+    share: float = 1.0
+    """The share of a batch's loss that is that of one call, where a batch is taken in parts: the pull is scaled as well."""
 
     def __init__(self, depth: int, height: float, width: float, margin: float) -> None:
         super().__init__()
@@ -132,7 +134,7 @@ class Eraser(nn.Module):
                 return self.erased_at(views, self.chosen(views, draws)[0], draws)
         scores, highest, found = self.highest(views)
         self._remember(scores, highest, found)
-        scores = _flattened(scores, PULL)
+        scores = _flattened(scores, PULL * self.share)
         shares = scores.flatten(1).softmax(dim=1).view_as(scores)
         count = scores[0].numel()
         chance = -(-draws.uniform("erase chance", count).clamp(min=2**-24).log()).log()  # Gumbel's law

@@ -71,6 +71,11 @@ class LearnedLens(nn.Module):
         outside = (edited - edited.clamp(0, 1)).detach() if self.after else None
         return self._staged(edited, draws), outside
 
+    def take_parts(self, share: float) -> None:
+        """Be told that of each batch so much comes at a time (--grad_accum_steps): a network may have a pull of its own to scale."""
+        if hasattr(self.unet, "share"):
+            self.unet.share = share
+
     def _edited(self, images: Tensor, noise: Tensor | None, draws: GiveDraws | None) -> Tensor:
         """What the network makes of images, and noise, before the stages after it."""
         images = self.prepared(images, draws)

@@ -52,7 +52,8 @@ class Lens(abc.ABC):  # noqa: B024  (which method is needed depends on what it s
     def network(self) -> Any:
         """A torch module, (V, 3, H, W) in [−1, 1] → the change δ on the scale of [0, 1], same shape. It begins at δ = 0.
 
-        That of a lens that `replaces` takes views (V, 3, H, W) in [0, 1] of any size and their draws, and gives new views.
+        That of a lens that `replaces` takes views (V, 3, H, W) in [0, 1] of any size and their draws, and gives new views. One that
+        adds to gradients itself has a `share`, which is set to the share of a batch that one call sees.
 
         Raises BadInput for settings that give no network.
         """

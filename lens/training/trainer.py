@@ -72,6 +72,7 @@ class Trainer:
             moving = copy.deepcopy(lens) if learning.lens_ema else lens
             self.lens = Learner(self.fabric, moving, lens_optimizer(moving, learning), learning.lens_lr)
             self.lens.module.mark_forward_method(moving.in_step)
+            moving.take_parts(self.game.share)
 
     @property
     def moving(self) -> LearnedLens:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from pictures import smooth
 from tiny import TINY, draws, made_lens
 from torch import nn
 from torch.nn import functional
@@ -16,6 +17,7 @@ from lens.lenses._place_map import Eraser, _cover
 from lens.lenses.erase import Erase
 from lens.operations.erasing import boxes, erased
 from lens.players.begin_from import begin_from
+from lens.players.lens import LearnedLens
 from lens.players.weights import SIDE as SIDE_OF_WEIGHTS
 from lens.protocols.lens import Choosing
 from lens.settings.parsing import parse
@@ -192,6 +194,22 @@ def test_a_map_trained_against_a_classifier_finds_the_mark_that_nobody_showed_it
     near = ((place // 13 - top).abs() <= 1) & ((place % 13 - left).abs() <= 1)
     assert (found & near)[source == 1].float().mean() > 0.9
     assert found[source == 0].float().mean() < 0.2
+
+
+def test_a_batch_that_is_taken_in_parts_is_pulled_no_harder():
+    """The gradient of the entropy alone, that of the image being nothing; of equal images, whose batch statistics are equal."""
+    views, gradients = smooth(1).expand(4, -1, -1, -1), []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        lens = LearnedLens(Erase(depth=3)).train()
+        nn.init.normal_(lens.unet.map.layers[-1].weight)
+        lens.take_parts(1 / parts)
+        for part, number in zip(views.chunk(parts), draws(4).chunk(parts), strict=True):
+            (0 * lens(part, None, lambda number=number: number)).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in lens.parameters() if p.grad is not None]))
+    whole, summed = gradients
+    assert whole.norm() > 0
+    assert torch.allclose(summed, whole, rtol=1e-3, atol=1e-3 * float(whole.abs().max()))
 
 
 def test_it_cannot_write_anything_whatever_its_weights():
