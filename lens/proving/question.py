@@ -82,11 +82,10 @@ def of_run(players: Players, judging: Judging, own: Callable[[], Extractor]) -> 
 def _answerable(players: Players, splits: dict[str, Array]) -> dict[str, Array]:
     """The splits without images of classes that the lens's training lacks, or the judges'; a line says of how many."""
     assert players.answers is not None
-    answers = players.answers.cpu().numpy()
+    answers, (label, kinds) = players.answers.cpu().numpy(), classes.pooled(players.images)
     splits = {split: index[answers[index] >= 0] for split, index in splits.items()}
-    kept, lines = classes.known(
-        {split: answers[index] for split, index in splits.items()}, classes.pooled(players.images)[1]
-    )
+    names = [kinds[label[int(np.argmax(answers == k))]] for k in range(answers.max() + 1)]
+    kept, lines = classes.known({split: answers[index] for split, index in splits.items()}, names)
     for line in lines:
         say(f"the run's own question: {line}")
     return {split: index[kept[split]] for split, index in splits.items()}

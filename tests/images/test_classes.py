@@ -114,11 +114,13 @@ def test_the_order_of_classes_is_that_of_their_names_as_they_are_spelt():
 
 
 def test_the_task_of_labels_is_asked_about_classes_that_training_has(capsys):
-    names = [["cat", "dog", "owl", "unknown"]]
+    """Its head has no output for others: nobody would ever be right with it, so that it would be the least likely of every image."""
+    names = [["ant", "cat", "dog", "owl", "unknown"]]
     split = ["train", "train", "val", "test", "test", "test", "fresh"]
-    data = Data(names, [0] * 7, [0, 1, 0, 1, 2, 3, 2], split)
-    _, answers = labels(data)
-    assert answers.tolist() == [0, 1, 0, 1, -1, -1, 2]
+    data = Data(names, [0] * 7, [1, 2, 1, 2, 3, 4, 0], split)
+    task, answers = labels(data)
+    assert answers.tolist() == [0, 1, 0, 1, -1, -1, -1]
+    assert task.classes == 2
     said = capsys.readouterr().err
     assert "--task labels: 2 test images of 2 classes ('owl', 'unknown') that training lacks: left out" in said
     limits = Settings.of({"val_images": 1000, "test_images": None})
