@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
-from lens.base.files import json_text, read_bytes, reading, write_together
+from lens.base.files import is_temporary, json_text, read_bytes, reading, write_together
 from lens.base.ranks import launched
 from lens.base.terminal import say
 from lens.players.finished import FinishedRun, summary_of
@@ -21,7 +21,7 @@ from lens.record.run import RECORD, Run
 from lens.results.compared import Compared
 from lens.results.summary import Summary
 from lens.settings.field import as_list, setting
-from lens.settings.groups.machine import MOST_THREADS
+from lens.settings.groups.machine import MOST_THREADS, MachineSettings
 from lens.settings.small_verbs import parse_simple
 
 
@@ -31,7 +31,7 @@ class CompareSettings:
 
     run: list[str] = setting(dataclasses.MISSING, path=True)
     """Run directories, two or more."""
-    maps: bool = setting(False)
+    maps: bool | None = setting(None)
     """Where the lenses edit, on average, side by side: any finished runs with a lens or a rival of it. What is done where
     nothing else is asked."""
     transfer: bool = setting(False)
@@ -50,14 +50,24 @@ class CompareSettings:
     """The lens file of a run, named again where a run's lens is a file."""
 
     def __post_init__(self) -> None:
-        """Raise BadInput for fewer than two runs, or one that is named twice."""
+        """Raise BadInput for fewer than two runs, one that is named twice, a device of no kind, and where nothing is asked."""
         if len(self.run) < 2:
             raise BadInput(f"a comparison needs two runs or more, and {len(self.run)} is given: name another")
         if self.threads is not None:
             check_number("threads", self.threads, low=1, high=MOST_THREADS)
+        if self.device is not None:
+            MachineSettings(device=self.device)
+        if not self.kinds:
+            raise BadInput("--maps false leaves nothing to compare: leave it out, or ask for --transfer")
         real = [Path(directory).resolve() for directory in self.run]
         if twice := [directory for i, directory in enumerate(self.run) if real[i] in real[:i]]:
             raise BadInput(f"{twice[0]} is named twice: name each run once")
+
+    @property
+    def kinds(self) -> list[str]:
+        """What is made: "maps", "transfer"."""
+        with_maps = not self.transfer if self.maps is None else self.maps
+        return ["maps"] * with_maps + ["transfer"] * self.transfer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,16 +87,18 @@ def compare(argv: list[str]) -> int:
         raise BadInput("lens.compare measures in one process: start it without torchrun")
     runs = [Run.open(Path(directory)) for directory in asked.run]
     about = [described(run) for run in runs]
-    with_maps = asked.maps or not asked.transfer
-    kinds = [kind for kind, wanted in (("maps", with_maps), ("transfer", asked.transfer)) if wanted]
-    folder = _planned(asked.out, kinds, about)
+    folder = _planned(asked.out, asked.kinds, about)
     changed = {name: value for name in ("device", "threads") if (value := getattr(asked, name)) is not None}
     from lens.figures import drawing, maps
     from lens.figures import transfer as transfer_figures
     from lens.measuring import map_comparison
     from lens.measuring.transfer import transfer
 
-    if with_maps:
+    if asked.device is not None and not asked.transfer and all(map(map_comparison.keeps_edits, runs)):
+        raise BadInput(
+            f"--device {asked.device} would be ignored: every run keeps its edits, which are read; leave it out"
+        )
+    if "maps" in asked.kinds:
         numbers, arrays = map_comparison.compared(runs, about, argv, changed)
         with _writing(folder):
             write_together({
@@ -104,7 +116,7 @@ def compare(argv: list[str]) -> int:
                 folder / "transfer.png": transfer_figures.transfer_picture(cells),
             })  # fmt: skip
         transfer_figures.print_transfer(cells, folder / "transfer.md")
-    written = [folder / f"{kind}{ending}" for kind in kinds for ending in (".json", ".png")]
+    written = [folder / f"{kind}{ending}" for kind in asked.kinds for ending in (".json", ".png")]
     say(f"written: {', '.join(map(str, written))}")
     return 0
 
@@ -141,7 +153,8 @@ def _cue(summary: Summary) -> str:
 def _planned(out: str | None, kinds: list[str], about: list[Compared]) -> Path:
     """The folder of the results, not made yet.
 
-    Raises BadInput where it cannot be made, or holds a comparison of other runs; one of the same runs is made again.
+    Raises BadInput where it cannot be made, holds a comparison of other runs, or anything that is no comparison's; one of the
+    same runs is made again.
     """
     folder = Path(out or f"runs/compare-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -153,6 +166,11 @@ def _planned(out: str | None, kinds: list[str], about: list[Compared]) -> Path:
                 earlier = [str(entry["run"]) for entry in json.loads(read_bytes(file, RECORD))["runs"]]
             if earlier != [entry.run for entry in about]:
                 raise BadInput(f"{file} compares {', '.join(earlier)}: choose another --out")
+    if existing == folder and not any((folder / f"{kind}.json").exists() for kind in ("maps", "transfer")):
+        with reading(folder, "choose another --out"):
+            found = sorted(name for name in os.listdir(folder) if not is_temporary(name))
+        if found:
+            raise BadInput(f"{folder} holds {found[0]!r} and no comparison: choose another --out")
     return folder
 
 

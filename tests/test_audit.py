@@ -9,7 +9,7 @@ import pytest
 from cue_pictures import photo
 
 from lens import api, audit
-from lens.auditing import answers, networks, reading
+from lens.auditing import answers, keeping, networks, reading
 from lens.auditing.asked import AuditSettings
 from lens.base.errors import BadInput
 from lens.figures import audit as figures
@@ -252,6 +252,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(folders, labelled, tmp_path, c
         (plain, clean, "--fail_above", "60"): "--fail_above is 60",
         (plain, clean, "--images", "20"): "--images is 20",
         (plain, clean, "--image_size", "8"): "--image_size is 8",
+        (plain, clean, "--seed", "-1"): "--seed is -1",
+        (plain, clean, "--seed", str(2**32)): f"--seed is {2**32}",
+        ("", clean): "source 1 of 2 is ''",
     }  # fmt: skip
     for words, line in cases.items():
         size = [] if "--image_size" in words else ["--image_size", "16"]
@@ -269,6 +272,26 @@ def test_an_own_folder_of_another_audit_is_left_alone(folders, tmp_path, capsys)
     )
     line = refused(capsys, folders / "plain", folders / "red", "--out", folders / "plain" / "here")
     assert "whose images are audited" in line
+
+
+def test_a_folder_of_a_strangers_files_is_left_alone_and_rows_of_an_interrupted_audit_are_not_foreign(tmp_path):
+    def planned(out):
+        return keeping.planned(AuditSettings(source=["./a", "./b"], out=str(out)))
+
+    out = tmp_path / "pictures"
+    out.mkdir()
+    (out / ".lens-0123.tmp").touch()  # what a killed process has left
+    assert planned(out) == out
+    for name in ("rows.png", "audit.md"):
+        (out / name).write_text("mine")
+        with pytest.raises(BadInput, match=f"pictures holds '{name}' and no audit: choose another --out"):
+            planned(out)
+    (out / "rows").mkdir()
+    (out / "rows" / "grey_(network).npz").touch()
+    assert planned(out) == out
+    shutil.rmtree(out / "rows")
+    (out / "audit.json").write_text(json.dumps({"sources": ["./a", "./b"]}))
+    assert planned(out) == out
 
 
 def test_classes_that_do_not_match_are_refused(labelled, tmp_path, capsys):

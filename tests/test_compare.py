@@ -312,11 +312,20 @@ def test_an_identity_lens_leaves_a_foreign_task_as_it_is(runs, copied, tmp_path,
         (["plain", "arrow", "--weights", "best"], "unknown setting 'weights'"),
         (["plain", "arrow", "--probe_images", "5"], "unknown setting 'probe_images'"),
         (["plain", "arrow", "--out", "plain/settings.yaml"], "is no folder that can be written to"),
+        (["plain", "arrow", "--device", "abc"], "--device 'abc' is unknown: give auto, cpu, cuda or cuda:N"),
+        (["plain", "arrow", "--device", "cpu"], "--device cpu would be ignored"),
     ],
 )
 def test_mistakes_get_one_line(runs, monkeypatch, capsys, argv, message):
     monkeypatch.chdir(runs[0].parent)
     assert message in refused(capsys, *argv, "--maps")
+
+
+@pytest.mark.parametrize("more", [[], ["--transfer", "false"]])
+def test_where_no_maps_are_asked_for_none_are_made(runs, tmp_path, capsys, more):
+    line = refused(capsys, *runs[:2], "--maps", "false", *more, "--out", tmp_path / "m")
+    assert "--maps false leaves nothing to compare" in line
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_probe_of_several_runs_is_told_of_the_comparison(runs, capsys):
@@ -391,6 +400,15 @@ def test_a_comparison_of_other_runs_is_not_overwritten(runs, tmp_path, capsys):
     assert (tmp_path / "maps.json").read_bytes() == before
     (tmp_path / "maps.json").write_text('{"runs": [')
     assert "maps.json cannot be read" in refused(capsys, *runs[:2], "--maps", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["--maps", "--transfer"])
+def test_a_folder_of_a_strangers_files_is_left_alone(runs, tmp_path, capsys, kind):
+    (tmp_path / ".lens-0123.tmp").touch()  # what a killed process has left is nobody's
+    (tmp_path / "maps.png").write_text("mine")
+    line = refused(capsys, *runs[:2], kind, "--out", tmp_path)
+    assert f"{tmp_path} holds 'maps.png' and no comparison: choose another --out" in line
+    assert (tmp_path / "maps.png").read_text() == "mine"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -38,7 +38,7 @@ class AuditSettings:
     out: str | None = setting(None, path=True)
     """Folder of the results; default runs/audit-<time>."""
     seed: int = setting(0)
-    """What everything random is drawn from."""
+    """What everything random is drawn from, 0 or more."""
     threads: int | None = setting(None)
     """CPU threads; default: as many as this process may use."""
     device: str = setting("auto")
@@ -53,8 +53,14 @@ class AuditSettings:
                 f"an audit tells two sources or more apart, and {len(self.source)} is given: name another folder, or cut this "
                 "one in two if its halves are to be told apart"
             )
+        if "" in self.source:
+            raise BadInput(
+                f"source {self.source.index('') + 1} of {len(self.source)} is '', no name at all: give a folder of images, or what "
+                "else --data of lens train takes"
+            )
         check_number("images", self.images, low=LEAST_IMAGES)
         check_number("image_size", self.image_size, low=16, high=LARGEST_SIDE)
+        check_number("seed", self.seed, low=0, high=2**32 - 1)
         if self.fail_above is not None:
             check_number("fail_above", self.fail_above, low=0, high=1)
         if self.threads is not None:

@@ -18,7 +18,7 @@ from lens.auditing.answers import Answers
 from lens.auditing.asked import AuditSettings
 from lens.auditing.seen import Seen
 from lens.base.errors import BadInput
-from lens.base.files import json_text, read_arrays, read_text, reading, write_atomically, write_together
+from lens.base.files import is_temporary, json_text, read_arrays, read_text, reading, write_atomically, write_together
 from lens.results.audit import Audit, Row, Where
 
 Array = np.ndarray[Any, Any]
@@ -98,7 +98,7 @@ class Finished:
 def planned(asked: AuditSettings) -> Path:
     """The folder of the results, not made yet.
 
-    Raises BadInput where it cannot be made, or holds an audit of other sources.
+    Raises BadInput where it cannot be made, holds an audit of other sources, or anything that is no audit's.
     """
     folder = Path(asked.out or f"runs/audit-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -114,6 +114,11 @@ def planned(asked: AuditSettings) -> Path:
             earlier = [str(name) for name in json.loads(read_text(file, MOST))["sources"]]
         if earlier != asked.source:
             raise BadInput(f"{file} is of {', '.join(earlier)}: choose another --out")
+    elif existing == folder and not any((folder / ROWS).glob("*.npz")):  # an interrupted audit has its rows alone
+        with reading(folder, "choose another --out"):
+            found = sorted(name for name in os.listdir(folder) if not is_temporary(name))
+        if found:
+            raise BadInput(f"{folder} holds {found[0]!r} and no audit: choose another --out")
     return folder
 
 

@@ -31,14 +31,14 @@ def verdict(rows: Sequence[Row], sources: Sequence[str], within: bool, mixed: Se
         end = best.balanced_accuracy.interval
         upper = f", at most {_percent(float(end[1] or 0))} by its 95 % interval" if end and not too_few(end) else ""
         return [
-            f"Nothing that was asked tells {names} apart: the best row, {best.name}, names the source of "
-            f"{_percent(best.accuracy)} of test images{upper}; chance is {_percent(1 / len(sources))}. A larger sample may "
+            f"Nothing that was asked tells {names} apart: the best row, {called(best)}, names the source of "
+            f"test images at a balanced accuracy of {_percent(best.accuracy)}{upper}; chance is {_percent(1 / len(sources))}. A larger sample may "
             "find fainter cues."
         ]
     best = max(telling, key=lambda row: row.excess)
     lines = [
-        f"{names} can be told apart: {len(telling)} of {len(rows)} rows read more than luck allows, the best of them "
-        f"({_called(best)}) {_percent(best.accuracy)} of test images, chance {_percent(1 / len(sources))}."
+        f"{names} can be told apart: {len(telling)} of {len(rows)} rows read more than luck allows, the best of them, "
+        f"{called(best)}, at a balanced accuracy of {_percent(best.accuracy)}; chance is {_percent(1 / len(sources))}."
     ]
     if best.excess < FAINT:
         lines.append("It is a faint difference: a small share of the images, or a little of each one.")
@@ -101,10 +101,10 @@ def _pixels(rows: Sequence[Row], telling: Sequence[Row]) -> list[str]:
     simplest = next(row for row in found if row.excess >= NEARLY * best.excess)
     if simplest is best or simplest.name == best.name:
         return [
-            f"In the pixels {_called(best)} reads most ({_percent(best.accuracy)}), and nothing simpler nearly as much: {best.points_to}."
+            f"In the pixels {called(best)} reads most ({_percent(best.accuracy)}), and nothing simpler nearly as much: {best.points_to}."
         ]
     return [
-        f"In the pixels {_called(best)} reads most ({_percent(best.accuracy)}), but {_called(simplest)} alone reads nearly as much "
+        f"In the pixels {called(best)} reads most ({_percent(best.accuracy)}), but {called(simplest)} alone reads nearly as much "
         f"({_percent(simplest.accuracy)}): this points to {simplest.points_to}."
     ]
 
@@ -138,13 +138,14 @@ def _acquisition_or_content(telling: Sequence[Row], within: bool) -> str:
     )
 
 
-def _called(row: Row) -> str:
-    return row.name.replace("_", " ") + (", by a network" if row.judge == "network" else "")
+def called(row: Row) -> str:
+    """A row's name in words, in the table and in the verdict."""
+    return row.name.replace("_", " ") + " (network)" * (row.judge == "network")
 
 
 def _listed(rows: Sequence[Row]) -> str:
     shown = sorted(rows, key=lambda row: -row.excess)
-    parts = [f"{_called(row)} {_percent(row.accuracy)}" for row in shown[:5]]
+    parts = [f"{called(row)} {_percent(row.accuracy)}" for row in shown[:5]]
     return ", ".join(parts) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lens.auditing.verdict import called
+from lens.base.characters import printable
 from lens.base.markdown import markdown_table
 from lens.figures.audit_pictures import (
     combs_picture,
@@ -17,11 +20,17 @@ from lens.figures.audit_pictures import (
     rows_shown,
     where_picture,
 )
-from lens.figures.audit_tables import called, cross_table, duplicates, notes, table
+from lens.figures.audit_tables import cross_table, duplicates, notes, table
 from lens.protocols.lookup import short_names
 from lens.results.audit import Audit
 
 Array = np.ndarray[Any, Any]
+MARKUP = re.compile(
+    r"[`*~\[\]<]|\\(?=[!-/:-@\[-`{-~])|(?<![^\W_])_|_(?![^\W_])|^[#>]|^([+-]|\d+[.)])(?=\s)|&(?=#?\w+;)|:(?=//)|(?<=www)\."
+)
+"""What Markdown, and GitHub's, would read in a line of text as more than text; _ within a word is none of it."""
+ENTITIES = {"<": "&lt;", "&": "&amp;", ":": "&#58;", ".": "&#46;"}
+"""Of these a backslash before them does not everywhere make text."""
 
 
 def files(audit: Audit, arrays: Mapping[str, Array]) -> dict[str, str | bytes]:
@@ -38,25 +47,30 @@ def files(audit: Audit, arrays: Mapping[str, Array]) -> dict[str, str | bytes]:
     return found
 
 
+def literal(text: str) -> str:
+    """A line of text as Markdown that shows it as it is, on one line: names of files and folders and what headers say are strangers'."""
+    return MARKUP.sub(lambda found: ENTITIES.get(found[0], f"{found[0][:-1]}\\{found[0][-1]}"), printable(text))
+
+
 def page(audit: Audit, pictures: list[str]) -> str:
-    """The audit as a page in Markdown."""
+    """The audit as a page in Markdown; every line that may name a file, a folder or a field is `literal`."""
     head, *rows = table(audit)
     parts = [
-        f"# Which cue tells {', '.join(short_names(audit.sources))} apart",
-        "\n".join(f"- {line}" for line in audit.verdict),
+        f"# Which cue tells {literal(', '.join(short_names(audit.sources)))} apart",
+        "\n".join(f"- {literal(line)}" for line in audit.verdict),
     ]
     if lines := duplicates(audit):
-        parts.append("\n".join(["## Near-duplicates", "", lines[0], "", *(f"- {line}" for line in lines[1:])]))
+        parts.append("\n".join(["## Near-duplicates", "", lines[0], "", *(f"- {literal(line)}" for line in lines[1:])]))
     left = ["---", *["---:"] * (len(head) - 2), "---"]
-    parts += ["## The ladder", markdown_table([head, left, *rows]), *notes(audit)]
-    said = [f"- {called(row)}: {line}" for row in audit.rows for line in row.says]
+    parts += ["## The ladder", markdown_table([head, left, *rows]), *map(literal, notes(audit))]
+    said = [f"- {literal(f'{called(row)}: {line}')}" for row in audit.rows for line in row.says]
     parts += ["## What the fields say", "\n".join(said)] if said else []
     if audit.across is not None:
-        head, *rows = cross_table(audit, audit.across)
+        head, *rows = [list(map(literal, line)) for line in cross_table(audit, audit.across)]
         parts += [
             "## Classes across sources",
             markdown_table([head, ["---", *["---:"] * (len(head) - 1)], *rows]),
-            *audit.across.notes,
+            *map(literal, audit.across.notes),
         ]
     if audit.where is not None:
         parts += ["## Where the network looks", where_words(audit)]

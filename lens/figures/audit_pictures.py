@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lens.figures.audit_tables import called, percent
+from lens.auditing.verdict import called
+from lens.figures.audit_tables import percent
 from lens.figures.drawing import drawable, mosaic, png, pyplot
 from lens.protocols.lookup import short_names
 from lens.results.audit import Audit, Row

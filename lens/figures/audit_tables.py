@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lens.auditing.verdict import called
 from lens.base import intervals
 from lens.base.table import show
 from lens.protocols.lookup import short_names
-from lens.results.audit import Across, Audit, Row
+from lens.results.audit import Across, Audit
 
 COLUMNS = ["cue", "accuracy", "95 %", "AUC", "null", "p (Holm)", ""]
 
@@ -27,11 +28,6 @@ def table(audit: Audit) -> list[list[str]]:
             line.append("" if not inner else f"{100 * inner['balanced_accuracy']:.0f} %" + " *" * inner["significant"])
         lines.append([*line, "tells" if row.significant else ""])
     return lines
-
-
-def called(row: Row) -> str:
-    """A row's name in words."""
-    return row.name.replace("_", " ") + " (network)" * (row.judge == "network")
 
 
 def ends(interval: Any) -> str:

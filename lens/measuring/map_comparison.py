@@ -57,12 +57,17 @@ def compared(
     return Maps(runs=entries, rank_correlation=correlation, notes=notes), arrays
 
 
+def keeps_edits(run: Run) -> bool:
+    """Whether a run's edits lie in its directory, so that its lens is not asked again."""
+    return (run.directory / "figures" / "edits.npz").exists()
+
+
 def edits_of(run: Run, argv: list[str], changed: dict[str, Any]) -> dict[str, Array]:
     """A run's `figures/edits.npz`, or the same asked of its players where there is none.
 
     Raises BadInput where the file is damaged.
     """
-    if (run.directory / "figures" / "edits.npz").exists():
+    if keeps_edits(run):
         return edits_file.load(run.directory)
     from lens.measuring import edits
     from lens.players.fabric import make_fabric

@@ -124,9 +124,15 @@ def said(*rows, within=False):
 
 
 def test_a_verdict_of_nothing_names_the_best_row_and_its_bound():
-    words = said(row("size", 0.52, False), row("grey", 0.54, False))
-    assert "Nothing that was asked tells a, b apart: the best row, grey, names the source of 54 %" in words
-    assert "at most 59 %" in words
+    words = said(row("size", 0.52, False), row("power_spectrum", 0.54, False))
+    assert "Nothing that was asked tells a, b apart: the best row, power spectrum, names the source of" in words
+    assert "of test images at a balanced accuracy of 54 %, at most 59 % by its 95 % interval; chance is 50 %." in words
+
+
+def test_a_verdict_says_the_best_rows_figure_and_its_name_as_the_table_does():
+    network = dataclasses.replace(row("whole_image", 0.95, True), judge="network")
+    words = said(row("grey", 0.6, True), network)
+    assert "the best of them, whole image (network), at a balanced accuracy of 95 %; chance is 50 %." in words
 
 
 def test_the_simplest_view_that_reads_nearly_all_is_named():

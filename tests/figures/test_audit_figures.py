@@ -3,9 +3,13 @@
 import dataclasses
 
 import numpy as np
+import pytest
+from markdown_it import MarkdownIt
 
+from lens.base.characters import printable
 from lens.figures import audit as figures
 from lens.figures import audit_pictures, audit_tables
+from lens.protocols.lookup import short_names
 from lens.results.audit import Across, Audit, Comb, Row, Where
 from lens.results.figure import Estimate
 
@@ -98,6 +102,56 @@ def test_every_picture_is_drawn_that_there_is_something_for_and_the_page_shows_i
     assert "| b | 70 % (60–80) | 80 % (70–90) | 12.5 % | ? | ? |" in page
     assert "The maps move with noise that nobody sees: read nothing into them." in page
     assert "- size: width: all of a 3" in page
+
+
+def tokens(page):
+    """The page as CommonMark with tables reads it: every token, those within lines too."""
+    read = MarkdownIt("commonmark", {"html": True}).enable("table").parse(page)
+    return [one for token in read for one in (token, *(token.children or ()))]
+
+
+WILD = [
+    "<script>alert(1)</script>", "x\n\n# Forged", "[link](http://evil.org)", "![i](i.png)", "`code`", "_a_ __b *c* ~~d~~", "&lt;b&gt; &#35;",
+    "# top", "> quote", "- item", "12. item", "a|b", "\\[x](y)", "[x]: y", "back\\", "https://evil.org", "<!-- hidden", "~~~ fence",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_a_strangers_name_is_text_on_the_page(name):
+    pair = {"first": {"name": name, "source": "./a"}, "second": {"name": "2.png", "source": "./b"}}
+    across = Across(
+        classes=["x", "y"], accuracy=[[0.9, 0.6], [0.7, 0.8]], ci=[[[0.8, 0.95], [0.5, 0.7]], [[0.6, 0.8], [0.7, 0.9]]], chance=0.5,
+        drop=[1 / 3, 0.125], worth=[[1.0, 0.25], [None, 1.0]], basket=[0.625, None], notes=[name],
+    )  # fmt: skip
+    whole = dataclasses.replace(
+        result(), sources=[name, "b"], verdict=[name, "They differ."], duplicates=[pair], notes=[name]
+    )
+    whole.rows[0].says[:] = [name]
+    page = figures.page(dataclasses.replace(whole, across=across), [])
+    read = tokens(page)
+    plain = tokens(
+        figures.page(dataclasses.replace(result(), duplicates=[pair | {"first": pair["second"]}], across=across), [])
+    )
+    kinds = {token.type for token in plain} - {"image"}
+    assert {token.type for token in read} <= kinds
+    headings = [read[at + 1].content for at, token in enumerate(read) if token.type == "heading_open"]
+    assert headings[1:] == ["Near-duplicates", "The ladder", "What the fields say", "Classes across sources"]
+    shown = "".join(token.content if token.type == "text" else "\n" for token in read if not token.children)
+    short = short_names([name])[0]
+    assert f"Which cue tells {printable(short)}, b apart" in shown
+    for line in (
+        printable(name),
+        f"size: {printable(name)}",
+        f"{printable(name)} of ./a = 2.png of ./b",
+        f"tested on {printable(short)}",
+    ):
+        assert f"\n{line}\n" in shown
+    assert "://" not in page  # GitHub makes links of bare addresses
+
+
+def test_a_plain_name_stays_as_it_is_on_the_page():
+    for name in ("chest_xray-2.png", "./Ünï/photo (3) & more.jpg", "mean colour 1.5 > 1", "C:\\photos"):
+        assert figures.literal(name) == name
 
 
 def test_duplicates_are_listed_by_both_names():
