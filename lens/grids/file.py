@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lens.base import yaml_text
 from lens.base.errors import BadInput, nearest
 from lens.base.files import system_fault
-from lens.grids.grid import TYPES, Grid, merge
+from lens.grids.grid import MEASURES, TYPES, Grid, merge
 from lens.protocols.lookup import names
 from lens.settings import agreement, old_names, words
 from lens.settings.run_settings import FIELDS, PLUGINS
@@ -35,8 +36,15 @@ def read(file: Path, overrides: Sequence[tuple[str, Any]] = ()) -> Grid:
     except ValueError as error:
         raise BadInput(f"{file} is no YAML of a grid: {error}") from error
     words.refuse_classes(str(file), plain)
-    try:
+    with naming(file):
         return _resolve(_mapping("the file", plain), file.stem, dict(overrides))
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Begin the line of a mistake with the grid file that it stands in."""
+    try:
+        yield
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from error
 
@@ -77,7 +85,7 @@ def _resolve(plain: dict[str, Any], stem: str, overrides: dict[str, Any]) -> Gri
     if {} in exclude:
         raise BadInput("exclude: an empty entry leaves out every cell")
     baseline = {axis: values[0] for axis, values in _when("baseline", plain["baseline"], axes, single=True).items()}
-    measures = [str(measure) for measure in _list("measures", plain.get("measures")) or ("downstream", "clean")]
+    measures = [str(measure) for measure in _list("measures", plain.get("measures")) or MEASURES]
     measures = [measure.replace("source_adversary", "source_trained_on") for measure in measures]  # as up to 0.3
     settings = _allowed("settings", _mapping("settings", plain.get("settings") or {}))
     return Grid(_folder_name(plain.get("name") or stem), settings, axes, seeds, rules, exclude, baseline, measures)

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lens.base import yaml_text
-from lens.base.errors import BadInput
+from lens.base.errors import LONGEST_NAME, BadInput
 from lens.grids import matching
 from lens.grids.matching import Cell
 from lens.protocols.lookup import find, is_file_key, key_name, settings_of
@@ -23,6 +24,8 @@ MACHINE = agreement.may_change_in_a_grid()
 TYPES = {name: str(field.type) for name, field in FIELDS.items()}
 LISTS = [name for name, kind in TYPES.items() if kind.startswith("list")]
 OPENED = words.open_fields(Settings)
+MEASURES = ("downstream", "clean")
+"""What a grid that names no measures compares."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +148,25 @@ class Grid:
                 raise BadInput(
                     f"{run.title} and {slugs[run.slug].title} would share the directory {run.slug}: rename a value"
                 )
+            _refuse_long(run)
             slugs[run.slug] = run
         return found_runs
+
+    def refuse_no_baseline(self) -> None:
+        """Raise BadInput where no run of the baseline is left: there would be nothing that an arm is compared with."""
+        if not any(cell | self.baseline == cell for cell in self.cells()):
+            raise BadInput(
+                f"baseline: {', '.join(f'{axis} {value!r}' for axis, value in self.baseline.items())} is excluded: nothing would "
+                "be compared; name another baseline, or take it out of exclude:"
+            )
+
+    def refuse_needless(self, trusted: Iterable[str]) -> None:
+        """Raise BadInput for a file of code that is trusted and that no cell selects, those that are excluded included."""
+        used = {key for _, key in _files_of_code(map(self._settings, self.cells(excluded=True)))}
+        for file in trusted:
+            if file not in used:
+                why = "no run of the grid uses that file" if os.path.isfile(file) else "there is no such file"
+                raise BadInput(f"--trust {file}: {why}: leave it out")
 
     def _matched(self, cell: Cell, settings: dict[str, Any]) -> Cell | None:
         """The cell that this one's `match_mse` names."""
@@ -222,14 +242,26 @@ def own_settings(settings: Mapping[str, Any]) -> set[str]:
     return found
 
 
+def _files_of_code(cells: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The plug-ins of cells that are files, each with its kind."""
+    every = ((kind, str(found.get(kind, ""))) for found in cells for kind in PLUGINS)
+    return ((kind, key) for kind, key in every if is_file_key(key))
+
+
 def _refuse_untrusted(cells: Iterable[dict[str, Any]], trusted: set[str]) -> None:
-    for found in cells:
-        for kind in PLUGINS:
-            key = str(found.get(kind, ""))
-            if is_file_key(key) and key not in trusted:
-                raise BadInput(
-                    f"the grid uses the {kind} file {key}: if you trust that file, say so with --trust {key}"
-                )
+    for kind, key in _files_of_code(cells):
+        if key not in trusted:
+            raise BadInput(f"the grid uses the {kind} file {key}: if you trust that file, say so with --trust {key}")
+
+
+def _refuse_long(run: GridRun) -> None:
+    """Raise BadInput where no file can be called after a run: its log has the longest name."""
+    if (length := len(f"{run.slug}.log".encode())) > LONGEST_NAME:
+        axis, value = max(run.cell.items(), key=lambda pair: len(_slug({pair[0]: pair[1]}).encode()))
+        raise BadInput(
+            f"axes: the log of a run would be called {run.slug[:40]}…, {length:,} bytes, and a name may have {LONGEST_NAME}: "
+            f"rename the value {value[:40]!r}… of the axis {axis} (NAME: {{SETTING: …}})"
+        )
 
 
 def _shown(cell: Cell) -> str:

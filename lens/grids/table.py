@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 from lens.base.errors import BadInput, nearest
 from lens.base.files import read_bytes, reading
 from lens.base.intervals import too_few
-from lens.grids.grid import Grid, GridRun
+from lens.grids.grid import MEASURES, Grid, GridRun
+from lens.protocols.lookup import short_names
 from lens.record.run import RECORD
 from lens.results import columns
+from lens.results.downstream import Downstream
 from lens.results.figure import Estimate, Figure
-from lens.results.removal import JUDGES
+from lens.results.removal import JUDGES, OnProbe
 from lens.results.summary import Summary
+from lens.settings.parsing import parse
 
 Row = dict[str, Any]
 
@@ -117,14 +121,21 @@ def validation_of(measure: str, grid: Grid) -> str | None:
     return None if no_images or bare.startswith("val_") else _beside(f"val_{bare}", grid)
 
 
-def check_measures(grid: Grid) -> None:
-    """Raise BadInput for a measure that no table has."""
+def _known_measures() -> list[str]:
+    """What can be a measure in any grid: those of one source among several, such as downstream_stl10, are more."""
     figures = [one for one in columns.every() if one.unit not in ("word", "count")]
     known = [one.column for one in figures] + [f"val_{one.column}" for one in figures if one.validated]
     judges = [several.of(key) for several in columns.by_key() for key in JUDGES]
-    known += [f"{prefix}{one.column}" for one in judges for prefix in ("", "val_")]
-    of_a_source = tuple(f"{one.column}_" for one in figures if one.each)
+    return known + [f"{prefix}{one.column}" for one in judges for prefix in ("", "val_")]
+
+
+def check_measures(grid: Grid) -> None:
+    """Raise BadInput for a measure that no table has, and for one that stands twice."""
+    known = _known_measures()
+    of_a_source = tuple(f"{one.column}_" for one in columns.every() if one.each and one.unit not in ("word", "count"))
     for measure in grid.measures:
+        if grid.measures.count(measure) > 1:
+            raise BadInput(f"measures: {measure!r} stands twice: drop one")
         bare = measure.removesuffix("_measured")
         if bare not in known and not measure.removeprefix("val_").startswith(of_a_source):
             raise BadInput(f"measures: unknown measure {measure!r}: {nearest(measure, known)}")
@@ -132,6 +143,49 @@ def check_measures(grid: Grid) -> None:
             raise BadInput(
                 f"measures: {measure!r} is an axis here: what was measured is called {_beside(bare, grid)!r}"
             )
+
+
+def check_probed(grid: Grid, runs: Sequence[GridRun]) -> None:
+    """Raise BadInput for a measure of one probed source among several that no run will have: `runs` are about to be made.
+
+    Which of the sources have labels is not known yet; one that is probed alone has no column of its own.
+    """
+    probed = [level for level in columns.levels() if level.of in (Downstream, OnProbe)]
+    figures = [one.column for level in probed for one in level.figures() if one.each]
+    known = _known_measures()
+    bare = {measure: measure.removeprefix("val_") for measure in grid.measures if measure not in known}
+    asked = {measure: name for measure, name in bare.items() if name.startswith(tuple(f"{one}_" for one in figures))}
+    if not asked:
+        return
+    names: set[str] = set()
+    for run in runs:
+        if run.seed == grid.seeds[0]:
+            settings = parse(run.words, "lens.train", refuse_idle=False).settings
+            keys = list(dict.fromkeys(settings.measuring.probes or settings.data.sources))
+            # Sources without labels drop out, and with them it may be that two share a name.
+            alone = [short_names([key])[0] for key in keys]
+            names |= {*short_names(keys), *alone} if len(keys) > 1 else set()
+    there = [f"{figure}_{name}" for figure in figures for name in sorted(names)]
+    for measure, name in asked.items():
+        if name not in there:
+            hint = (
+                nearest(name, there)
+                if there
+                else "none is probed on several sources, and the figure of one bears no source's name"
+            )
+            raise BadInput(f"measures: no run will have {measure!r}: {hint}")
+
+
+def unmeasured(grid: Grid, table: Sequence[Row]) -> list[str]:
+    """The measures of which a grid's table has no column, once a run has finished."""
+    finished = any(row["status"] == "finished" for row in table)
+    return [measure for measure in grid.measures if finished and measure not in table[0]]
+
+
+def with_measures(grid: Grid, without: Sequence[str]) -> Grid:
+    """A grid without some of its measures; where none is left, with those of a grid that names none."""
+    left = [measure for measure in grid.measures if measure not in without]
+    return dataclasses.replace(grid, measures=left or [_beside(measure, grid) for measure in MEASURES])
 
 
 def higher_is_better(measure: str, group: Sequence[Row]) -> bool | None:
