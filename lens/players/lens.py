@@ -52,24 +52,22 @@ class LearnedLens(nn.Module):
             freeze_unreached(self, self._edit(torch.zeros(1, 3, 64, 64)))
         self.train()
 
-    def forward(self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None) -> Tensor:
+    def forward(
+        self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None, in_step: bool = False
+    ) -> Any:
         """Images (V, C, H, W) in [0, 1] and their noise (see `noise_for`), same shape → x + δ(x) + noise, not clamped.
 
         With stages `before` it, x is what they made of the image; stages `after` change what it gives, in [0, 1]. Both need
-        the views' draws, which `draws` gives.
-        """
-        return self._staged(self._edited(images, noise, draws), draws)
-
-    def in_step(
-        self, images: Tensor, noise: Tensor | None = None, draws: GiveDraws | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """`forward`, and by how much x + δ(x) + noise left [0, 1] before the stages after it took that away; None without any.
-
-        The reconstruction has to see that: nothing else would bring δ back.
+        the views' draws, which `draws` gives. `in_step` it gives two things: that, and by how much x + δ(x) + noise left [0, 1]
+        before the stages after it took that away, None without any. The reconstruction has to see it: nothing else would bring δ back.
         """
         edited = self._edited(images, noise, draws)
-        outside = (edited - edited.clamp(0, 1)).detach() if self.after else None
-        return self._staged(edited, draws), outside
+        lensed = edited
+        for stage in self.after:
+            lensed = stage(lensed, _given(draws))
+        if not in_step:
+            return lensed
+        return lensed, (edited - edited.clamp(0, 1)).detach() if self.after else None
 
     def take_parts(self, share: float) -> None:
         """Be told that of each batch so much comes at a time (--grad_accum_steps): a network may have a pull of its own to scale."""
@@ -86,12 +84,6 @@ class LearnedLens(nn.Module):
         if self.grey == "keep":
             delta = keep_grey(images, delta)
         return images + delta if noise is None else images + delta + noise
-
-    def _staged(self, images: Tensor, draws: GiveDraws | None) -> Tensor:
-        """Edited images as the stages after the network make them."""
-        for stage in self.after:
-            images = stage(images, _given(draws))
-        return images
 
     def prepared(self, images: Tensor, draws: GiveDraws | None = None) -> Tensor:
         """Images (V, C, H, W) in [0, 1] as the stages before the network make them, same shape."""

@@ -71,7 +71,6 @@ class Trainer:
             # With an average of its weights the lens that is measured and kept is another one than the one that moves.
             moving = copy.deepcopy(lens) if learning.lens_ema else lens
             self.lens = Learner(self.fabric, moving, lens_optimizer(moving, learning), learning.lens_lr)
-            self.lens.module.mark_forward_method(moving.in_step)
             moving.take_parts(self.game.share)
 
     @property
@@ -145,7 +144,7 @@ class Trainer:
         # The lens that moves, with the noise that it adds to these views.
         module, with_noise = self.lens.module, {"noise": self.moving.noise_for(views, draws), "draws": lambda: draws}
         if lens_moves:
-            lens = Player(functools.partial(module.in_step, **with_noise), self.lens.parameters)
+            lens = Player(functools.partial(module, **with_noise, in_step=True), self.lens.parameters)
             return adversarial_step(game, lens, extractor, views, question, self.steering.weight)
         with torch.no_grad():
             changed = clamp_straight_through(module(views, **with_noise))

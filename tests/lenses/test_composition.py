@@ -127,7 +127,7 @@ def test_in_a_step_a_later_stage_gives_what_is_measured_and_the_reconstruction_s
         lens.unet.last.bias.fill_(3)
         measured = lens(white, None, lambda: draws(2))
     assert torch.allclose(measured, torch.tensor(0.92))
-    changed, outside = lens.in_step(white, None, lambda: draws(2))
+    changed, outside = lens(white, None, lambda: draws(2), in_step=True)
     assert torch.allclose(changed, measured, atol=1e-6)
     assert torch.allclose(outside, torch.tensor(3.0))
 
@@ -143,7 +143,7 @@ def test_in_a_step_a_later_stage_gives_what_is_measured_and_the_reconstruction_s
         lambda loss, inputs, keep: loss.backward(inputs=inputs, retain_graph=keep),
     )
     extractor = Player(lambda x, question, lensed: head(x.mean(dim=(2, 3))), list(head.parameters()))
-    step = functools.partial(lens.in_step, draws=lambda: draws(2))
+    step = functools.partial(lens, draws=lambda: draws(2), in_step=True)
     parameters = [p for p in lens.parameters() if p.requires_grad]
     losses = adversarial_step(
         game, Player(step, parameters), extractor, white, {"target": torch.zeros(2, dtype=torch.int64)}, 1.0
