@@ -462,8 +462,8 @@ def test_the_directory_of_a_run_is_made_whole(tmp_path, photos, monkeypatch):
     assert not (tmp_path / "r").exists()
     monkeypatch.undo()
     with Run.plan(tmp_path / "r") as made:
-        made.create({"a": 1}, "a command")
-    assert (made.settings(), made.commands()) == ({"a": 1}, ["a command"])
+        made.create({"data": "a"}, "a command")
+    assert (made.settings(), made.commands()) == ({"data": "a"}, ["a command"])
 
 
 def test_figures_of_other_weights_are_removed_when_a_run_trains_on(tmp_path, photos, monkeypatch):
