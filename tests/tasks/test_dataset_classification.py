@@ -244,11 +244,11 @@ def test_one_source_is_no_question():
 
 def test_a_run_of_an_earlier_version_has_neither_parts(tmp_path):
     stored = parse(["--task", "dataset_classification", "--pseudo_sources", "2"], "lens.train").plain
-    assert of_this_version(dict(stored), "0.1.0", tmp_path) == stored
+    assert of_this_version(dict(stored), "0.2.0", tmp_path) == stored
     stored = parse(["--task", "dataset_classification", "--data", "./a", "./b"], "lens.train").plain
     for key in ("pseudo_sources", "judge_fraction", "group_by", "lens_noise", "lens_update_every", "judges"):
         del stored[key]
-    read = of_this_version(dict(stored), "0.1.0", tmp_path)
+    read = of_this_version(dict(stored), "0.2.0", tmp_path)
     assert read["pseudo_sources"] is None
     # What the task prefers today is not what a run did that knew nothing of it.
     assert (read["lens_noise"], read["lens_update_every"], read["judges"]) == (0, 1, [])
