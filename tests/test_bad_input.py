@@ -104,7 +104,7 @@ ROWS = [
     ([*GOOD, "--lens", "./a_file"], "--lens ./a_file: that is no .py file"),
     ([*GOOD, "--prove", "yes"], "'yes' belongs to no setting"),
     ([*GOOD, "--target_psnr", "nan"], "it must be a finite number"),
-    ([*GOOD, "--shortcut_key", "constnt"], "'constant'"),
+    ([*GOOD, "--shortcut_key", "constnt"], "it must be constant, image"),
     ([*GOOD, "--extractor", "resnet_18"], "did you mean 'resnet18'"),
     ([*GOOD, "--extractor", "test_vit", "--extractor_stem", "small"], "is for ResNets"),
     ([*GOOD, "--lens", "unet", "--lens.encoder", "resnet81"], "did you mean 'resnet18'"),
