@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lens.base.entry_point import guard
 from lens.base.errors import BadInput, check_number
-from lens.base.files import is_temporary, json_text, read_bytes, reading, write_together
+from lens.base.files import json_text, read_bytes, reading, refuse_strangers_files, write_together
 from lens.base.ranks import launched
 from lens.base.terminal import say
 from lens.players.finished import FinishedRun, summary_of
@@ -167,10 +167,7 @@ def _planned(out: str | None, kinds: list[str], about: list[Compared]) -> Path:
             if earlier != [entry.run for entry in about]:
                 raise BadInput(f"{file} compares {', '.join(earlier)}: choose another --out")
     if existing == folder and not any((folder / f"{kind}.json").exists() for kind in ("maps", "transfer")):
-        with reading(folder, "choose another --out"):
-            found = sorted(name for name in os.listdir(folder) if not is_temporary(name))
-        if found:
-            raise BadInput(f"{folder} holds {found[0]!r} and no comparison: choose another --out")
+        refuse_strangers_files(folder, "comparison")
     return folder
 
 

@@ -18,7 +18,15 @@ from lens.auditing.answers import Answers
 from lens.auditing.asked import AuditSettings
 from lens.auditing.seen import Seen
 from lens.base.errors import BadInput
-from lens.base.files import is_temporary, json_text, read_arrays, read_text, reading, write_atomically, write_together
+from lens.base.files import (
+    json_text,
+    read_arrays,
+    read_text,
+    reading,
+    refuse_strangers_files,
+    write_atomically,
+    write_together,
+)
 from lens.results.audit import Audit, Row, Where
 
 Array = np.ndarray[Any, Any]
@@ -115,10 +123,7 @@ def planned(asked: AuditSettings) -> Path:
         if earlier != asked.source:
             raise BadInput(f"{file} is of {', '.join(earlier)}: choose another --out")
     elif existing == folder and not any((folder / ROWS).glob("*.npz")):  # an interrupted audit has its rows alone
-        with reading(folder, "choose another --out"):
-            found = sorted(name for name in os.listdir(folder) if not is_temporary(name))
-        if found:
-            raise BadInput(f"{folder} holds {found[0]!r} and no audit: choose another --out")
+        refuse_strangers_files(folder, "audit")
     return folder
 
 

@@ -112,6 +112,14 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".lens-") and name.endswith(".tmp")
 
 
+def refuse_strangers_files(folder: Path, ours: str) -> None:
+    """Raise BadInput where a folder that holds none of `ours` ("audit") holds anything else, but for temporary files."""
+    with reading(folder, "choose another --out"):
+        found = sorted(name for name in os.listdir(folder) if not is_temporary(name))
+    if found:
+        raise BadInput(f"{folder} holds {found[0]!r} and no {ours}: choose another --out")
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed process has left of files it was writing into `folder`, which this process must hold alone."""
     if not is_own_folder(folder):
