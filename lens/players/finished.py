@@ -65,7 +65,7 @@ class FinishedRun:
         run.refuse_changed_plugins(stored)
         stored = of_this_version(stored, run.origin()["lens"], run.directory)
         where = f"{run.directory}/settings.yaml"
-        return cls(run, summary, parse([], "lens.train", stored | changed, where=where))
+        return cls(run, summary, parse([], "lens.train", stored | changed, where=where, asked=changed))
 
     def images(self) -> Images:
         """The images that the run was trained on and is measured on.

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,9 +75,12 @@ def parse(
     base: dict[str, Any] | None = None,
     *,
     where: str | None = None,
+    asked: Collection[str] = (),
     refuse_idle: bool = True,
 ) -> Parsed:
-    """The settings of a training run: defaults, then `base` (a run's own, of the file `where`), then --config files, then flags.
+    """The settings of a training run: defaults, then `base` (a run's own), then --config files, then flags.
+
+    `base` comes from the file `where`, but for the settings in it that are `asked` for now.
 
     Raises BadInput, in one line, for an unknown key (with the nearest one), a wrong type or a value out of range, which
     names the file that says so, for a value that would import code, and for settings of the files and flags that nobody
@@ -95,7 +98,8 @@ def parse(
     named = [None, *files] if base else files
     layers = [old_names.in_settings(layer, chosen, file) for layer, file in zip(layers, named, strict=True)]
     read_from = [where, *files] if base else files
-    with _file_named({key: file for file, layer in zip(read_from, layers, strict=True) for key in layer}, flags):
+    said_by = {key: file for file, layer in zip(read_from, layers, strict=True) for key in layer}
+    with _file_named(said_by | (dict.fromkeys(asked) if base else {}), flags):
         return _of_layers(layers, flags, chosen, prog, base, refuse_idle)
 
 

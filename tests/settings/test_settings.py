@@ -199,6 +199,8 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path, text, message):
         parse(["--config", str(other), "--seed", "x"], "lens.train")
     with pytest.raises(BadInput, match=r"^/a/settings.yaml: --lens_lr is -1.0"):
         parse([], "lens.train", {"lens_lr": -1.0}, where="/a/settings.yaml")
+    with pytest.raises(BadInput, match=r"^--lens_lr is -1.0"):  # as lens probe RUN --device abc
+        parse([], "lens.train", {"lens_lr": -1.0}, where="/a/settings.yaml", asked=["lens_lr"])
 
 
 def test_a_task_from_a_file_outside_the_package(tmp_path):
